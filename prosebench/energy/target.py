@@ -1,0 +1,88 @@
+"""What a target is: reduced energy, its gradient, and Langevin dynamics for a batch of frames."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+BOLTZMANN_KJ_MOL_K = 0.00831446261815324
+"""Molar gas constant in kJ/mol/K (CODATA 2018; the value OpenMM uses)."""
+
+Description = dict[str, str | int | float]
+
+
+def kt_kj_mol(temperature_kelvin: float) -> float:
+    """Thermal energy kT in kJ/mol."""
+    return BOLTZMANN_KJ_MOL_K * temperature_kelvin
+
+
+@dataclass(frozen=True)
+class LangevinSettings:
+    """Settings of Langevin dynamics. Defaults are the published protocol."""
+
+    temperature_kelvin: float = 310.0
+    friction_per_ps: float = 0.3
+    time_step_fs: float = 1.0
+
+
+@dataclass(frozen=True)
+class PhaseState:
+    """Positions (replicas, atoms, 3) in nm and velocities of the same shape in nm/ps, both float64."""
+
+    positions_nm: NDArray[np.float64]
+    velocities_nm_ps: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LangevinResult:
+    """End state of a stretch of dynamics and what was kept on the way.
+
+    frames_nm (kept, replicas, atoms, 3) float32, energies_kt (kept, replicas), failed (replicas,): True where
+    a replica's coordinates stopped being finite; its later kept frames are NaN with infinite energy.
+    """
+
+    state: PhaseState
+    frames_nm: NDArray[np.float32]
+    energies_kt: NDArray[np.float64]
+    failed: NDArray[np.bool_]
+
+
+@runtime_checkable
+class Target(Protocol):
+    """The Boltzmann distribution of a system at a temperature."""
+
+    n_atoms: int
+    temperature_kelvin: float
+
+    def energy(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Reduced energies (n,) in kT of frames (n, atoms, 3) in nm; inf where not finite."""
+        ...
+
+    def energy_and_gradient(
+        self, frames_nm: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Energies (n,) in kT and gradients (n, atoms, 3) in kT/nm; gradient 0 where the energy is inf."""
+        ...
+
+    def langevin(
+        self,
+        state: PhaseState,
+        n_steps: int,
+        settings: LangevinSettings,
+        random_key: int,
+        first_step: int,
+        keep_steps: NDArray[np.int64],
+    ) -> LangevinResult:
+        """Run n_steps of Langevin dynamics on every replica.
+
+        One step is OpenMM's LangevinMiddle scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056):
+        v += dt F/m; x += dt/2 v; v = a v + sqrt(1 - a^2) sqrt(kT/m) xi; x += dt/2 v with a = exp(-friction dt).
+        keep_steps holds the local step numbers (1..n_steps, ascending) after which frames are kept.
+        The random numbers depend on (random_key, replica, first_step + step) alone, where the engine allows it.
+        """
+        ...
+
+    def describe(self) -> Description:
+        """Engine, platform, precision and whatever else decides the numbers, for the record."""
+        ...
