@@ -17,6 +17,14 @@ def kt_kj_mol(temperature_kelvin: float) -> float:
     return BOLTZMANN_KJ_MOL_K * temperature_kelvin
 
 
+def check_frames(frames_nm: NDArray[np.floating], n_atoms: int) -> NDArray[np.float64]:
+    """Frames as float64 (n, atoms, 3). Raises ValueError where the shape is another."""
+    frames = np.asarray(frames_nm, dtype=np.float64)
+    if frames.ndim != 3 or frames.shape[1:] != (n_atoms, 3):
+        raise ValueError(f"frames_nm has shape {frames.shape}; this target needs (frames, {n_atoms}, 3)")
+    return frames
+
+
 @dataclass(frozen=True)
 class LangevinSettings:
     """Settings of Langevin dynamics. Defaults are the published protocol."""

@@ -1,0 +1,119 @@
+"""Molecular dynamics: one Langevin trajectory from the minimised start structure, as in the published protocol.
+
+One step is one energy evaluation. Minimisation and warm-up are preparation; the budget counts what follows.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.optimize import minimize
+
+from prosebench.energy.meter import Meter
+from prosebench.energy.target import LangevinSettings, PhaseState, kt_kj_mol
+from prosebench.ensemble import Ensemble
+from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
+
+MAX_CHUNKS = 1000
+
+
+class MD(Method):
+    """One trajectory, frames kept so that every budget of the suite is served by the same run."""
+
+    class Settings(MethodSettings):
+        """Published protocol: LangevinMiddle, 0.3/ps, 1 fs, 50 ps of warm-up."""
+
+        friction_per_ps: float = Field(0.3, gt=0)
+        time_step_fs: float = Field(1.0, gt=0)
+        warm_up_ps: float = Field(50.0, ge=0)
+        minimise_steps: int = Field(200, ge=0)
+        chunk_steps: int = Field(10_000, gt=0)
+
+    settings: Settings
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """Chunk 0 minimises; then warm-up and sampling in stretches of equal length."""
+        if not carry:
+            with run.meter.phase("preparation"):
+                return Chunk(ensemble=None, carry=self._start(run))
+        steps_done = int(carry["step"])
+        if steps_done < self._warm_up_steps:
+            length = min(self._stretch(run), self._warm_up_steps - steps_done)
+            with run.meter.phase("preparation"):
+                return self._advance(run, carry, length, np.array([], dtype=np.int64))
+        sampled = steps_done - self._warm_up_steps
+        length = min(self._stretch(run), run.budgets[-1] - sampled)
+        schedule = kept_steps(run.budgets, run.frames)
+        keep = schedule[(schedule > sampled) & (schedule <= sampled + length)] - sampled
+        return self._advance(run, carry, length, keep)
+
+    @property
+    def _warm_up_steps(self) -> int:
+        return round(self.settings.warm_up_ps * 1000 / self.settings.time_step_fs)
+
+    def _stretch(self, run: Run) -> int:
+        return max(self.settings.chunk_steps, run.budgets[-1] // MAX_CHUNKS)
+
+    def _start(self, run: Run) -> Carry:
+        positions = minimised(run.meter, run.peptide.start_nm, self.settings.minimise_steps)
+        masses = np.array([atom.element.mass for atom in run.peptide.topology.atoms])
+        spread = np.sqrt(kt_kj_mol(run.meter.temperature_kelvin) / masses)[:, None]
+        velocities = spread * run.rng(0).standard_normal(positions.shape)
+        return {"positions_nm": positions[None], "velocities_nm_ps": velocities[None], "step": np.array(0)}
+
+    def _advance(self, run: Run, carry: Carry, length: int, keep: NDArray[np.int64]) -> Chunk:
+        step = int(carry["step"])
+        result = run.meter.langevin(
+            PhaseState(carry["positions_nm"], carry["velocities_nm_ps"]),
+            length,
+            LangevinSettings(
+                run.meter.temperature_kelvin, self.settings.friction_per_ps, self.settings.time_step_fs
+            ),
+            run.random_key,
+            step,
+            keep,
+        )
+        if result.failed[0]:
+            raise FloatingPointError(
+                f"the trajectory of {run.peptide.sequence} left finite numbers within steps {step} to {step + length}; "
+                f"use a shorter time step than {self.settings.time_step_fs} fs"
+            )
+        return Chunk(
+            ensemble=Ensemble(
+                result.frames_nm[:, 0], result.energies_kt[:, 0], evaluations=step - self._warm_up_steps + keep
+            )
+            if len(keep)
+            else None,
+            carry={
+                "positions_nm": result.state.positions_nm,
+                "velocities_nm_ps": result.state.velocities_nm_ps,
+                "step": np.array(step + length),
+            },
+        )
+
+
+def kept_steps(budgets: Sequence[int], frames: int) -> NDArray[np.int64]:
+    """Steps (ascending) after which a frame is kept: for each budget `frames` of them, evenly spaced, or every step."""
+    return np.unique(np.concatenate([evenly_spaced(budget, frames) for budget in budgets]))
+
+
+def evenly_spaced(budget: int, frames: int) -> NDArray[np.int64]:
+    """At most `frames` step numbers, evenly spaced up to and with `budget`."""
+    number = min(frames, budget)
+    return np.arange(1, number + 1, dtype=np.int64) * budget // number
+
+
+def minimised(meter: Meter, start_nm: NDArray[np.float64], max_steps: int) -> NDArray[np.float64]:
+    """Positions (atoms, 3) after at most max_steps of L-BFGS; every evaluation goes through the meter."""
+
+    def energy_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        energies, gradients = meter.energy_and_gradient(flat.reshape(1, -1, 3))
+        return float(energies[0]), gradients[0].ravel()
+
+    if max_steps == 0:
+        return start_nm.copy()
+    found = minimize(
+        energy_and_gradient, start_nm.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": max_steps}
+    )
+    return found.x.reshape(start_nm.shape)

@@ -1,0 +1,27 @@
+"""The control: frames drawn from that half of the reference which scoring does not use.
+
+No sampler of this length can do better than by chance; one that does is suspicious. Its row is the floor.
+"""
+
+import numpy as np
+
+from prosebench.ensemble import Ensemble
+from prosebench.method import Carry, Chunk, Method, Run
+from prosebench.reference import Reference
+
+
+class ReferenceDraw(Method):
+    """Draws without replacement, at most as many frames as are scored; each is evaluated and paid for."""
+
+    def skip(self, run: Run) -> str | None:
+        """Without a reference there is nothing to draw from."""
+        return None if run.reference_path else f"no reference for {run.peptide.sequence}"
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """The whole draw."""
+        assert run.reference_path is not None, "skip() lets no run without a reference through"
+        spare = Reference.load(run.reference_path).spare
+        number = min(len(spare), run.frames, run.budgets[-1])
+        frames = spare.positions_nm[run.rng(index).permutation(len(spare))[:number]]
+        energies = run.meter.energy(frames)
+        return Chunk(Ensemble(frames, energies, evaluations=np.arange(1, number + 1)), carry={}, done=True)

@@ -1,0 +1,126 @@
+"""What a user sees while cells run: a live table on a terminal, a plain line now and then elsewhere."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from jobs.status import STATES, CellState, read_state
+
+REFRESH_SECONDS = 0.5
+LOG_SECONDS = 10.0
+RATE_WINDOW_SECONDS = 20.0
+_ENDED = ("done", "skipped", "failed", "parked")
+
+
+class Progress:
+    """Follows cells on disk. Use as a context manager; call it as often as you like, it looks at its own pace."""
+
+    def __init__(self, folders: Sequence[Path], console: Console) -> None:
+        self._folders = folders
+        self._console = console
+        self._ended: dict[Path, CellState] = {}
+        self._history: deque[tuple[float, int]] = deque()
+        self._last_look = self._last_log = float("-inf")
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._show(self._look(), final=True)
+        if self._live:
+            self._live.stop()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last_look >= REFRESH_SECONDS:
+            self._show(self._look(), final=False)
+
+    def _look(self) -> list[CellState]:
+        states = []
+        for folder in self._folders:
+            state = self._ended.get(folder) or read_state(folder)
+            if state.state in ("done", "skipped"):
+                self._ended[folder] = state
+            states.append(state)
+        self._last_look = time.monotonic()
+        self._history.append((self._last_look, sum(state.spent for state in states)))
+        while self._last_look - self._history[0][0] > RATE_WINDOW_SECONDS:
+            self._history.popleft()
+        return states
+
+    def _show(self, states: list[CellState], *, final: bool) -> None:
+        line = self._summary(states)
+        if self._live:
+            self._live.update(Group(Text(line), _running_table(states)))
+        elif final or self._last_look - self._last_log >= LOG_SECONDS:
+            self._last_log = self._last_look
+            now = [f"{state.cell.peptide}/{state.cell.row}" for state in states if state.state == "running"]
+            self._console.print(f"{time.strftime('%H:%M:%S')} {line}{'; on ' + ', '.join(now) if now else ''}")
+
+    def _summary(self, states: list[CellState]) -> str:
+        counts = Counter(state.state for state in states)
+        ended = sum(counts[name] for name in _ENDED)
+        (first_time, first), (last_time, last) = self._history[0], self._history[-1]
+        rate = (last - first) / (last_time - first_time) if last_time > first_time else 0.0
+        left = sum(state.cell.budgets[-1] - state.spent for state in states if state.state not in _ENDED)
+        parts = [f"{ended}/{len(states)} cells ended"]
+        parts += [f"{counts[name]} {name}" for name in ("running", "failed", "parked", "skipped") if counts[name]]
+        parts.append(f"{rate:,.0f} evaluations/s")
+        if left and rate:
+            parts.append(f"about {format_seconds(left / rate)} left")
+        return ", ".join(parts)
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration as people say it: 45 s, 12 min, 3 h 20 min, 2 d 4 h."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _running_table(states: list[CellState]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("peptide", "method", "seed", "evaluations", "of"):
+        table.add_column(heading, justify="right" if heading in ("evaluations", "of") else "left")
+    for state in states:
+        if state.state == "running":
+            cell = state.cell
+            table.add_row(
+                cell.peptide, cell.row, str(cell.seed), f"{state.spent:,}", f"{cell.budgets[-1]:,}"
+            )
+    return table
+
+
+def status_tables(states: Sequence[CellState]) -> list[Table]:
+    """A table of counts by method, and a table of the cells that are neither finished nor waiting."""
+    counts = Table(box=None, pad_edge=False)
+    shown = [name for name in STATES if any(state.state == name for state in states)]
+    for heading in ("method", *shown, "evaluations", "of"):
+        counts.add_column(heading, justify="left" if heading == "method" else "right")
+    for row in dict.fromkeys(state.cell.row for state in states):
+        mine = [state for state in states if state.cell.row == row]
+        number = Counter(state.state for state in mine)
+        spent, asked = sum(state.spent for state in mine), sum(state.cell.budgets[-1] for state in mine)
+        counts.add_row(row, *(str(number[name] or "") for name in shown), f"{spent:,}", f"{asked:,}")
+    details = Table(box=None, pad_edge=False)
+    for heading in ("cell", "state", "evaluations", "last sign", "reason"):
+        details.add_column(heading, overflow="fold")
+    for state in states:
+        if state.state not in ("done", "waiting"):
+            age = "" if state.age_seconds is None else f"{format_seconds(state.age_seconds)} ago"
+            details.add_row(state.folder.name, state.state, f"{state.spent:,}", age, state.reason)
+    return [counts, details] if details.row_count else [counts]

@@ -1,0 +1,84 @@
+"""From a suite to cells, and from cells to folders."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from prosebench.method import load_method
+from prosebench.record import Cell, cell_folders, read_cell, read_record
+from prosebench.storage import DamagedFile, write_json
+from prosebench.suite import Suite
+
+from jobs.chunks import move_aside
+
+
+def plan_cells(suite: Suite) -> list[Cell]:
+    """All cells of a suite. A method whose small budgets are prefixes of large ones gets one cell for all of them."""
+    cells = []
+    for row in suite.methods:
+        method, settings = suite.method_settings(row)
+        together = load_method(method).prefixes
+        for peptide in suite.peptides:
+            for budgets in [suite.budgets] if together else [(budget,) for budget in suite.budgets]:
+                for seed in suite.seeds:
+                    cells.append(
+                        Cell(
+                            suite=suite.name,
+                            peptide=peptide,
+                            row=row,
+                            method=method,
+                            settings=settings,
+                            budgets=budgets,
+                            frames=suite.frames,
+                            seed=seed,
+                            target=suite.target,
+                        )
+                    )
+    return cells
+
+
+def lay_out(cells: list[Cell], directory: Path) -> list[Path]:
+    """Make the folder of each cell, with its cell.json, and return the folders in the order of the cells."""
+    (directory / "cells").mkdir(parents=True, exist_ok=True)
+    folders = []
+    for cell in cells:
+        folder = directory / "cells" / cell.folder_name
+        if not folder.exists():
+            # Never a moment with a folder that lacks its cell.json: another process would take it for foreign.
+            fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
+            write_json(fresh / "cell.json", cell.model_dump(mode="json"))
+            try:
+                fresh.rename(folder)
+            except OSError:
+                shutil.rmtree(fresh)
+        folders.append(folder)
+    return folders
+
+
+def set_foreign_aside(directory: Path) -> list[str]:
+    """Move away what is under cells/ but is no cell, and records that are damaged. Returns one warning for each."""
+    warnings = []
+    cells = directory / "cells"
+    for path in sorted(cells.iterdir()) if cells.is_dir() else []:
+        if not path.is_dir():
+            warnings.append(f"{path} is not the folder of a cell; set aside as {_aside(path, directory)}")
+    for folder in cell_folders(directory):
+        try:
+            read_cell(folder)
+        except (DamagedFile, FileNotFoundError) as error:
+            warnings.append(f"{error}; its folder is set aside as {_aside(folder, directory)}")
+            continue
+        try:
+            record = read_record(folder)
+            if record.status == "done":
+                record.load_ensemble(folder)
+        except FileNotFoundError as error:
+            if (folder / "record.json").exists():
+                warnings.append(f"{error}; its record is set aside as {_aside(folder / 'record.json', directory)}")
+        except DamagedFile as error:
+            warnings.append(f"{error}; its record is set aside as {_aside(folder / 'record.json', directory)}")
+    return warnings
+
+
+def _aside(path: Path, directory: Path) -> Path:
+    return move_aside(path, directory / "set-aside")

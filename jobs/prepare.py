@@ -1,0 +1,36 @@
+"""What all cells of a peptide share, made once per run folder: the start structure and the gate."""
+
+import hashlib
+from pathlib import Path
+
+from prosebench.energy.gate import Gate, make_gate
+from prosebench.energy.settings import TargetSettings
+from prosebench.force_field import system_hash
+from prosebench.peptide import Peptide
+from prosebench.storage import arrays_bytes, json_bytes, read_arrays, write_once
+
+
+def prepare(directory: Path, sequence: str, settings: TargetSettings) -> tuple[Peptide, Gate]:
+    """The peptide with the start structure of this run folder, and its gate; made by whoever comes first.
+
+    Minimisation ends a few bits apart on different machines. Cells of one peptide must not, so the file decides.
+    """
+    peptide = Peptide.from_sequence(sequence)
+    physics = hashlib.sha256(json_bytes(settings.force_field.model_dump(mode="json"))).hexdigest()[:8]
+    path = directory / "peptides" / f"{sequence}-{physics}.npz"
+    if not path.exists():
+        gate = make_gate(peptide, settings.force_field)
+        content = {"start_nm": peptide.start_nm, "gate_nm": gate.frames_nm, "gate_kj_mol": gate.energies_kj_mol}
+        write_once(path, arrays_bytes(content))
+    arrays = read_arrays(path)
+    return peptide.with_start(arrays["start_nm"]), Gate(arrays["gate_nm"], arrays["gate_kj_mol"])
+
+
+def start_hash(peptide: Peptide) -> str:
+    """SHA-256 of the start structure's bytes."""
+    return hashlib.sha256(peptide.start_nm.tobytes()).hexdigest()
+
+
+def force_field_hash(peptide: Peptide, settings: TargetSettings) -> str:
+    """Hash of the OpenMM System: the physics, down to each parameter."""
+    return system_hash(peptide.system(settings.force_field))

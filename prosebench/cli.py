@@ -1,0 +1,187 @@
+"""The commands. The only file that sees every other folder; each command is a few calls into them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from prosebench.storage import DamagedFile
+from prosebench.suite import SuiteError, load_suite, narrow, suite_names
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Which sampler of molecular Boltzmann distributions is better, at equal cost, and by how much?",
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Names = Annotated[str, typer.Option(help="Comma-separated; default: all of the suite.")]
+SuiteName = Annotated[str, typer.Option(help="Name of a shipped suite, or a path to a .toml file.")]
+Directory = Annotated[Path, typer.Argument(help="Run folder.")]
+References = Annotated[
+    list[Path] | None, typer.Option("--references", help="Folder with reference files; may be repeated.")
+]
+
+
+def main() -> None:
+    """Entry point of the `prosebench` command: known errors are one line on stderr and exit code 2."""
+    try:
+        app()
+    except (SuiteError, DamagedFile, FileNotFoundError, ValueError) as error:
+        err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("stopped; the same command continues where this one ended")
+        sys.exit(130)
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    directory: Annotated[Path | None, typer.Option("--dir", help="Run folder; default: runs/<suite>.")] = None,
+    methods: Names = "",
+    peptides: Names = "",
+    budgets: Annotated[str, typer.Option(help="Comma-separated numbers of evaluations.")] = "",
+    seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="row.key=value; may be repeated.")] = None,
+    workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
+    references: References = None,
+    retry_parked: Annotated[bool, typer.Option(help="Try again what failed three times.")] = False,
+    report_: Annotated[bool, typer.Option("--report/--no-report", help="Score and report at the end.")] = True,
+) -> None:
+    """Run the missing cells of a suite on this machine, then score them and print the table."""
+    from jobs.display import Progress
+    from jobs.launch import run_local, threads_per_worker
+    from jobs.plan import lay_out, plan_cells, set_foreign_aside
+    from jobs.status import read_state
+
+    chosen = narrow(
+        load_suite(suite),
+        methods=_split(methods),
+        peptides=_split(peptides),
+        budgets=_numbers(budgets, "--budgets"),
+        seeds=_numbers(seeds, "--seeds"),
+        settings=set_ or [],
+    )
+    chosen.check()
+    directory = directory or Path("runs") / chosen.name
+    for warning in set_foreign_aside(directory):
+        err.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    folders = lay_out(plan_cells(chosen), directory)
+    if retry_parked:
+        for folder in folders:
+            (folder / "failure.json").unlink(missing_ok=True)
+    number = workers or len(os.sched_getaffinity(0))
+    out.print(
+        f"{chosen.name}: {len(folders)} cells ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
+        f"budgets {', '.join(f'{budget:,}' for budget in chosen.budgets)}) in {directory}"
+    )
+    with Progress(folders, out) as progress:
+        run_local(
+            folders,
+            directory,
+            workers=number,
+            threads=threads_per_worker(number),
+            reference_folders=references or [],
+            watch=progress,
+        )
+    states = [read_state(folder) for folder in folders]
+    if report_:
+        _report(directory, references or [], number)
+    unfinished = [state for state in states if state.state not in ("done", "skipped")]
+    for state in unfinished:
+        err.print(f"[red]{state.state}:[/red] {escape(f'{state.folder.name}: {state.reason}')}", soft_wrap=True)
+    raise typer.Exit(1 if unfinished else 0)
+
+
+@app.command()
+def status(directory: Directory) -> None:
+    """Where each cell of a run folder stands, read from the disk alone."""
+    from jobs.display import status_tables
+    from jobs.status import read_states
+
+    states = read_states(directory)
+    if not states:
+        _fail(f"{directory} holds no cells; `prosebench run --dir {directory}` makes some")
+    for table in status_tables(states):
+        out.print(table)
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(help="Folder of a cell, or the beginning of its name or id.")],
+    directory: Annotated[Path, typer.Option("--dir", help="Run folder in which to look.")] = Path("runs"),
+) -> None:
+    """Everything about one cell: what was asked, what was done, spent and where."""
+    from jobs.status import find_cell
+    from prosebench.storage import read_json
+
+    folder = find_cell(cell, directory)
+    out.print(f"[bold]{folder}[/bold]")
+    for name in ("cell.json", "record.json", "provenance.json", "failure.json", "heartbeat.json"):
+        path = folder / name
+        if path.exists() and not (name == "cell.json" and (folder / "record.json").exists()):
+            out.print(f"\n[bold]{name}[/bold]")
+            out.print_json(data=read_json(path))
+
+
+@app.command("list")
+def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides")]) -> None:
+    """List suites, methods, or the peptides of each suite."""
+    from prosebench.method import load_method, method_entry_points
+
+    table = Table(box=None, pad_edge=False)
+    if what == "suites":
+        for heading in ("suite", "peptides", "budgets", "seeds", "description"):
+            table.add_column(heading)
+        for name in suite_names():
+            suite = load_suite(name)
+            budgets = ", ".join(f"{budget:,}" for budget in suite.budgets)
+            table.add_row(name, str(len(suite.peptides)), budgets, str(len(suite.seeds)), suite.description)
+    elif what == "methods":
+        for heading in ("method", "from", "what it is"):
+            table.add_column(heading)
+        for name, point in method_entry_points().items():
+            table.add_row(name, point.value, (load_method(name).__doc__ or "").splitlines()[0])
+    elif what == "peptides":
+        for heading in ("suite", "peptides"):
+            table.add_column(heading)
+        for name in suite_names():
+            table.add_row(name, " ".join(load_suite(name).peptides))
+    else:
+        _fail(f"cannot list {what!r}; known: suites, methods, peptides")
+    out.print(table)
+
+
+def _report(directory: Path, references: list[Path], workers: int) -> None:
+    from analysis.report import write_report
+
+    written = write_report(directory, references, workers=workers)
+    out.print(written.table)
+    out.print(f"tables and figures: {written.directory}")
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        return [int(float(part)) if "e" in part.lower() else int(part.replace("_", "")) for part in _split(text)]
+    except ValueError:
+        _fail(f"{option} {text!r} is not a list of whole numbers such as 10000,1e6")
+
+
+def _fail(message: str) -> NoReturn:
+    raise ValueError(message)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The gate: before a cell starts, its target must give stored energies of stored frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prosebench.energy.openmm import OpenMMEnergy
+from prosebench.energy.target import Target, kt_kj_mol
+from prosebench.force_field import ForceField
+from prosebench.peptide import Peptide
+
+ABSOLUTE_TOLERANCE_KJ_MOL = 5e-3
+RELATIVE_TOLERANCE = 5e-6
+_SHAKES_NM = (0.0, 0.002, 0.005, 0.005, 0.01, 0.01)
+_STRETCH = 3.0
+
+
+class GateClosed(RuntimeError):  # noqa: N818
+    """The target of this machine does not compute the energies that were stored; nothing is run on it."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Frames (n, atoms, 3) in nm and their energies (n,) in kJ/mol on OpenMM's Reference platform (double precision)."""
+
+    frames_nm: NDArray[np.float64]
+    energies_kj_mol: NDArray[np.float64]
+
+
+def make_gate(peptide: Peptide, force_field: ForceField) -> Gate:
+    """Gate frames of a peptide: its start structure, shaken more and more, and stretched beyond the cutoff."""
+    rng = np.random.default_rng(0)
+    start = peptide.start_nm
+    frames = np.array(
+        [start + rng.normal(scale=shake, size=start.shape) for shake in _SHAKES_NM] + [_STRETCH * start]
+    ).astype(np.float32)
+    reference = OpenMMEnergy(peptide, force_field=force_field, platform="Reference")
+    energies = reference.energy(frames) * kt_kj_mol(reference.temperature_kelvin)
+    return Gate(frames.astype(np.float64), energies)
+
+
+def pass_gate(gate: Gate, target: Target) -> float:
+    """The largest deviation in kJ/mol of the target from the stored energies. Raises GateClosed where it is too large."""
+    energies = target.energy(gate.frames_nm) * kt_kj_mol(target.temperature_kelvin)
+    deviations = np.abs(energies - gate.energies_kj_mol)
+    allowed = ABSOLUTE_TOLERANCE_KJ_MOL + RELATIVE_TOLERANCE * np.abs(gate.energies_kj_mol)
+    if not (deviations <= allowed).all():
+        worst = int(np.argmax(np.nan_to_num(deviations - allowed, nan=np.inf)))
+        raise GateClosed(
+            f"the energy of stored frame {worst} is {energies[worst]:.6g} kJ/mol on {target.describe()}, but "
+            f"{gate.energies_kj_mol[worst]:.6g} kJ/mol on OpenMM's Reference platform; "
+            "run `prosebench doctor` on this machine, or choose another engine with --set target.engine=openmm"
+        )
+    return float(deviations.max())

@@ -1,0 +1,98 @@
+"""The molecular energy and its analytic gradient in torch, for whole batches of frames, on CPU or CUDA.
+
+    E = sum_bonds k/2 (r - r0)^2 + sum_angles k/2 (theta - theta0)^2             Amber ff14SB: Maier et al.,
+      + sum_torsions sum_m cos_m cos(m phi) + sin_m sin(m phi)                    JCTC 2015, 11, 3696
+      + sum_pairs c12/r^12 - c6/r^6 + q_ij (1/r + krf r^2 - crf)                  reaction field: Tironi et al.,
+                                                                                  JCP 1995, 102, 5451
+      + sum_atoms self_i / B_i + sum_pairs g_ij (1/f_ij - shift)                  Onufriev, Bashford, Case,
+        f^2 = r^2 + B_i B_j exp(-r^2 / (4 B_i B_j))                               Proteins 2004, 55, 383
+        1/B_i = 1/o_i - tanh(alpha psi - beta psi^2 + gamma psi^3)/R_i, psi = o_i I_i
+        I_i = sum_j H(r_ij; o_i, s_j)                                             Hawkins, Cramer, Truhlar,
+                                                                                  J. Phys. Chem. 1996, 100, 19824
+      + sum_atoms surface_i (R_i / B_i)^6                                         ACE surface area: Schaefer, Bartels,
+                                                                                  Karplus, JMB 1998, 284, 835
+
+with H = 1/2 [1/L - 1/U + (r - s^2/r)/4 (1/U^2 - 1/L^2) + log(L/U)/(2r)], U = r + s, L = max(o, |r - s|), 0 where
+U < o; the GBn models add a neck (Mongan et al., JCTC 2007, 3, 156). Symbols are those of `EnergyParameters`.
+
+Frames are the innermost axis: positions are (3, atoms, frames) and every term is arithmetic on whole rows of frames.
+Pairs lie on a ring (`PairRing`), so that gathering partners is a view and summing over them is a reduction.
+"""
+
+import torch
+from torch import Tensor
+
+from prosebench.energy.parameters import EnergyParameters
+from prosebench.energy.torch_bonded import BondedTerms
+from prosebench.energy.torch_pairs import NonbondedTerms, PairDistances, PairRing
+from prosebench.energy.torch_solvent import SolventTerms
+
+CHUNK_ELEMENTS = {"cpu": 150_000, "cuda": 16_000_000}
+"""Elements (pairs x frames) computed at once: about one core's second-level cache, and some GB on an accelerator."""
+
+
+class TorchEnergy:
+    """Energies (kJ/mol) and gradients (kJ/mol/nm) of batches of frames; tensors in, tensors out, on one device.
+
+    dtype is that of the arithmetic of angles, torsions and pairs; bonds and all sums of energies are in double.
+    Memory is bounded by chunks of frames. A frame that is not finite, or whose energy or gradient is not, has energy inf
+    and gradient 0; it does not change the numbers of other frames.
+    """
+
+    def __init__(
+        self, parameters: EnergyParameters, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    ) -> None:
+        self.device, self.dtype = torch.device(device), dtype
+        self.n_atoms = parameters.n_atoms
+        self._ring = PairRing(parameters.n_atoms, self.device)
+        self._bonded = BondedTerms(parameters, dtype, self.device)
+        self._nonbonded = NonbondedTerms(parameters, self._ring, dtype)
+        self._solvent = None if parameters.gb is None else SolventTerms(parameters.gb, self._ring, dtype)
+        elements = CHUNK_ELEMENTS.get(self.device.type, CHUNK_ELEMENTS["cuda"])
+        self._chunk_frames = max(16, elements // max(1, self._ring.rows * self.n_atoms) // 16 * 16)
+
+    def energy(self, frames_nm: Tensor) -> Tensor:
+        """Energies (n,) in kJ/mol, double, of frames (n, atoms, 3) in nm."""
+        return self._evaluate(frames_nm, gradient=False)[0]
+
+    def energy_and_gradient(self, frames_nm: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (n,) in kJ/mol and gradients (n, atoms, 3) in kJ/mol/nm, both double."""
+        energies, gradients = self._evaluate(frames_nm, gradient=True)
+        assert gradients is not None
+        return energies, gradients
+
+    @torch.no_grad()
+    def _evaluate(self, frames_nm: Tensor, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
+        energies = torch.empty(len(frames_nm), dtype=torch.float64, device=self.device)
+        gradients = torch.empty((len(frames_nm), self.n_atoms, 3), dtype=torch.float64, device=self.device)
+        for start in range(0, len(frames_nm), self._chunk_frames):
+            part = slice(start, start + self._chunk_frames)
+            chunk = frames_nm[part].to(self.device, torch.float64)
+            finite = chunk.isfinite().all(dim=(1, 2))
+            x = torch.where(finite[:, None, None], chunk, 0.0).permute(2, 1, 0)
+            energy, gradient_rows = self._chunk((x - x.mean(1, keepdim=True)).contiguous(), gradient)
+            finite &= energy.isfinite()
+            if gradient_rows is not None:
+                finite &= gradient_rows.isfinite().all(dim=(0, 1))
+                gradients[part] = torch.where(finite, gradient_rows, 0.0).permute(2, 1, 0)
+            energies[part] = torch.where(finite, energy, torch.inf)
+        return energies, gradients if gradient else None
+
+    def _chunk(self, x: Tensor, gradient: bool) -> tuple[Tensor, Tensor | None]:
+        """Energies (frames,) and gradient (3, atoms, frames) of centred positions of the same shape, all double."""
+        energy = torch.zeros(x.shape[-1], dtype=torch.float64, device=self.device)
+        total = torch.zeros_like(x) if gradient else None
+        self._bonded.add(x, energy, total)
+        rounded = x.to(self.dtype)
+        delta = rounded[:, None] - self._ring.partner(rounded)
+        pairs = PairDistances.of(delta)
+        pair_energy, slope = self._nonbonded(pairs, gradient)
+        energy += pair_energy
+        if self._solvent is not None:
+            solvent_energy, solvent_slope = self._solvent(pairs, gradient)
+            energy += solvent_energy
+            slope = None if slope is None or solvent_slope is None else slope + solvent_slope
+        if total is not None and slope is not None:
+            vectors = delta * (2.0 * slope)
+            total += self._ring.sum_first(vectors) - self._ring.sum_second(vectors)
+        return energy, total

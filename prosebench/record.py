@@ -1,0 +1,145 @@
+"""Cells and records: one unit of work, and what it leaves on disk.
+
+A run folder holds `cells/<cell folder>/` with
+  cell.json         what is to be done (its hash is the cell's id)
+  chunks/           finished chunks, while the cell is at work
+  ensemble.npz      all frames, once it is finished
+  record.json       what was done and spent; its being there means that the cell is finished
+  provenance.json   where and how fast it was done
+record.json and ensemble.npz depend on the cell alone: a run that was killed and resumed leaves the same bytes.
+"""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from prosebench.energy.meter import Ledger
+from prosebench.energy.settings import TargetSettings
+from prosebench.energy.target import Description
+from prosebench.ensemble import Ensemble
+from prosebench.storage import DamagedFile, file_sha256, json_bytes, read_json
+
+SCHEMA: Literal[1] = 1
+"""Version of cells, chunks and records; raised when the meaning of a field changes."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Cell(BaseModel):
+    """One (suite, peptide, method with its settings, budget, seed): one unit of work.
+
+    row is the name under which the method stands in the suite. budgets are ascending; the largest is what may be
+    spent, the smaller ones are marks at which the same run is scored too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA
+    suite: str
+    peptide: str
+    row: str
+    method: str
+    settings: dict[str, Any]
+    budgets: tuple[int, ...]
+    frames: int
+    seed: int
+    target: TargetSettings
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hex digits from the SHA-256 of everything above."""
+        return hashlib.sha256(json_bytes(self.model_dump(mode="json"))).hexdigest()[:16]
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the cell's folder: readable, and unique by the id at its end."""
+        return f"{self.peptide}-{self.row}-{self.budgets[-1]}-s{self.seed}-{self.id}"
+
+
+class Record(BaseModel):
+    """What a finished cell did: the same numbers whatever happened on the way.
+
+    status "done", or "skipped" with the reason why the method cannot do this cell (then there is no ensemble).
+    force_field_hash identifies the OpenMM System, start_hash the start structure, target what computed the energies,
+    gate_deviation_kj_mol how far that was from OpenMM's Reference platform on stored frames. diagnostics are lists
+    with one number a chunk.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA
+    cell_id: str
+    cell: Cell
+    status: Literal["done", "skipped"]
+    reason: str = ""
+    ledger: Ledger = Ledger()
+    frames: int = 0
+    chunks: int = 0
+    ensemble_sha256: str = ""
+    force_field_hash: str
+    start_hash: str
+    target: Description
+    gate_deviation_kj_mol: float
+    diagnostics: dict[str, list[float | None]] = {}
+    versions: dict[str, str]
+
+    def load_ensemble(self, folder: Path) -> Ensemble:
+        """The frames. Raises DamagedFile where the file is not the one that the record speaks of."""
+        path = folder / "ensemble.npz"
+        if file_sha256(path) != self.ensemble_sha256:
+            raise DamagedFile(f"{path} has changed since its record was written; remove the folder and run again")
+        return Ensemble.load(path)
+
+
+class Provenance(BaseModel):
+    """Where and how fast a cell was done; it may differ between two runs that leave the same record."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str
+    device: str
+    commit: str
+    started: str
+    finished: str
+    sittings: int
+    seconds: dict[str, float]
+
+
+def read_cell(folder: Path) -> Cell:
+    """The cell of a folder. Raises DamagedFile where cell.json is foreign or does not belong to this folder."""
+    cell = _read_model(folder / "cell.json", Cell)
+    if cell.folder_name != folder.name:
+        raise DamagedFile(f"{folder / 'cell.json'} describes {cell.folder_name}, another cell than its folder's name")
+    return cell
+
+
+def read_record(folder: Path) -> Record:
+    """The record of a finished cell. Raises FileNotFoundError, or DamagedFile where it is foreign."""
+    record = _read_model(folder / "record.json", Record)
+    if record.cell_id != record.cell.id or record.cell.folder_name != folder.name:
+        raise DamagedFile(f"{folder / 'record.json'} belongs to another cell ({record.cell.folder_name})")
+    return record
+
+
+def read_provenance(folder: Path) -> Provenance:
+    """Where and how fast the cell was done. Raises FileNotFoundError, or DamagedFile where it is foreign."""
+    return _read_model(folder / "provenance.json", Provenance)
+
+
+def cell_folders(directory: Path) -> list[Path]:
+    """Folders of all cells of a run folder, in order of their names."""
+    cells = directory / "cells"
+    return sorted(path for path in cells.iterdir() if path.is_dir()) if cells.is_dir() else []
+
+
+def _read_model(path: Path, model: type[Model]) -> Model:
+    content = read_json(path)
+    if isinstance(content, dict) and content.get("schema_version", SCHEMA) != SCHEMA:
+        raise DamagedFile(f"{path} has schema version {content['schema_version']}; this prosebench reads {SCHEMA}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise DamagedFile(f"{path} is not a {model.__name__.lower()} file: {error.errors()[0]['msg']}") from error

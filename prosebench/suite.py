@@ -1,0 +1,163 @@
+"""Suites: which peptides, which methods, which budgets, which physics. Read from TOML, checked before anything runs."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from prosebench.energy.settings import TargetSettings
+from prosebench.method import load_method
+from prosebench.peptide import check_sequence
+
+
+class SuiteError(ValueError):
+    """A suite, or a change asked for on the command line, that cannot be run; the message says why."""
+
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Suite(BaseModel):
+    """A benchmark: every method on every peptide at every budget with every seed.
+
+    budgets are energy evaluations of sampling. frames is the fixed number of frames that is scored. methods maps a
+    name of this table to its settings; `method = "..."` among them lets one method appear twice with other settings.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str = ""
+    peptides: tuple[str, ...] = Field(min_length=1)
+    budgets: tuple[Positive, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    frames: Positive = 10_000
+    target: TargetSettings = TargetSettings()
+    methods: dict[str, dict[str, Any]] = Field(min_length=1)
+
+    @field_validator("peptides", "seeds", "budgets")
+    @classmethod
+    def _no_repeats(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        repeated = sorted({value for value in values if values.count(value) > 1})
+        if repeated:
+            raise ValueError(f"named twice: {', '.join(map(str, repeated))}; name each once")
+        return values
+
+    @field_validator("budgets")
+    @classmethod
+    def _ascending(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(values))
+
+    def check(self) -> None:
+        """Check peptides, methods and settings. Raises SuiteError naming the first that is wrong."""
+        for sequence in self.peptides:
+            try:
+                check_sequence(sequence)
+            except ValueError as error:
+                raise SuiteError(f"suite {self.name}: {error}") from error
+        for name in self.methods:
+            self.method_settings(name)
+
+    def method_settings(self, name: str) -> tuple[str, dict[str, Any]]:
+        """The method behind a row of `methods`, and its settings with all defaults filled in."""
+        given = dict(self.methods[name])
+        method = given.pop("method", name)
+        try:
+            settings = load_method(method).Settings(**given)
+        except ValidationError as error:
+            known = ", ".join(load_method(method).Settings.model_fields) or "none"
+            raise SuiteError(f"suite {self.name}, [methods.{name}]: {_explain(error)}; known settings: {known}") from error
+        except ValueError as error:
+            raise SuiteError(f"suite {self.name}: {error}") from error
+        return method, settings.model_dump(mode="json")
+
+
+def suite_names() -> list[str]:
+    """Names of the suites that come with prosebench."""
+    return sorted(path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml"))
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """A shipped suite by its name, or any suite by its path. Raises SuiteError naming what is wrong and what is known."""
+    path = Path(name_or_path)
+    if name_or_path in suite_names():
+        text = (_shipped() / f"{name_or_path}.toml").read_text()
+    elif path.suffix == ".toml" and path.is_file():
+        text = path.read_text()
+    elif path.suffix == ".toml":
+        raise SuiteError(f"there is no suite file {name_or_path}; shipped suites: {', '.join(suite_names())}")
+    else:
+        raise SuiteError(f"unknown suite {name_or_path!r}; known: {', '.join(suite_names())}, or a path to a .toml file")
+    try:
+        content = tomllib.loads(text)
+        suite = Suite.model_validate(content)
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError(f"suite {name_or_path} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise SuiteError(f"suite {name_or_path}: {_explain(error)}; known keys: {', '.join(Suite.model_fields)}") from error
+    return suite
+
+
+def narrow(
+    suite: Suite,
+    *,
+    methods: Sequence[str] = (),
+    peptides: Sequence[str] = (),
+    budgets: Sequence[int] = (),
+    seeds: Sequence[int] = (),
+    settings: Sequence[str] = (),
+) -> Suite:
+    """A suite changed from the command line.
+
+    methods and peptides pick from the suite (a method that is installed but not in the suite is added with its
+    defaults); budgets and seeds replace; settings are "row.key=value" with a TOML value, where row is a row of
+    methods, or "target". Raises SuiteError for what is unknown.
+    """
+    content = suite.model_dump(mode="json")
+    if methods:
+        content["methods"] = {name: suite.methods.get(name, {}) for name in methods}
+    if peptides:
+        unknown = [sequence for sequence in peptides if sequence not in suite.peptides]
+        if unknown:
+            raise SuiteError(f"suite {suite.name} has no peptide {', '.join(unknown)}; it has {' '.join(suite.peptides)}")
+        content["peptides"] = list(peptides)
+    if budgets:
+        content["budgets"] = list(budgets)
+    if seeds:
+        content["seeds"] = list(seeds)
+    for assignment in settings:
+        _assign(content, assignment)
+    try:
+        return Suite.model_validate(content)
+    except ValidationError as error:
+        raise SuiteError(f"suite {suite.name} as changed: {_explain(error)}") from error
+
+
+def _assign(content: dict[str, Any], assignment: str) -> None:
+    place, equals, text = assignment.partition("=")
+    row, dot, key = place.strip().rpartition(".")
+    if not (equals and dot and key):
+        raise SuiteError(f"--set {assignment!r} is not of the form row.key=value, as in md.friction_per_ps=1.0")
+    tables = {"target": content["target"], **content["methods"]}
+    if row not in tables:
+        raise SuiteError(f"--set {assignment!r}: there is no row {row!r}; known: {', '.join(tables)}")
+    try:
+        tables[row][key] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        tables[row][key] = text.strip()
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place!r}"
+    return f"{place}: {message}" if place else message
+
+
+def _shipped() -> Any:
+    return resources.files("prosebench") / "suites"
