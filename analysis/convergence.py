@@ -48,8 +48,9 @@ def floor(reference: Reference, topology: mdtraj.Topology, n_frames: int) -> dic
 
     Includes `frames`, the number on each side. Raises ValueError where a half has no frames.
     """
-    sides = [half.select(slice(0, n_frames)) for half in (reference.spare, reference.scored)]
-    return distances(*sides, reference.tica, topology) | {"frames": float(min(map(len, sides)))}
+    spare, scored = (half.select(slice(0, n_frames)) for half in (reference.spare, reference.scored))
+    values = distances(spare, scored, reference.tica, topology)
+    return values | {"frames": float(min(len(spare), len(scored)))}
 
 
 def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str:
@@ -57,7 +58,8 @@ def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str
     text = (
         f"The reference rests on {convergence['frames']} frames in {convergence['trajectories']} trajectories. "
         f"Its slowest observable, {convergence['slowest']}, is correlated over "
-        f"{convergence['correlation_frames']:.3g} frames, which leaves {convergence['effective_frames']:.3g} independent frames. "
+        f"{convergence['correlation_frames']:.3g} frames, which leaves "
+        f"{convergence['effective_frames']:.3g} independent frames. "
     )
     spread = convergence["spread"]
     if spread:

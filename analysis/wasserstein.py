@@ -4,18 +4,15 @@ Every function returns the distance: for W2 the square root of the least mean sq
 not finite and has weight lies infinitely far from everything, so the distance is inf: nothing is trimmed.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import ot
 from numpy.typing import NDArray
 
 _MAX_PIVOTS = 1_000_000_000
-_ROWS_PER_BLOCK = 128
-_GAP_TOLERANCE = 1e-7
+_ROWS_PER_BLOCK = 16
+_GAP_TOLERANCE = 1e-9
 
 Floats = NDArray[np.floating]
-_Metric = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class TransportError(RuntimeError):
@@ -44,7 +41,7 @@ def torus_w2(x: Floats, y: Floats, x_weights: Floats | None = None, y_weights: F
     The squared cost of two points is the sum over angles of the squared difference, wrapped to at most pi.
     Raises TransportError where the solver does not reach the optimum.
     """
-    return _plane_distance(x, y, x_weights, y_weights, _wrapped_squared)
+    return _plane_distance(x, y, x_weights, y_weights, period=2.0 * np.pi)
 
 
 def euclidean_w2(
@@ -54,7 +51,7 @@ def euclidean_w2(
 
     Raises TransportError where the solver does not reach the optimum.
     """
-    return _plane_distance(x, y, x_weights, y_weights, np.square)
+    return _plane_distance(x, y, x_weights, y_weights, period=None)
 
 
 def _line_distance(
@@ -76,7 +73,7 @@ def _line_distance(
 
 
 def _plane_distance(
-    x: Floats, y: Floats, x_weights: Floats | None, y_weights: Floats | None, squared: _Metric
+    x: Floats, y: Floats, x_weights: Floats | None, y_weights: Floats | None, period: float | None
 ) -> float:
     x, x_weights = _points(x, x_weights, n_axes=2)
     y, y_weights = _points(y, y_weights, n_axes=2)
@@ -86,24 +83,30 @@ def _plane_distance(
         )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return np.inf
-    return float(np.sqrt(_transport_cost(_cost_matrix(x, y, squared), x_weights, y_weights)))
+    return float(np.sqrt(_transport_cost(_cost_matrix(x, y, period), x_weights, y_weights)))
 
 
-def _cost_matrix(x: NDArray[np.float64], y: NDArray[np.float64], squared: _Metric) -> NDArray[np.float64]:
-    """Costs (n, m), filled by blocks of rows and coordinate by coordinate: no array is larger than the
-    result.
+def _cost_matrix(x: NDArray[np.float64], y: NDArray[np.float64], period: float | None) -> NDArray[np.float64]:
+    """Squared distances (n, m), filled by blocks of rows and coordinate by coordinate.
+
+    No array is larger than the result. With a period, differences are wrapped to at most half of it.
     """
+    if period is not None:
+        x, y = np.mod(x, period), np.mod(y, period)
+    columns = np.ascontiguousarray(y.T)
     costs = np.zeros((len(x), len(y)))
     for start in range(0, len(x), _ROWS_PER_BLOCK):
-        rows = slice(start, start + _ROWS_PER_BLOCK)
-        for x_column, y_column in zip(x[rows].T, y.T, strict=True):
-            costs[rows] += squared(x_column[:, None] - y_column)
+        rows = costs[start : start + _ROWS_PER_BLOCK]
+        difference, other_way = np.empty_like(rows), np.empty_like(rows)
+        for x_column, y_column in zip(x[start : start + len(rows)].T, columns, strict=True):
+            np.subtract(x_column[:, None], y_column, out=difference)
+            if period is not None:
+                np.abs(difference, out=difference)
+                np.subtract(period, difference, out=other_way)
+                np.minimum(difference, other_way, out=difference)
+            np.square(difference, out=difference)
+            rows += difference
     return costs
-
-
-def _wrapped_squared(difference: NDArray[np.float64]) -> NDArray[np.float64]:
-    turns = np.rint(difference / (2.0 * np.pi))
-    return np.square(difference - turns * (2.0 * np.pi))
 
 
 def _transport_cost(

@@ -31,6 +31,7 @@ class MD(Method):
         chunk_steps: int = Field(10_000, gt=0)
 
     settings: Settings
+    contract_settings = {"warm_up_ps": 5.0, "chunk_steps": 100}  # noqa: RUF012
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """Chunk 0 minimises; then warm-up and sampling in stretches of equal length."""

@@ -160,6 +160,95 @@ def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides"
     out.print(table)
 
 
+@app.command()
+def score(
+    what: Annotated[Path, typer.Argument(help="Run folder, ensemble (.npz), or trajectory that mdtraj reads.")],
+    peptide: Annotated[str, typer.Option(help="Sequence; needed for an ensemble or a trajectory.")] = "",
+    topology: Annotated[Path | None, typer.Option(help="PDB file that names a trajectory's atoms.")] = None,
+    frames: Annotated[int, typer.Option(help="Frames to score of an ensemble or a trajectory.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling of weighted frames.")] = 0,
+    temperature_kelvin: Annotated[float, typer.Option(help="Temperature at which energies are reduced.")] = 310.0,
+    references: References = None,
+) -> None:
+    """Score the records of a run folder, or any ensemble or trajectory, against the reference."""
+    if what.is_dir():
+        from analysis.scores import score_run, write_scores
+
+        out.print(f"scores: {write_scores(what, score_run(what, references or []))}")
+        return
+    if not peptide:
+        _fail(f"{what} does not say which peptide it is of; name it with --peptide")
+    from analysis.external import score_file
+
+    result = score_file(
+        what,
+        peptide,
+        topology=topology,
+        n_frames=frames,
+        seed=seed,
+        temperature_kelvin=temperature_kelvin,
+        reference_folders=references or [],
+    )
+    table = Table("metric", "value", box=None, pad_edge=False)
+    for name, value in result.items():
+        table.add_row(name, f"{value:.6g}")
+    out.print(table)
+
+
+@app.command()
+def report(directory: Directory, references: References = None) -> None:
+    """Score a run folder and write its tables and figures."""
+    _report(directory, references or [], len(os.sched_getaffinity(0)))
+
+
+@app.command()
+def check(method: Annotated[str, typer.Argument(help="Name of an installed method.")]) -> None:
+    """Run the contract suite on a method: budgets, restarts, seeds, and moments on a target with known answers."""
+    import tempfile
+
+    from prosebench.contract import check_contract
+
+    broken = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, passed, seen in check_contract(method, Path(scratch)):
+            broken += not passed
+            out.print(f"{'[green]pass[/green]' if passed else '[red]FAIL[/red]'}  {name}: {escape(seen)}", soft_wrap=True)
+    out.print(f"{method} {'holds to the contract' if not broken else f'breaks the contract in {broken} places'}")
+    raise typer.Exit(1 if broken else 0)
+
+
+@app.command()
+def doctor(
+    vectors: Annotated[Path | None, typer.Option(help="Folder of conformance files to check against.")] = None,
+) -> None:
+    """What this machine can do; with --vectors, whether it computes the published functions."""
+    from prosebench.doctor import check_vectors, examine
+
+    bad = 0
+    if vectors is None:
+        table = Table("what", "state", "found", box=None, pad_edge=False)
+        for finding in examine():
+            bad += finding.state == "missing"
+            table.add_row(finding.what, finding.state, finding.found)
+        out.print(table)
+        raise typer.Exit(1 if bad else 0)
+    from analysis.conformance import check_metrics
+    from prosebench.prose.conformance import check_atom_orders
+
+    checkers = {"atom_orders": check_atom_orders, "metrics_": check_metrics}
+    for path, checks in check_vectors(vectors, checkers):
+        if checks is None:
+            out.print(f"[yellow]not checked[/yellow]  {path.name}: no part of this version computes what it holds")
+            continue
+        failed = [one for one in checks if not one.passed]
+        bad += bool(failed)
+        out.print(f"{'[red]FAIL[/red]' if failed else '[green]pass[/green]'}  {path.name}")
+        for one in checks:
+            mark = "[green]pass[/green]" if one.passed else "[red]FAIL[/red]"
+            out.print(f"      {mark}  {one.quantity}: {one.error:.2e} (tolerance {one.tolerance:.0e})", soft_wrap=True)
+    raise typer.Exit(1 if bad else 0)
+
+
 def _report(directory: Path, references: list[Path], workers: int) -> None:
     from analysis.report import write_report
 

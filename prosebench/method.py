@@ -76,11 +76,13 @@ class Method(ABC):
     """Something that samples. Subclasses set `Settings`, and `prefixes` where they differ.
 
     prefixes: a run with a small budget is the beginning of a run with a large one, so one cell serves all budgets
-    of a suite. Set it to False where the budget changes what is done (annealing schedules).
+    of a suite. Set it to False where the budget changes what is done (annealing schedules). contract_settings: what
+    `prosebench check` sets to keep its runs short.
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     prefixes: ClassVar[bool] = True
+    contract_settings: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, settings: MethodSettings) -> None:
         self.settings = settings

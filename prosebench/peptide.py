@@ -59,7 +59,7 @@ class Peptide:
         Atoms are in the order that OpenMM's Modeller.addHydrogens leaves. The same sequence always gives the
         same peptide. Raises PeptideError for any other input; lower case, which often means D residues, too.
         """
-        _check_sequence(sequence)
+        check_sequence(sequence)
         return cls(sequence, *extended(sequence), needs_minimisation=True)
 
     @classmethod
@@ -119,12 +119,12 @@ class Peptide:
         return f"<Peptide {self.sequence}, {self.n_atoms} atoms>"
 
 
-def _check_sequence(sequence: str) -> None:
+def check_sequence(sequence: str) -> None:
     letters = "".join(sorted(ONE_LETTER.values()))
     unknown = sorted(set(sequence) - set(letters))
     if unknown:
         raise PeptideError(
-            f"peptide {sequence!r}: no amino acid is {', '.join(map(repr, unknown))}; use the capitals {letters}"
+            f"peptide {sequence!r}: no amino acid is {', '.join(map(repr, unknown))}; use {letters}"
         )
     if not 2 <= len(sequence) <= MAX_RESIDUES:
         count = f"{len(sequence)} residue{'' if len(sequence) == 1 else 's'}"
@@ -145,7 +145,7 @@ def _read_pdb(path: Path) -> tuple[str, app.Topology, Positions]:
     _check_atom_lines(path, text)
     _check_residues(path, pdb.topology)
     sequence = "".join(ONE_LETTER[residue.name] for residue in pdb.topology.residues())
-    _check_sequence(sequence)
+    check_sequence(sequence)
     topology = _with_standard_bonds(pdb.topology)
     positions = np.array(pdb.positions.value_in_unit(unit.nanometer), dtype=np.float64)
     _check_structure(path, topology, positions)

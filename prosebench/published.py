@@ -14,7 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import huggingface_hub
 import numpy as np
+from huggingface_hub.errors import EntryNotFoundError
 from numpy.typing import NDArray
 
 from prosebench.ensemble import Ensemble
@@ -107,7 +109,7 @@ class _LocalCopy:
         self.name = str(folder)
         if not self.folder.is_dir():
             raise MissingReferenceError(
-                f"{folder} is not a folder; {DATA_VARIABLE} must name a copy of the dataset {DATASET}"
+                f"{folder} is not a folder; {DATA_VARIABLE} must name a copy of {DATASET}"
             )
 
     def __call__(self, name: str) -> Path | None:
@@ -119,40 +121,49 @@ class _LocalCopy:
 
 
 class _Hub:
-    """Fetches files from the hub, once."""
+    """Fetches files from the hub, once; where the hub is out of reach, from its cache on this machine alone."""
 
     def __init__(self, revision: str, cache: Path | None) -> None:
         self.revision = revision
         self.cache = cache
         self.name = f"https://huggingface.co/datasets/{DATASET} at {revision}"
+        problem = _hub_problem()
+        self.cache_only = problem is not None
+        if problem:
+            self.name = f"{self.name} cannot be reached ({problem}), and its cache on this machine"
 
     def __call__(self, name: str) -> Path | None:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
         try:
-            path = hf_hub_download(
+            path = huggingface_hub.hf_hub_download(
                 DATASET,
                 name,
                 repo_type="dataset",
                 revision=self.revision,
                 cache_dir=self.cache,
                 etag_timeout=_HUB_TIMEOUT_SECONDS,
+                local_files_only=self.cache_only,
             )
+        except EntryNotFoundError:
+            return None
         except Exception as error:
-            # The client passes on whatever its HTTP library raises; only "no such file" means anything else.
-            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-                return None
-            raise MissingReferenceError(
-                f"{self.name} cannot be reached ({type(error).__name__}); "
-                f"{missing_message(Path(name).stem.removesuffix('_subsampled'))}"
-            ) from error
+            # The client passes on what its HTTP library raises, and that library differs between its versions.
+            raise MissingReferenceError(f"{self.name} does not give {name} ({error}); try later") from error
         return Path(path)
 
     def source(self, path: Path) -> dict[str, Any]:
         parts = path.parts
         commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else self.revision
         return {"file": path.name, "sha256": file_sha256(path), "commit": commit}
+
+
+def _hub_problem() -> str | None:
+    """Why the hub cannot be reached, by one quick request: the client itself would try again for half a minute."""
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=_HUB_TIMEOUT_SECONDS)
+    except Exception as error:
+        # See _Hub: the type of error depends on the HTTP library.
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return None
 
 
 def _folder_of_environment() -> Path | None:
@@ -195,8 +206,8 @@ def _tica(arrays: dict[str, NDArray[Any]], peptide: Peptide, path: Path) -> Tica
     length = len(np.atleast_1d(arrays["tica_mean"]))
     if length != expected:
         raise InvalidReferenceError(
-            f"{path} holds a TICA basis of {length} features; {peptide.sequence} has {expected}. Files of 8-residue "
-            "peptides from before 2025-12-15 hold a wrong basis (CA distances only): download it again"
+            f"{path} holds a TICA basis of {length} features; {peptide.sequence} has {expected}. Files of "
+            "8-residue peptides from before 2025-12-15 hold a wrong one (CA distances only): download it again"
         )
     if int(arrays["tica_dim"]) < 2:
         raise InvalidReferenceError(f"{path} holds {int(arrays['tica_dim'])} TICA component; two are needed")
@@ -210,9 +221,7 @@ def _peptide(sequence: str, split: str, fetch: _LocalCopy | _Hub) -> Peptide:
             return Peptide.from_pdb(path)
     tar_path = fetch(f"pdb_tarfiles/{split}.tar")
     if tar_path is None:
-        raise MissingReferenceError(
-            f"{fetch.name} has no PDB files of the {split} peptides; copy pdb_tarfiles/ too"
-        )
+        raise MissingReferenceError(f"{fetch.name} lacks the PDB files of the {split} peptides")
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{sequence}.pdb"
         path.write_bytes(_member(tar_path, path.name))

@@ -127,8 +127,14 @@ class Reference:
                 atoms=tuple(meta["atoms"]),
                 ensemble=Ensemble(arrays["positions_nm"], arrays["energies_kt"]),
                 tica=TicaBasis(arrays["tica_projection"], arrays["tica_mean"]),
-                **{name: arrays[name] for name in ("trajectory", "frame", "gate_energies_kj_mol")},
-                **{name: meta[name] for name in _META[2:]},
+                trajectory=arrays["trajectory"],
+                frame=arrays["frame"],
+                gate_energies_kj_mol=arrays["gate_energies_kj_mol"],
+                temperature_kelvin=meta["temperature_kelvin"],
+                force_field_hash=meta["force_field_hash"],
+                source=meta["source"],
+                convergence=meta["convergence"],
+                floor=meta["floor"],
             )
         except (ValueError, TypeError) as error:
             raise InvalidReferenceError(
@@ -280,5 +286,5 @@ def _check_atoms(reference: Reference, peptide: Peptide, name: str) -> None:
     )
     raise InvalidReferenceError(
         f"{name} is of other atoms than peptide {peptide.sequence}: {len(reference.atoms)} against "
-        f"{len(labels)}, {first}. Use the reference of that peptide, or the PDB file that the reference was made from"
+        f"{len(labels)}, {first}. Use that peptide's reference, or the PDB file this one was made from"
     )

@@ -1,4 +1,4 @@
-"""Start structures: an extended peptide with hydrogens, its energy minimisation, and the checks it must pass."""
+"""Start structures: an extended peptide with hydrogens, its minimisation, and the checks it must pass."""
 
 import random
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from prosebench.geometry import chirality_centers, chirality_signs
 Positions = NDArray[np.float64]
 
 SHORTEST_CONTACT_NM = 0.15
-"""Atoms more than three bonds apart are never closer in a sound structure; a strong hydrogen bond has 0.16 nm."""
+"""Atoms more than three bonds apart are never closer in a sound structure; a hydrogen bond may have 0.16."""
 LONGEST_BOND_NM = 0.20
-"""Longer than any bond of a peptide (C-S: 0.182 nm); reached when a bond pierces a ring, or the chain is broken."""
+"""Longer than any bond of a peptide (C-S: 0.182); reached when a bond pierces a ring or a chain is broken."""
 NATURAL_SIGNS = {("ILE", "CB"): 1, ("THR", "CB"): -1, ("VAL", "CB"): -1, ("LEU", "CG"): -1}
-"""Signs of side-chain centres by the IUPAC names (neighbours sorted by name); every CA of an L residue has 1."""
+"""Signs of side-chain centres by the IUPAC names (neighbours sorted by name); CA of an L residue has 1."""
 PROCHIRAL = (("VAL", "CB"), ("LEU", "CG"))
 """Centres that two like methyl groups make; only the names of the groups tell their hands apart."""
 
@@ -50,7 +50,7 @@ def minimise(system: openmm.System, positions_nm: Positions) -> Positions:
 
 
 def find_fault(topology: mdtraj.Topology, positions_nm: Positions) -> str | None:
-    """Say what is wrong with a start structure: broken bonds, clashes, wrong chirality or cis peptide bonds."""
+    """Say what is wrong with a start structure: broken bonds, clashes, chirality, cis peptide bonds."""
     if not np.isfinite(positions_nm).all():
         return "some coordinates are not finite"
     return (
@@ -95,7 +95,7 @@ def _heavy_atoms(sequence: str) -> tuple[app.Topology, Positions]:
 
 
 def _residue_geometry(letter: str) -> Geo:
-    """PeptideBuilder's geometry; its CD1 and CD2 of LEU are the wrong way round by IUPAC, which this corrects."""
+    """PeptideBuilder's geometry, but for LEU, whose CD1 and CD2 it has the wrong way round by IUPAC."""
     geo = geometry(letter)
     if letter == "L":
         geo.CA_CB_CG_CD2_diangle = geo.CA_CB_CG_CD1_diangle + 122.0

@@ -67,14 +67,14 @@ class HarmonicTarget:
         kt, step_ps = kt_kj_mol(settings.temperature_kelvin), settings.time_step_fs / 1000
         decay = np.exp(-settings.friction_per_ps * step_ps)
         spread = np.sqrt((1 - decay**2) * kt / self.mass_dalton)
-        kept = []
+        kept, wanted = [], set(keep_steps.tolist())
         for step in range(1, n_steps + 1):
             velocities -= step_ps * self.constant_kj_mol_nm2 / self.mass_dalton * (positions - self.centre_nm)
             positions += step_ps / 2 * velocities
             noise = np.random.Generator(np.random.Philox(key=random_key, counter=[0, 0, 0, first_step + step]))
             velocities = decay * velocities + spread * noise.standard_normal(positions.shape)
             positions += step_ps / 2 * velocities
-            if step in keep_steps:
+            if step in wanted:
                 kept.append(positions.copy())
         frames = np.array(kept, dtype=np.float32).reshape(-1, *positions.shape)
         energies = np.array([self.energy(frame) for frame in kept]).reshape(len(kept), len(positions))

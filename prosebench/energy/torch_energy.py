@@ -27,8 +27,11 @@ from prosebench.energy.torch_bonded import BondedTerms
 from prosebench.energy.torch_pairs import NonbondedTerms, PairDistances, PairRing
 from prosebench.energy.torch_solvent import SolventTerms
 
-CHUNK_ELEMENTS = {"cpu": 150_000, "cuda": 16_000_000}
-"""Elements (pairs x frames) computed at once: about one core's second-level cache, and some GB on an accelerator."""
+PAIR_ELEMENTS = {"cpu": 120_000, "cuda": 16_000_000}
+"""Pairs x frames computed at once: within a core's second-level cache, or some GB on an accelerator."""
+
+BONDED_FRAMES = {"cpu": 256, "cuda": 16_384}
+"""Frames whose bonded terms are computed at once: there are fewer terms than pairs."""
 
 
 class TorchEnergy:
@@ -48,8 +51,10 @@ class TorchEnergy:
         self._bonded = BondedTerms(parameters, dtype, self.device)
         self._nonbonded = NonbondedTerms(parameters, self._ring, dtype)
         self._solvent = None if parameters.gb is None else SolventTerms(parameters.gb, self._ring, dtype)
-        elements = CHUNK_ELEMENTS.get(self.device.type, CHUNK_ELEMENTS["cuda"])
-        self._chunk_frames = max(16, elements // max(1, self._ring.rows * self.n_atoms) // 16 * 16)
+        elements = PAIR_ELEMENTS.get(self.device.type, PAIR_ELEMENTS["cuda"])
+        self._pair_frames = max(16, elements // max(1, self._ring.rows * self.n_atoms) // 16 * 16)
+        self._chunk_frames = BONDED_FRAMES.get(self.device.type, BONDED_FRAMES["cuda"])
+        _keep_freed_memory()
 
     def energy(self, frames_nm: Tensor) -> Tensor:
         """Energies (n,) in kJ/mol, double, of frames (n, atoms, 3) in nm."""
@@ -83,16 +88,31 @@ class TorchEnergy:
         energy = torch.zeros(x.shape[-1], dtype=torch.float64, device=self.device)
         total = torch.zeros_like(x) if gradient else None
         self._bonded.add(x, energy, total)
-        rounded = x.to(self.dtype)
-        delta = rounded[:, None] - self._ring.partner(rounded)
+        for start in range(0, x.shape[-1], self._pair_frames):
+            part = slice(start, start + self._pair_frames)
+            pair_energy, pair_gradient = self._pairs(x[..., part].to(self.dtype), gradient)
+            energy[part] += pair_energy
+            if total is not None and pair_gradient is not None:
+                total[..., part] += pair_gradient
+        return energy, total
+
+    def _pairs(self, x: Tensor, gradient: bool) -> tuple[Tensor, Tensor | None]:
+        """Energies (frames,) in double and gradient (3, atoms, frames) of all pair terms and the solvent."""
+        delta = x[:, None] - self._ring.partner(x)
         pairs = PairDistances.of(delta)
-        pair_energy, slope = self._nonbonded(pairs, gradient)
-        energy += pair_energy
+        energy, slope = self._nonbonded(pairs, gradient)
         if self._solvent is not None:
             solvent_energy, solvent_slope = self._solvent(pairs, gradient)
             energy += solvent_energy
-            slope = None if slope is None or solvent_slope is None else slope + solvent_slope
-        if total is not None and slope is not None:
-            vectors = delta * (2.0 * slope)
-            total += self._ring.sum_first(vectors) - self._ring.sum_second(vectors)
-        return energy, total
+            slope = None if slope is None or solvent_slope is None else slope.add_(solvent_slope)
+        if slope is None:
+            return energy, None
+        vectors = delta.mul_(slope.mul_(2.0))
+        return energy, self._ring.sum_first(vectors) - self._ring.sum_second(vectors)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep temporaries for reuse: freeing one block of this size raises its threshold for giving
+    memory back to the system (glibc's dynamic mmap threshold), without which every chunk pays for page faults.
+    """
+    torch.empty(30 * 2**20, dtype=torch.uint8)

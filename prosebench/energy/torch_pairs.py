@@ -90,7 +90,7 @@ class PairDistances:
         """1 for pairs closer than the cutoff, 0 for the others; None where all are closer."""
         if self.longest_nm < cutoff_nm:
             return None
-        return (self.squared < cutoff_nm**2).to(self.squared.dtype)
+        return (cutoff_nm**2 - self.squared).sign_().clamp_(min=0.0)
 
 
 class NonbondedTerms:

@@ -15,6 +15,10 @@ from prosebench.energy.parameters import GBParameters, NeckParameters
 from prosebench.energy.torch_pairs import PairDistances, PairRing
 
 
+LARGEST_EXPONENT = 60.0
+"""exp(-60) is 0 to double precision beside r^2, and keeps slow denormal numbers out of the arithmetic."""
+
+
 @dataclass(frozen=True)
 class BornRadii:
     """Born radii B, their inverse, and dB/dI, each (atoms, frames)."""
@@ -112,7 +116,7 @@ class SolventTerms:
         """Pair energies (frames,), dE/d(r^2) at fixed Born radii, and dE/dB (atoms, frames)."""
         partner = self.ring.partner(born.radius)
         product = born.radius * partner
-        exponent = (pairs.squared / product).mul_(0.25)
+        exponent = (pairs.squared / product).mul_(0.25).clamp_(max=LARGEST_EXPONENT)
         decay = torch.exp(-exponent)
         inverse = torch.addcmul(pairs.squared, product, decay).rsqrt_()
         energies = self.pair_coefficient * inverse

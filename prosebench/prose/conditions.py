@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from prosebench.residues import ONE_LETTER, SIDE_CHAINS, alpha_hydrogens, amide_hydrogens, side_chain
 
 ATOM_TYPES = (
-    "C", "CA", "CB", "CD", "CD1", "CD2", "CE", "CE1", "CE2", "CE3", "CG", "CG1", "CG2", "CH2", "CZ", "CZ2", "CZ3",
+    "C", "CA", "CB", "CD", "CD1", "CD2", "CE", "CE1", "CE2", "CE3", "CG", "CG1", "CG2",
+    "CH2", "CZ", "CZ2", "CZ3",
     "H", "HA", "HB", "HD", "HD1", "HD2", "HE", "HE1", "HE2", "HE3", "HG", "HG1", "HG2", "HH", "HH1", "HH2",
     "HZ", "HZ2", "HZ3", "N", "ND1", "ND2", "NE", "NE1", "NE2", "NH1", "NH2", "NZ",
     "O", "OD", "OE", "OG", "OG1", "OH", "OXT", "SD", "SG",

@@ -13,7 +13,7 @@ namespace prosebench {
 
 template <class Real>
 struct Atom {
-    Real mass;
+    Real inverse_mass, inverse_sqrt_mass;
     // Born radius: 1/B = self_screening + (1 - tanh(psi (alpha - beta psi + gamma psi^2))) / radius.
     Real offset_radius, scaled_radius, radius, inverse_radius, inverse_offset_radius, self_screening;
     Real alpha, beta, gamma, self_coefficient, surface_coefficient;

@@ -156,8 +156,10 @@ INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return (Do
 INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return (FloatRegister)vfmsq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v); }
 INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) { return (DoubleRegister)vfmsq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v); }
 #else
-template <class Real> INLINE Vec<Real> fma(Vec<Real> a, Vec<Real> b, Vec<Real> c) { return a * b + c; }
-template <class Real> INLINE Vec<Real> fnma(Vec<Real> a, Vec<Real> b, Vec<Real> c) { return c - a * b; }
+INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return a * b + c; }
+INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
+INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return c - a * b; }
+INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) { return c - a * b; }
 #endif
 
 INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return select(a < b, b, a); }

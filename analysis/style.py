@@ -1,0 +1,178 @@
+"""One look for all figures: colours, markers, sizes, and files whose bytes depend on their content alone."""
+
+import io
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from prosebench.storage import write_bytes
+
+COLUMN_INCHES = 3.4
+PAGE_INCHES = 7.0
+INK = "#222222"
+REFERENCE_FILL = "#bdbdbd"
+REFERENCE_LINE = "#6e6e6e"
+FREE_ENERGY_COLOURS = "viridis"
+FLOOR = "reference-draw"
+"""The method that draws from the reference: its row is the floor of every metric."""
+
+_DPI = 300
+_BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE, _SKY = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+)
+"""Colours of Okabe and Ito, "Color Universal Design" (2008), without black (ink) and yellow (too pale for lines)."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a row is drawn: colour, marker and line style, so that it can be told in grey too."""
+
+    colour: str
+    marker: str
+    line: str = "-"
+
+
+_FIXED: Mapping[str, Look] = {
+    "prose": Look(_BLUE, "o"),
+    "prose-self-improvement": Look(_SKY, "P", "--"),
+    "md": Look(_VERMILION, "s"),
+    "md-replicas": Look(_ORANGE, "D", "--"),
+    "smc": Look(_GREEN, "^", "-."),
+    "tbg": Look(_PURPLE, "v", "--"),
+    "tarflow": Look(_SKY, "X", ":"),
+    FLOOR: Look(REFERENCE_LINE, "_", (0, (1, 1.2))),  # type: ignore[arg-type]
+}
+_SPARE = tuple(
+    Look(colour, marker, line)
+    for marker, line in (("<", "-"), (">", "--"), ("h", "-."), ("p", ":"), ("*", "-"))
+    for colour in (_GREEN, _PURPLE, _ORANGE, _SKY, _BLUE, _VERMILION)
+)
+_SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": _DPI,
+    "image.interpolation": "nearest",
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "prosebench",
+    "svg.fonttype": "path",
+    "mathtext.default": "regular",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Figures made inside have the house style, whatever settings the caller has."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        yield
+
+
+def looks(rows: Iterable[str]) -> dict[str, Look]:
+    """Look of each row. Known methods have theirs fixed; another name keeps its own unless two names want one look."""
+    names = sorted(set(rows))
+    found = {name: _FIXED[name] for name in names if name in _FIXED}
+    for name in names:
+        if name in found:
+            continue
+        first = zlib.crc32(name.encode()) % len(_SPARE)
+        places = [*_SPARE[first:], *_SPARE[:first]]
+        found[name] = next((look for look in places if look not in found.values()), places[0])
+    return found
+
+
+def row_order(rows: Iterable[str], methods: Mapping[str, str] | None = None) -> list[str]:
+    """Rows in the order in which tables and figures show them: known methods first, the floor last.
+
+    methods maps a row to its method, by which a row whose method is the floor is known.
+    """
+    known = [*_FIXED]
+    kinds = methods or {}
+
+    def place(row: str) -> tuple[bool, int, str]:
+        kind = kinds.get(row, row)
+        name = row if row in known else kind
+        return kind == FLOOR or row == FLOOR, known.index(name) if name in known else len(known), row
+
+    return sorted(set(rows), key=place)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches, to be made and saved inside `styled`."""
+    return Figure(figsize=(width, height))
+
+
+def panel_title(axes: Axes, text: str, colour: str = INK) -> None:
+    """Title at the left above a panel."""
+    axes.set_title(text, loc="left", color=colour, pad=3)
+
+
+def note(axes: Axes, text: str, place: str = "upper right") -> None:
+    """Small text in a corner inside a panel."""
+    vertical, horizontal = place.split()
+    axes.text(
+        0.97 if horizontal == "right" else 0.03,
+        0.97 if vertical == "upper" else 0.03,
+        text,
+        transform=axes.transAxes,
+        ha=horizontal,
+        va="top" if vertical == "upper" else "bottom",
+        fontsize=6.5,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.0},
+        zorder=10,
+    )
+
+
+def save(figure: Figure, path_stem: Path) -> list[Path]:
+    """Write PNG, PDF and SVG beside each other, without dates or versions. Returns the three paths."""
+    metadata: dict[str, dict[str, Any]] = {
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "svg": {"Date": None, "Creator": None},
+    }
+    paths = []
+    with styled():
+        for kind, fields in metadata.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=fields)
+            path = path_stem.with_name(f"{path_stem.name}.{kind}")
+            write_bytes(path, buffer.getvalue())
+            paths.append(path)
+    return paths

@@ -1,0 +1,271 @@
+"""The contract: what every method must do, checked on targets with known answers.
+
+`prosebench check METHOD` and the test suite run the same functions. Each takes a `Case`, returns a sentence that says
+what was seen, and raises ContractBroken where the method does not hold to it.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from prosebench.energy.analytic import HarmonicTarget
+from prosebench.energy.meter import BudgetExhausted, Meter
+from prosebench.ensemble import Ensemble, concatenate
+from prosebench.importance import filter_top, normalise
+from prosebench.method import Carry, Chunk, Method, Run, load_method
+from prosebench.peptide import Peptide
+from prosebench.reference import Reference, build_reference
+from prosebench.storage import arrays_bytes
+
+N_SIGMA = 5.0
+N_BATCHES = 20
+MOMENT_BUDGET = 50_000
+MOMENT_FRAMES = 5_000
+SMALL_BUDGETS = (37, 500)
+MAX_CHUNKS = 100_000
+
+
+class ContractBroken(AssertionError):  # noqa: N818
+    """A method does not hold to the contract; the message says how."""
+
+
+@dataclass
+class Case:
+    """A method under test on the harmonic target of a dipeptide.
+
+    Settings are the method's defaults, but for what it names itself in `contract_settings` to keep the check short.
+    """
+
+    name: str
+    scratch: Path
+    peptide: Peptide = field(default_factory=lambda: Peptide.from_sequence("AA"))
+
+    def __post_init__(self) -> None:
+        self.method = load_method(self.name)
+        self.target = HarmonicTarget(self.peptide.start_nm)
+
+    def fresh(self) -> Method:
+        """A new object of the method."""
+        return self.method(self.method.Settings(**self.method.contract_settings))
+
+    def run(self, budgets: tuple[int, ...], cell_id: str = "contract", frames: int = MOMENT_FRAMES) -> Run:
+        """A run with a new meter."""
+        return Run(
+            cell_id=cell_id,
+            peptide=self.peptide,
+            meter=Meter(self.target, budgets[-1]),
+            budgets=budgets,
+            frames=frames,
+            reference_path=self.reference_path(),
+        )
+
+    def reference_path(self) -> Path:
+        """A reference of exact draws from the harmonic target, made once."""
+        path = self.scratch / f"{self.peptide.sequence}.npz"
+        if not path.exists():
+            _harmonic_reference(self.peptide, self.target).save(path)
+        return path
+
+    def skipped(self) -> str | None:
+        """The method's reason for not doing this case."""
+        return self.fresh().skip(self.run(SMALL_BUDGETS))
+
+
+def check_contract(name: str, scratch: Path) -> Iterator[tuple[str, bool, str]]:
+    """Run every check on a method; yields the check's name, whether it passed, and what was seen."""
+    case = Case(name, scratch)
+    for check in CHECKS:
+        try:
+            yield check.__name__.replace("_", " "), True, check(case)
+        except ContractBroken as broken:
+            yield check.__name__.replace("_", " "), False, str(broken)
+
+
+def settings_are_json(case: Case) -> str:
+    """Settings survive JSON, and an unknown one is refused."""
+    settings = case.method.Settings()
+    again = case.method.Settings(**json.loads(json.dumps(settings.model_dump(mode="json"))))
+    _require(again == settings, f"settings change on their way through JSON: {settings} became {again}")
+    try:
+        case.method.Settings(no_such_setting=1)
+    except ValidationError:
+        return f"{len(case.method.Settings.model_fields)} settings; an unknown one is refused"
+    raise ContractBroken("an unknown setting is accepted; derive Settings from MethodSettings")
+
+
+def skip_gives_a_reason(case: Case) -> str:
+    """`skip` answers None or a sentence."""
+    reason = case.skipped()
+    _require(reason is None or bool(reason.strip()), f"skip() returned {reason!r}; give None or a reason")
+    return f"skips: {reason}" if reason else "takes the case"
+
+
+def budget_is_kept(case: Case) -> str:
+    """No budget is overspent, and frames say truthfully when they were there."""
+    if case.skipped():
+        return "skipped"
+    for budget in (1, *SMALL_BUDGETS):
+        run = case.run((budget,))
+        ensemble = _frames(run_chunks(case.fresh(), run))
+        spent = run.meter.spent
+        _require(spent <= budget, f"spent {spent} of {budget} evaluations")
+        assert ensemble.evaluations is not None
+        _require(bool((np.diff(ensemble.evaluations) >= 0).all()), "frames are not in order of `evaluations`")
+        _require(
+            int(ensemble.evaluations[-1]) <= spent,
+            f"a frame claims {ensemble.evaluations[-1]} evaluations, but only {spent} were spent",
+        )
+    return f"budgets {', '.join(map(str, (1, *SMALL_BUDGETS)))} kept"
+
+
+def energies_belong_to_frames(case: Case) -> str:
+    """Energies are those of the frames returned."""
+    if case.skipped():
+        return "skipped"
+    ensemble = _frames(run_chunks(case.fresh(), case.run(SMALL_BUDGETS)))
+    expected = case.target.energy(ensemble.positions_nm)
+    # Frames are kept in float32: a rounding of 1e-7 nm times gradients of a few hundred kT/nm a coordinate.
+    worst = float(np.abs(ensemble.energies_kt - expected).max())
+    _require(worst < 1e-2, f"an energy is {worst:.3g} kT off that of its frame")
+    return f"largest difference {worst:.1e} kT"
+
+
+def chunks_resume(case: Case) -> str:
+    """A new process may take over after any chunk: same numbers, bit for bit."""
+    if case.skipped():
+        return "skipped"
+    undisturbed = _frames(run_chunks(case.fresh(), case.run(SMALL_BUDGETS)))
+    resumed = _frames(run_chunks(case.fresh, case.run(SMALL_BUDGETS)))
+    _require(_bytes(undisturbed) == _bytes(resumed), "a new object for each chunk gives other numbers: state outside of the carry")
+    return f"{len(undisturbed)} frames equal, bit for bit"
+
+
+def seeds_are_honoured(case: Case) -> str:
+    """Another cell gives other frames, the same cell the same."""
+    if case.skipped():
+        return "skipped"
+    one, again, other = (
+        _bytes(_frames(run_chunks(case.fresh(), case.run(SMALL_BUDGETS, cell)))) for cell in ("one", "one", "other")
+    )
+    _require(one == again, "the same cell gives other frames the second time: some random number is not from Run.rng")
+    _require(one != other, "two cells give the same frames: the method ignores Run.rng")
+    return "same cell, same frames; other cell, other frames"
+
+
+def prefixes_are_prefixes(case: Case) -> str:
+    """Where small budgets are said to be prefixes of large ones, they are: the work is split by `budgets` alone."""
+    if case.skipped() or not case.method.prefixes:
+        return "does not apply"
+    run = case.run(SMALL_BUDGETS)
+    ensemble = _frames(run_chunks(case.fresh(), run))
+    assert ensemble.evaluations is not None
+    within = int((ensemble.evaluations <= SMALL_BUDGETS[0]).sum())
+    _require(within > 0, f"no frame is there at the mark of {SMALL_BUDGETS[0]} evaluations")
+    return f"{within} frames at {SMALL_BUDGETS[0]}, {len(ensemble)} at {SMALL_BUDGETS[1]} evaluations"
+
+
+def moments_are_right(case: Case) -> str:
+    """Mean energy, mean position and variance on the harmonic target, within n standard errors by batch means."""
+    if case.skipped():
+        return "skipped"
+    ensemble = _frames(run_chunks(case.fresh(), case.run((MOMENT_BUDGET,))))
+    shifts = ensemble.positions_nm - case.target.centre_nm
+    seen = {
+        "mean energy (kT)": (ensemble.energies_kt, 1.5 * case.target.n_atoms),
+        "mean position (nm)": (shifts.mean(axis=(1, 2)), 0.0),
+        "variance (nm^2)": ((shifts**2).mean(axis=(1, 2)), case.target.variance_nm2),
+    }
+    words = []
+    for name, (values, expected) in seen.items():
+        mean, error = _batch_mean(values, ensemble.log_weights)
+        sigmas = abs(mean - expected) / error
+        _require(
+            sigmas < N_SIGMA,
+            f"{name} is {mean:.4g} +- {error:.2g}, but {expected:.4g} is right: {sigmas:.1f} standard errors off",
+        )
+        words.append(f"{name} {sigmas:.1f} sigma")
+    return ", ".join(words) + " off"
+
+
+CHECKS: tuple[Callable[[Case], str], ...] = (
+    settings_are_json,
+    skip_gives_a_reason,
+    budget_is_kept,
+    energies_belong_to_frames,
+    chunks_resume,
+    seeds_are_honoured,
+    prefixes_are_prefixes,
+    moments_are_right,
+)
+
+
+def run_chunks(method: Method | Callable[[], Method], run: Run) -> list[Chunk]:
+    """All chunks of a run. Given a function that makes methods, a new one does each chunk, from a stored carry."""
+    chunks: list[Chunk] = []
+    carry: Carry = {}
+    while run.meter.remaining > 0 and len(chunks) < MAX_CHUNKS:
+        worker = method if isinstance(method, Method) else method()
+        try:
+            chunk = worker.chunk(run, len(chunks), carry)
+        except BudgetExhausted:
+            break
+        chunks.append(chunk)
+        carry = {name: np.array(array, copy=True) for name, array in chunk.carry.items()}
+        if chunk.done:
+            break
+    return chunks
+
+
+def _frames(chunks: list[Chunk]) -> Ensemble:
+    parts = [chunk.ensemble for chunk in chunks if chunk.ensemble is not None]
+    _require(bool(parts), "the method ended without a single frame")
+    ensemble = concatenate(parts)
+    _require(ensemble.evaluations is not None, "frames come without `evaluations`")
+    return ensemble
+
+
+def _bytes(ensemble: Ensemble) -> bytes:
+    return arrays_bytes(ensemble.arrays())
+
+
+def _batch_mean(values: NDArray[Any], log_weights: NDArray[np.float64] | None) -> tuple[float, float]:
+    """Weighted mean and its standard error from the spread over batches, which holds for correlated frames too."""
+    weights = np.full(len(values), 1 / len(values))
+    if log_weights is not None:
+        kept = filter_top(log_weights)
+        weights = np.zeros(len(values))
+        weights[kept] = normalise(log_weights[kept])
+    batches = np.array_split(np.arange(len(values)), N_BATCHES)
+    totals = np.array([weights[batch].sum() for batch in batches])
+    sums = np.array([(weights[batch] * values[batch]).sum() for batch in batches])
+    mean = sums.sum() / totals.sum()
+    residuals = sums - mean * totals
+    return float(mean), float(math.sqrt(N_BATCHES / (N_BATCHES - 1) * (residuals**2).sum()) / totals.sum())
+
+
+def _harmonic_reference(peptide: Peptide, target: HarmonicTarget) -> Reference:
+    rng = np.random.default_rng(0)
+    spread = math.sqrt(target.variance_nm2)
+    frames = target.centre_nm + spread * rng.standard_normal((4000, target.n_atoms, 3))
+    draws = Ensemble(frames, target.energy(frames.astype(np.float32)))
+    return build_reference(
+        peptide,
+        [draws],
+        frame_interval_ps=1.0,
+        lag_frames=1,
+        n_frames=4000,
+        seed=0,
+        source={"made_by": "exact draws from the harmonic target"},
+    )
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ContractBroken(message)

@@ -1,0 +1,369 @@
+"""The native kernel: energies, gradients and Langevin dynamics with one frame per SIMD lane.
+
+The C++ sources stand beside this file; energy.h opens with the energy expression. The library is built when the package
+is installed and holds the kernels of every instruction set; the best one that this CPU has is taken. The environment
+variable PROSEBENCH_INSTRUCTION_SET (plain, avx2 or avx512) chooses another one. Single precision means float
+arithmetic with energies summed in double; double precision is for checks.
+"""
+
+import ctypes
+import os
+from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_uint8, c_uint32, c_uint64, c_void_p
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prosebench.energy.parameters import EnergyParameters, GBParameters, UnsupportedForce, pair_indices
+from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, kt_kj_mol
+
+ENVIRONMENT_VARIABLE = "PROSEBENCH_INSTRUCTION_SET"
+INSTRUCTION_SETS = ("avx512", "avx2", "plain")
+SMALLEST_RADIUS_RATIO = 0.6
+"""Of an offset radius to any scaled radius; the series of the Born integral needs it. Amber's radii have 0.67."""
+
+Floats = NDArray[np.float64]
+
+
+class NativeUnavailable(RuntimeError):
+    """The native library is missing, does not load, or was asked for an instruction set the CPU lacks."""
+
+
+class _Parameters(ctypes.Structure):
+    """Mirror of struct Parameters in engine.cpp."""
+
+    _fields_ = (
+        [(name, c_int32) for name in ("n_atoms", "n_bonds", "n_angles", "n_torsions", "has_solvent")]
+        + [(name, c_double) for name in ("cutoff", "reaction_k", "reaction_c", "solvent_shift")]
+        + [("masses", POINTER(c_double))]
+        + [(name, POINTER(c_int32)) for name in ("bond_atoms", "angle_atoms", "torsion_atoms")]
+        + [(name, POINTER(c_double)) for name in ("bond_length", "bond_constant", "angle_radians")]
+        + [(name, POINTER(c_double)) for name in ("angle_constant", "torsion_cos", "torsion_sin")]
+        + [(name, POINTER(c_double)) for name in ("pair_c12", "pair_c6", "pair_charge", "pair_solvent")]
+        + [("pair_is_exception", POINTER(c_uint8))]
+        + [(name, POINTER(c_double)) for name in ("radius", "offset_radius", "scaled_radius", "alpha", "beta")]
+        + [(name, POINTER(c_double)) for name in ("gamma", "self_coefficient", "surface_coefficient")]
+    )
+
+
+class _EnergyBatch(ctypes.Structure):
+    """Mirror of struct EnergyBatch in molecule.h."""
+
+    _fields_ = (
+        ("n_frames", c_int64),
+        ("frames", c_void_p),
+        ("frames_are_double", c_int32),
+        ("scale", c_double),
+        ("energy", POINTER(c_double)),
+        ("gradient", POINTER(c_double)),
+    )
+
+
+class _LangevinBatch(ctypes.Structure):
+    """Mirror of struct LangevinBatch in molecule.h."""
+
+    _fields_ = (
+        ("n_replicas", c_int64),
+        ("n_steps", c_int64),
+        ("time_step_ps", c_double),
+        ("friction_per_ps", c_double),
+        ("kt", POINTER(c_double)),
+        ("key", c_uint64),
+        ("first_step", c_uint64),
+        ("first_replica", c_uint32),
+        ("n_keep", c_int64),
+        ("keep_steps", POINTER(c_int64)),
+        ("scale", c_double),
+        ("positions", POINTER(c_double)),
+        ("velocities", POINTER(c_double)),
+        ("kept_frames", POINTER(c_float)),
+        ("kept_energies", POINTER(c_double)),
+        ("failed", POINTER(c_uint8)),
+    )
+
+
+def _library_path() -> Path | None:
+    return next(iter(sorted(Path(__file__).parent.glob("_kernel*.so"))), None)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    path = _library_path()
+    if path is None:
+        raise NativeUnavailable(
+            "the native energy library is not built (no C++ compiler at installation?); with g++ or clang++ at hand, "
+            "rebuild it with `pip install --no-deps --force-reinstall .`, or `python setup.py build_ext --inplace` "
+            "in a source tree"
+        )
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NativeUnavailable(f"the native energy library {path} does not load: {error}") from error
+    library.prosebench_supports.argtypes = [ctypes.c_char_p]
+    library.prosebench_create.argtypes = [POINTER(_Parameters), ctypes.c_char_p, ctypes.c_int, ctypes.c_int]
+    library.prosebench_create.restype = c_void_p
+    library.prosebench_destroy.argtypes = [c_void_p]
+    library.prosebench_destroy.restype = None
+    library.prosebench_energies.argtypes = [c_void_p, POINTER(_EnergyBatch)]
+    library.prosebench_energies.restype = None
+    library.prosebench_langevin.argtypes = [c_void_p, POINTER(_LangevinBatch)]
+    library.prosebench_langevin.restype = None
+    return library
+
+
+def why_unavailable() -> str | None:
+    """Why the native kernel cannot be used here and what to do about it; None if it can."""
+    try:
+        instruction_set()
+    except NativeUnavailable as error:
+        return str(error)
+    return None
+
+
+def available() -> bool:
+    """Whether the native kernel can be used on this machine."""
+    return why_unavailable() is None
+
+
+def instruction_set() -> str:
+    """The instruction set in use: the best of this CPU, or the one named by PROSEBENCH_INSTRUCTION_SET.
+
+    Raises NativeUnavailable if there is no library, or if the named set is unknown or not one of this CPU's.
+    """
+    library = _library()
+    supported = [name for name in INSTRUCTION_SETS if library.prosebench_supports(name.encode())]
+    wanted = os.environ.get(ENVIRONMENT_VARIABLE)
+    if not wanted:
+        return supported[0]
+    if wanted not in supported:
+        known = ", ".join(supported)
+        raise NativeUnavailable(f"{ENVIRONMENT_VARIABLE}={wanted!r}: this CPU has {known}")
+    return wanted
+
+
+def _pointer(array: NDArray[Any], kind: Any) -> Any:
+    return array.ctypes.data_as(POINTER(kind))
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """Arrays in the layout the library reads; kept alive while it copies them."""
+
+    arrays: dict[str, NDArray[Any]]
+    numbers: dict[str, float]
+
+    def structure(self) -> _Parameters:
+        kinds = {np.dtype(np.float64): c_double, np.dtype(np.int32): c_int32, np.dtype(np.uint8): c_uint8}
+        pointers = {name: _pointer(array, kinds[array.dtype]) for name, array in self.arrays.items()}
+        return _Parameters(**pointers, **self.numbers)
+
+
+def _check(parameters: EnergyParameters) -> _Checked:
+    p = parameters
+    n, n_pairs = p.n_atoms, p.n_atoms * (p.n_atoms - 1) // 2
+    if not np.array_equal(p.pair_atoms, pair_indices(n)):
+        raise ValueError("pair_atoms must hold all pairs i < j, i slowest")
+    sizes = {"n_bonds": len(p.bond_atoms), "n_angles": len(p.angle_atoms), "n_torsions": len(p.torsion_atoms)}
+    bonds, angles, torsions = sizes.values()
+    arrays: dict[str, NDArray[Any]] = {}
+
+    def put(name: str, values: NDArray[Any], shape: tuple[int, ...], dtype: Any = np.float64) -> None:
+        if values.shape != shape:
+            raise ValueError(f"{name} has shape {values.shape}, expected {shape}")
+        if np.issubdtype(dtype, np.int32) and values.size and not (0 <= values.min() <= values.max() < n):
+            raise ValueError(f"{name} names atoms outside 0..{n - 1}")
+        arrays[name] = np.ascontiguousarray(values, dtype=dtype)
+
+    put("masses", p.masses_dalton, (n,))
+    put("bond_atoms", p.bond_atoms, (bonds, 2), np.int32)
+    put("bond_length", p.bond_length_nm, (bonds,))
+    put("bond_constant", p.bond_constant, (bonds,))
+    put("angle_atoms", p.angle_atoms, (angles, 3), np.int32)
+    put("angle_radians", p.angle_radians, (angles,))
+    put("angle_constant", p.angle_constant, (angles,))
+    put("torsion_atoms", p.torsion_atoms, (torsions, 4), np.int32)
+    put("torsion_cos", p.torsion_cos, (torsions, 7))
+    put("torsion_sin", p.torsion_sin, (torsions, 7))
+    for name in ("pair_c12", "pair_c6", "pair_charge"):
+        put(name, getattr(p, name), (n_pairs,))
+    put("pair_is_exception", p.pair_is_exception, (n_pairs,), np.uint8)
+    numbers = {
+        "n_atoms": n,
+        **sizes,
+        "has_solvent": int(p.gb is not None),
+        "cutoff": p.cutoff_nm,
+        "reaction_k": p.reaction_field_k,
+        "reaction_c": p.reaction_field_c,
+    }
+    if p.gb is not None:
+        _refuse(p.gb, p.cutoff_nm)
+        numbers["solvent_shift"] = p.gb.pair_shift
+        put("pair_solvent", p.gb.pair_coefficient, (n_pairs,))
+        for name in ("radius", "offset_radius", "scaled_radius", "alpha", "beta", "gamma"):
+            put(name, getattr(p.gb, name), (n,))
+        put("self_coefficient", p.gb.self_coefficient, (n,))
+        put("surface_coefficient", p.gb.surface_coefficient, (n,))
+    return _Checked(arrays, numbers)
+
+
+def _refuse(gb: GBParameters, cutoff_nm: float) -> None:
+    if gb.neck is not None:
+        raise UnsupportedForce("the native kernel has no neck correction (GBn, GBn2)")
+    if gb.cutoff_nm != cutoff_nm:
+        raise UnsupportedForce("the native kernel needs one cutoff for the non-bonded and the solvent terms")
+    if not 0 < gb.offset_radius.min() >= SMALLEST_RADIUS_RATIO * gb.scaled_radius.max():
+        raise UnsupportedForce(
+            f"the native kernel needs offset radii of at least {SMALLEST_RADIUS_RATIO} times every scaled radius"
+        )
+
+
+class NativeEnergy:
+    """Energies in kJ/mol, gradients in kJ/mol/nm and Langevin dynamics of one molecule, by the native kernel.
+
+    Raises NativeUnavailable without the library, UnsupportedForce for a solvent model the kernel does not know.
+    threads share the frames of a call; results do not depend on their number. Calls on one object take turns.
+    """
+
+    def __init__(
+        self,
+        parameters: EnergyParameters,
+        threads: int = 1,
+        precision: Literal["single", "double"] = "single",
+    ) -> None:
+        if precision not in ("single", "double"):
+            raise ValueError(f"precision {precision!r} is not single or double")
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        self._engine: int | None = None
+        self.n_atoms = parameters.n_atoms
+        self.threads = threads
+        self.precision = precision
+        self.instruction_set = instruction_set()
+        self._library = _library()
+        checked = _check(parameters)
+        name, is_double = self.instruction_set.encode(), precision == "double"
+        self._engine = self._library.prosebench_create(checked.structure(), name, is_double, threads)
+        if not self._engine:
+            raise MemoryError("no memory for the native kernel")
+
+    def __del__(self) -> None:
+        if getattr(self, "_engine", None):
+            self._library.prosebench_destroy(self._engine)
+            self._engine = None
+
+    def energy(self, frames_nm: NDArray[np.floating], *, scale: float = 1.0) -> Floats:
+        """Energies (n,) of frames (n, atoms, 3) in nm, in kJ/mol times scale; inf where not finite."""
+        frames = self._frames(frames_nm)
+        energies = np.empty(len(frames))
+        self._run_energies(frames, energies, None, scale)
+        return energies
+
+    def energy_and_gradient(
+        self, frames_nm: NDArray[np.floating], *, scale: float = 1.0
+    ) -> tuple[Floats, Floats]:
+        """Energies (n,) and gradients (n, atoms, 3) in kJ/mol(/nm) times scale; gradient 0 where the energy is inf."""
+        frames = self._frames(frames_nm)
+        energies, gradients = np.empty(len(frames)), np.empty(frames.shape)
+        self._run_energies(frames, energies, gradients, scale)
+        return energies, gradients
+
+    def _frames(self, frames_nm: NDArray[np.floating]) -> NDArray[Any]:
+        kind = np.float32 if np.asarray(frames_nm).dtype == np.float32 else np.float64
+        frames = np.ascontiguousarray(frames_nm, dtype=kind)
+        if frames.ndim != 3 or frames.shape[1:] != (self.n_atoms, 3):
+            raise ValueError(f"frames have shape {frames.shape}, expected (n, {self.n_atoms}, 3)")
+        return frames
+
+    def _run_energies(
+        self, frames: NDArray[Any], energies: Floats, gradients: Floats | None, scale: float
+    ) -> None:
+        batch = _EnergyBatch(
+            n_frames=len(frames),
+            frames=frames.ctypes.data,
+            frames_are_double=frames.dtype == np.float64,
+            scale=scale,
+            energy=_pointer(energies, c_double),
+            gradient=None if gradients is None else _pointer(gradients, c_double),
+        )
+        self._library.prosebench_energies(self._engine, batch)
+
+    def langevin(
+        self,
+        state: PhaseState,
+        n_steps: int,
+        settings: LangevinSettings,
+        random_key: int,
+        first_step: int,
+        keep_steps: NDArray[np.int64],
+        *,
+        first_replica: int = 0,
+        temperatures_kelvin: NDArray[np.float64] | None = None,
+        scale: float = 1.0,
+    ) -> LangevinResult:
+        """Run n_steps of Langevin dynamics on every replica; see `Target.langevin`. Energies in kJ/mol times scale.
+
+        The random numbers depend on (random_key, first_replica + replica, first_step + step, component) alone, and
+        the state carries everything else: a run may be cut into stretches and replicas into groups, bit for bit.
+        The state is rounded to the kernel's precision. Every 256 steps the centre of each replica is moved to the
+        origin (the energy does not notice); velocities are left alone, so all 3 n_atoms degrees of freedom count.
+        temperatures_kelvin (replicas,) replaces the temperature of the settings replica by replica.
+        """
+        positions, velocities = self._phase(state.positions_nm), self._phase(state.velocities_nm_ps)
+        if positions.shape != velocities.shape:
+            raise ValueError(f"positions {positions.shape} and velocities {velocities.shape} differ in shape")
+        n_replicas = len(positions)
+        keep = self._keep_steps(keep_steps, n_steps)
+        kt = self._kt(settings, temperatures_kelvin, n_replicas)
+        if not 0 <= first_step < 2**64 - n_steps or not 0 <= first_replica <= 2**32 - n_replicas:
+            raise ValueError(f"first_step {first_step} or first_replica {first_replica} is out of range")
+        frames = np.empty((len(keep), n_replicas, self.n_atoms, 3), dtype=np.float32)
+        energies = np.empty((len(keep), n_replicas))
+        failed = np.zeros(n_replicas, dtype=np.uint8)
+        batch = _LangevinBatch(
+            n_replicas=n_replicas,
+            n_steps=n_steps,
+            time_step_ps=settings.time_step_fs / 1000,
+            friction_per_ps=settings.friction_per_ps,
+            kt=_pointer(kt, c_double),
+            key=random_key % 2**64,
+            first_step=first_step,
+            first_replica=first_replica,
+            n_keep=len(keep),
+            keep_steps=_pointer(keep, c_int64),
+            scale=scale,
+            positions=_pointer(positions, c_double),
+            velocities=_pointer(velocities, c_double),
+            kept_frames=_pointer(frames, c_float),
+            kept_energies=_pointer(energies, c_double),
+            failed=_pointer(failed, c_uint8),
+        )
+        self._library.prosebench_langevin(self._engine, batch)
+        return LangevinResult(PhaseState(positions, velocities), frames, energies, failed.astype(bool))
+
+    def _phase(self, values: NDArray[np.floating]) -> Floats:
+        """A copy that the library may write to."""
+        copy = np.array(values, dtype=np.float64, order="C")
+        if copy.ndim != 3 or copy.shape[1:] != (self.n_atoms, 3):
+            raise ValueError(f"state has shape {copy.shape}, expected (replicas, {self.n_atoms}, 3)")
+        return copy
+
+    def _keep_steps(self, keep_steps: NDArray[np.int64], n_steps: int) -> NDArray[np.int64]:
+        keep = np.ascontiguousarray(keep_steps, dtype=np.int64)
+        if n_steps < 0:
+            raise ValueError(f"n_steps must not be negative, got {n_steps}")
+        if keep.ndim != 1 or (keep.size and (keep[0] < 1 or keep[-1] > n_steps or (np.diff(keep) <= 0).any())):
+            raise ValueError(f"keep_steps must be ascending numbers from 1 to n_steps = {n_steps}")
+        return keep
+
+    def _kt(
+        self, settings: LangevinSettings, temperatures_kelvin: Floats | None, n_replicas: int
+    ) -> Floats:
+        temperatures = np.full(n_replicas, settings.temperature_kelvin, dtype=np.float64)
+        if temperatures_kelvin is not None:
+            temperatures = np.asarray(temperatures_kelvin, dtype=np.float64)
+        if temperatures.shape != (n_replicas,) or not (temperatures >= 0).all():
+            raise ValueError(f"temperatures_kelvin must be {n_replicas} numbers of at least 0")
+        return np.ascontiguousarray(temperatures * kt_kj_mol(1.0))
