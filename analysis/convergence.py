@@ -56,7 +56,8 @@ def floor(reference: Reference, topology: mdtraj.Topology, n_frames: int) -> dic
 def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str:
     """One paragraph on how well a reference is converged, from what `convergence` and `floor` return."""
     text = (
-        f"The reference rests on {convergence['frames']} frames in {convergence['trajectories']} trajectories. "
+        f"The reference rests on {convergence['frames']} frames "
+        f"in {convergence['trajectories']} trajectories. "
         f"Its slowest observable, {convergence['slowest']}, is correlated over "
         f"{convergence['correlation_frames']:.3g} frames, which leaves "
         f"{convergence['effective_frames']:.3g} independent frames. "

@@ -27,8 +27,8 @@ def score(
 ) -> dict[str, float]:
     """All metrics of an ensemble against the first n_frames of reference.scored.
 
-    Unweighted ensembles are thinned to n_frames (`thin`); weighted ones lose their highest 0.2 % of log-
-    weights and are resampled with replacement. With fewer frames than n_frames, all there are get scored.
+    Unweighted ensembles are thinned to n_frames (`thin`); weighted ones lose their highest 0.2 % of
+    log-weights and are resampled with replacement. With fewer frames than n_frames, all there are get scored.
     Frames with a wrong chirality centre are mirrored first. Returned besides DISTANCES: `frames` (distinct
     frames or draws scored), `non-finite` (share of all frames of the ensemble without finite energy and
     coordinates), `mirrored` and, after mirroring, `chirality-wrong` (shares of the scored frames), and `ess`
@@ -54,7 +54,7 @@ def score(
     result["mirrored"] = float(mirrored.mean())
     result["chirality-wrong"] = float(still_wrong.mean())
     if ensemble.log_weights is not None:
-        weights = _weights(ensemble)
+        weights = _weights(ensemble, ensemble.log_weights)
         result["ess"] = ess(weights[filter_top(weights)])
     return result
 
@@ -83,7 +83,7 @@ def select_scored(ensemble: Ensemble, n_frames: int, seed: int) -> NDArray[np.in
     """
     if ensemble.log_weights is None:
         return thin(ensemble, n_frames)
-    weights = _weights(ensemble)
+    weights = _weights(ensemble, ensemble.log_weights)
     kept = filter_top(weights, PUBLISHED_FILTER_FRACTION)
     return kept[resample(weights[kept], min(n_frames, len(kept)), np.random.default_rng(seed))]
 
@@ -128,6 +128,6 @@ def _finite(ensemble: Ensemble) -> NDArray[np.bool_]:
     return np.isfinite(ensemble.energies_kt) & np.isfinite(ensemble.positions_nm).all(axis=(1, 2))
 
 
-def _weights(ensemble: Ensemble) -> NDArray[np.float64]:
+def _weights(ensemble: Ensemble, log_weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log-weights with weight 0 for every frame that is not finite."""
-    return np.where(_finite(ensemble), clean_log_weights(ensemble.log_weights), -np.inf)  # type: ignore[arg-type]
+    return np.where(_finite(ensemble), clean_log_weights(log_weights), -np.inf)

@@ -1,6 +1,7 @@
 """Scores of a run folder: one long table, a pure function of its records and of the references."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
@@ -41,8 +42,8 @@ STATUSES = ("done", "partial", "unscored", "skipped", "failed", "waiting")
 """done; partial: fewer frames than asked for; unscored: no reference; skipped: the method cannot do this cell; failed;
 waiting: not finished yet."""
 
-FEWEST_FRAMES = 0.99
-"""Share of the frames asked for below which a score is called partial (a weight filter may take a little)."""
+TOLERATED_LOSS = 0.01
+"""Share of the frames asked for that may lack before a score is called partial (a weight filter takes a few)."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of cells that are done and the number of all cells."""
@@ -110,7 +111,7 @@ def read_scores(path: Path) -> pd.DataFrame:
     texts = dict.fromkeys(
         ("suite", "peptide", "row", "method", "metric", "status", "reason", "reference", "cell_id"), str
     )
-    return pd.read_csv(path, dtype=texts, keep_default_na=False, float_precision="round_trip")
+    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"value": ["nan"]})
 
 
 Job = tuple[Path, Path, tuple[Path, ...]]
@@ -174,7 +175,7 @@ def _mark(
     if isinstance(scored, str):
         return Mark(cell, budget, costs, "unscored", scored, reference)
     asked = min(cell.frames, budget)
-    if scored["frames"] < FEWEST_FRAMES * asked:
+    if scored["frames"] < asked - math.ceil(TOLERATED_LOSS * asked):
         reason = f"{scored['frames']:.0f} of {asked} frames"
         return Mark(cell, budget, scored | costs, "partial", reason, reference)
     return Mark(cell, budget, scored | costs, "done", "", reference)

@@ -160,6 +160,17 @@ def note(axes: Axes, text: str, place: str = "upper right") -> None:
     )
 
 
+def shared_legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One legend below all panels, each label once."""
+    handles: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        columns = min(len(handles), 3 if figure.get_figwidth() < PAGE_INCHES / 2 + 1 else 6)
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns, handlelength=2.4)
+
+
 def save(figure: Figure, path_stem: Path) -> list[Path]:
     """Write PNG, PDF and SVG beside each other, without dates or versions. Returns the three paths."""
     metadata: dict[str, dict[str, Any]] = {
@@ -169,6 +180,8 @@ def save(figure: Figure, path_stem: Path) -> list[Path]:
     }
     paths = []
     with styled():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the layout is found once, not once a format
         for kind, fields in metadata.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=fields)

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.optimize import minimize
 
-from prosebench.energy.meter import Meter
-from prosebench.energy.target import LangevinSettings, PhaseState, kt_kj_mol
+from prosebench.dynamics import evenly_spaced, maxwell_velocities, minimised
+from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 
@@ -58,10 +57,8 @@ class MD(Method):
 
     def _start(self, run: Run) -> Carry:
         positions = minimised(run.meter, run.peptide.start_nm, self.settings.minimise_steps)
-        masses = np.array([atom.element.mass for atom in run.peptide.topology.atoms])
-        spread = np.sqrt(kt_kj_mol(run.meter.temperature_kelvin) / masses)[:, None]
-        velocities = spread * run.rng(0).standard_normal(positions.shape)
-        return {"positions_nm": positions[None], "velocities_nm_ps": velocities[None], "step": np.array(0)}
+        velocities = maxwell_velocities(run.peptide, np.array([run.meter.temperature_kelvin]), run.rng(0))
+        return {"positions_nm": positions[None], "velocities_nm_ps": velocities, "step": np.array(0)}
 
     def _advance(self, run: Run, carry: Carry, length: int, keep: NDArray[np.int64]) -> Chunk:
         step = int(carry["step"])
@@ -97,24 +94,3 @@ class MD(Method):
 def kept_steps(budgets: Sequence[int], frames: int) -> NDArray[np.int64]:
     """Steps (ascending) after which a frame is kept: for each budget `frames` of them, evenly spaced, or every step."""
     return np.unique(np.concatenate([evenly_spaced(budget, frames) for budget in budgets]))
-
-
-def evenly_spaced(budget: int, frames: int) -> NDArray[np.int64]:
-    """At most `frames` step numbers, evenly spaced up to and with `budget`."""
-    number = min(frames, budget)
-    return np.arange(1, number + 1, dtype=np.int64) * budget // number
-
-
-def minimised(meter: Meter, start_nm: NDArray[np.float64], max_steps: int) -> NDArray[np.float64]:
-    """Positions (atoms, 3) after at most max_steps of L-BFGS; every evaluation goes through the meter."""
-
-    def energy_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        energies, gradients = meter.energy_and_gradient(flat.reshape(1, -1, 3))
-        return float(energies[0]), gradients[0].ravel()
-
-    if max_steps == 0:
-        return start_nm.copy()
-    found = minimize(
-        energy_and_gradient, start_nm.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": max_steps}
-    )
-    return found.x.reshape(start_nm.shape)

@@ -99,7 +99,11 @@ class Peptide:
         return start
 
     def system(self, force_field: ForceField | None = None) -> openmm.System:
-        """A new OpenMM System of this peptide; the default force field is the published one."""
+        """A new OpenMM System of this peptide; the default force field is the published one.
+
+        OpenMM sorts the atoms of Amber's improper torsions by their place in the topology, so that in a file
+        with another order within rings or carboxylates those torsions, and no other term, differ slightly.
+        """
         return (force_field or ForceField()).create_system(self.openmm_topology)
 
     def with_start(self, start_nm: NDArray[np.floating]) -> "Peptide":

@@ -121,7 +121,7 @@ class _LocalCopy:
 
 
 class _Hub:
-    """Fetches files from the hub, once; where the hub is out of reach, from its cache on this machine alone."""
+    """Fetches files from the hub, once; where it is out of reach, from its cache on this machine."""
 
     def __init__(self, revision: str, cache: Path | None) -> None:
         self.revision = revision
@@ -146,7 +146,7 @@ class _Hub:
         except EntryNotFoundError:
             return None
         except Exception as error:
-            # The client passes on what its HTTP library raises, and that library differs between its versions.
+            # The client passes on what its HTTP library raises, and that library differs by version.
             raise MissingReferenceError(f"{self.name} does not give {name} ({error}); try later") from error
         return Path(path)
 
@@ -157,7 +157,7 @@ class _Hub:
 
 
 def _hub_problem() -> str | None:
-    """Why the hub cannot be reached, by one quick request: the client itself would try again for half a minute."""
+    """Why the hub cannot be reached, by one quick request (the client would retry for half a minute)."""
     try:
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=_HUB_TIMEOUT_SECONDS)
     except Exception as error:
@@ -207,7 +207,7 @@ def _tica(arrays: dict[str, NDArray[Any]], peptide: Peptide, path: Path) -> Tica
     if length != expected:
         raise InvalidReferenceError(
             f"{path} holds a TICA basis of {length} features; {peptide.sequence} has {expected}. Files of "
-            "8-residue peptides from before 2025-12-15 hold a wrong one (CA distances only): download it again"
+            "8-residue peptides from before 2025-12-15 hold a wrong one (CA distances only): get it again"
         )
     if int(arrays["tica_dim"]) < 2:
         raise InvalidReferenceError(f"{path} holds {int(arrays['tica_dim'])} TICA component; two are needed")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prosebench.energy.target import (
+    BOLTZMANN_KJ_MOL_K,
     Description,
     LangevinResult,
     LangevinSettings,
@@ -61,11 +62,16 @@ class HarmonicTarget:
         random_key: int,
         first_step: int,
         keep_steps: NDArray[np.int64],
+        *,
+        temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
         """See `Target.langevin`; noise from (key, step) for all replicas at once."""
         positions, velocities = state.positions_nm.copy(), state.velocities_nm_ps.copy()
-        kt, step_ps = kt_kj_mol(settings.temperature_kelvin), settings.time_step_fs / 1000
+        if temperatures_kelvin is None:
+            temperatures_kelvin = np.full(len(positions), settings.temperature_kelvin)
+        step_ps = settings.time_step_fs / 1000
         decay = np.exp(-settings.friction_per_ps * step_ps)
+        kt = BOLTZMANN_KJ_MOL_K * temperatures_kelvin[:, None, None]
         spread = np.sqrt((1 - decay**2) * kt / self.mass_dalton)
         kept, wanted = [], set(keep_steps.tolist())
         for step in range(1, n_steps + 1):

@@ -138,14 +138,21 @@ class Meter:
         random_key: int,
         first_step: int,
         keep_steps: NDArray[np.int64],
-        **options: object,
+        *,
+        temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
         """Langevin dynamics (see `Target.langevin`): one evaluation a step and replica."""
         replicas = len(state.positions_nm)
         steps = self._grant(n_steps * replicas) // replicas
         with self._inside_target():
             result = self._target.langevin(
-                state, steps, settings, random_key, first_step, keep_steps[keep_steps <= steps], **options
+                state,
+                steps,
+                settings,
+                random_key,
+                first_step,
+                keep_steps[keep_steps <= steps],
+                temperatures_kelvin=temperatures_kelvin,
             )
         self._charge(gradients=steps * replicas, failures=int(result.failed.sum()))
         self._stop_unless(n_steps * replicas, steps * replicas, result)

@@ -1,5 +1,6 @@
 """The target by OpenMM: the oracle that every other path must agree with."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,6 +80,8 @@ class OpenMMEnergy:
         random_key: int,
         first_step: int,
         keep_steps: NDArray[np.int64],
+        *,
+        temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
         """See `Target.langevin`. Each replica gets its own context and its own seed from (key, replica, step)."""
         n_replicas = len(state.positions_nm)
@@ -87,7 +90,10 @@ class OpenMMEnergy:
         energies = np.full((len(keep_steps), n_replicas), np.inf)
         failed = np.zeros(n_replicas, dtype=bool)
         for replica in range(n_replicas):
-            context = self._langevin_context(settings, _integrator_seed(random_key, replica, first_step))
+            bath = settings
+            if temperatures_kelvin is not None:
+                bath = replace(settings, temperature_kelvin=float(temperatures_kelvin[replica]))
+            context = self._langevin_context(bath, _integrator_seed(random_key, replica, first_step))
             context.setPositions(positions[replica])
             context.setVelocities(velocities[replica])
             try:

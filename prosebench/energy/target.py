@@ -81,13 +81,16 @@ class Target(Protocol):
         random_key: int,
         first_step: int,
         keep_steps: NDArray[np.int64],
+        *,
+        temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
         """Run n_steps of Langevin dynamics on every replica.
 
         One step is OpenMM's LangevinMiddle scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056):
         v += dt F/m; x += dt/2 v; v = a v + sqrt(1 - a^2) sqrt(kT/m) xi; x += dt/2 v with a = exp(-friction dt).
         keep_steps holds the local step numbers (1..n_steps, ascending) after which frames are kept.
-        The random numbers depend on (random_key, replica, first_step + step) alone, where the engine allows it.
+        temperatures_kelvin (replicas,) are the bath temperatures of replica exchange; without them all replicas have
+        settings.temperature_kelvin. The random numbers depend on (random_key, replica, first_step + step) alone, where the engine allows it.
         """
         ...
 

@@ -98,17 +98,22 @@ class TorchEnergy:
 
     def _pairs(self, x: Tensor, gradient: bool) -> tuple[Tensor, Tensor | None]:
         """Energies (frames,) in double and gradient (3, atoms, frames) of all pair terms and the solvent."""
-        delta = x[:, None] - self._ring.partner(x)
+        ring = self._ring
+        delta = x[:, None] - ring.partner(x)
         pairs = PairDistances.of(delta)
-        energy, slope = self._nonbonded(pairs, gradient)
+        pair_energies, constant, pull = self._nonbonded(pairs, gradient)
+        energy = torch.full((x.shape[-1],), constant, dtype=torch.float64, device=self.device)
         if self._solvent is not None:
-            solvent_energy, solvent_slope = self._solvent(pairs, gradient)
-            energy += solvent_energy
-            slope = None if slope is None or solvent_slope is None else slope.add_(solvent_slope)
-        if slope is None:
+            energy += self._solvent.add(pairs, pair_energies, pull)
+        energy += pair_energies.sum((0, 1), dtype=torch.float64)
+        if pull is None:
             return energy, None
-        vectors = delta.mul_(slope.mul_(2.0))
-        return energy, self._ring.sum_first(vectors) - self._ring.sum_second(vectors)
+        gradient_rows = []
+        for component in delta:
+            buffer, body = ring.room(component)
+            torch.mul(component, pull, out=body)
+            gradient_rows.append(ring.sum_second(buffer) - body.sum(0))
+        return energy, torch.stack(gradient_rows)
 
 
 def _keep_freed_memory() -> None:

@@ -55,36 +55,42 @@ class PairRing:
         stride = (*doubled.stride()[:-2], n_frames, n_frames, 1)
         return doubled.as_strided(size, stride, n_frames)
 
-    def sum_first(self, x: Tensor) -> Tensor:
-        """Sum (..., rows, atoms, frames) over the pairs where an atom comes first: (..., atoms, frames)."""
-        return x.sum(-3)
+    def room(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """An empty buffer for `sum_second` and the view (rows, atoms, frames) of it to write values of pairs to."""
+        rows, n_atoms, n_frames = like.shape
+        buffer = like.new_empty((rows, rows + n_atoms, n_frames))
+        return buffer, buffer[:, rows:]
 
-    def sum_second(self, x: Tensor) -> Tensor:
-        """Sum (..., rows, atoms, frames) over the pairs where an atom comes second: (..., atoms, frames).
+    def sum_second(self, buffer: Tensor) -> Tensor:
+        """Sum values of pairs over the pairs where an atom comes second: (atoms, frames).
 
-        Atom k is second in row d of atom k - d: with the row continued to the left, a slanted view whose rows add up.
+        Atom k is second in row d of atom k - d. With every row continued to the left, that is a slanted view of the
+        buffer, whose rows add up. (Over pairs where an atom comes first the sum is `values.sum(0)`.)
         """
-        *lead, rows, n_atoms, n_frames = x.shape
-        wrapped = torch.cat((x[..., n_atoms - rows :, :], x), dim=-2)
-        stride = (*wrapped.stride()[:-3], (n_atoms + rows - 1) * n_frames, n_frames, 1)
-        return wrapped.as_strided((*lead, rows, n_atoms, n_frames), stride, (rows - 1) * n_frames).sum(-3)
+        rows, n_atoms, n_frames = buffer.shape[0], self.n_atoms, buffer.shape[2]
+        buffer[:, :rows] = buffer[:, n_atoms:]
+        stride = ((rows + n_atoms - 1) * n_frames, n_frames, 1)
+        return buffer.as_strided((rows, n_atoms, n_frames), stride, (rows - 1) * n_frames).sum(0)
 
 
 @dataclass(frozen=True)
 class PairDistances:
-    """Squared and inverse distances of all pairs, and their extremes as numbers (nm)."""
+    """Squared and inverse distances (also squared) of all pairs, and the extremes of the distances as numbers (nm)."""
 
     squared: Tensor
     inverse: Tensor
+    inverse_squared: Tensor
     shortest_nm: float
     longest_nm: float
 
     @classmethod
     def of(cls, delta: Tensor) -> "PairDistances":
         """Distances of the difference vectors delta (3, rows, atoms, frames)."""
-        squared = (delta * delta).sum(0)
+        squared = delta[0] * delta[0]
+        squared.addcmul_(delta[1], delta[1]).addcmul_(delta[2], delta[2])
         shortest, longest = torch.stack((squared.amin(), squared.amax())).sqrt().tolist()
-        return cls(squared, squared.rsqrt(), shortest, longest)
+        inverse = squared.rsqrt()
+        return cls(squared, inverse, inverse * inverse, shortest, longest)
 
     def within(self, cutoff_nm: float) -> Tensor | None:
         """1 for pairs closer than the cutoff, 0 for the others; None where all are closer."""
@@ -108,24 +114,21 @@ class NonbondedTerms:
         self.field_c = ring.table(field_c, dtype, weighted=True)
         self.field_constant = float(field_c.sum())
 
-    def __call__(self, pairs: PairDistances, gradient: bool) -> tuple[Tensor, Tensor | None]:
-        """Energies (frames,) in double and, if asked, dE/d(r^2) of every pair."""
-        inverse2 = pairs.inverse * pairs.inverse
-        inverse6 = inverse2 * inverse2 * inverse2
+    def __call__(self, pairs: PairDistances, gradient: bool) -> tuple[Tensor, float, Tensor | None]:
+        """Energies of pairs, a constant to add to every frame's sum, and, if asked, the pull -(dE/dr)/r of pairs."""
+        inverse6 = pairs.inverse_squared * pairs.inverse_squared * pairs.inverse_squared
         repulsion = self.c12 * inverse6
         coulomb = self.charge * pairs.inverse
         energies = torch.addcmul(coulomb, repulsion - self.c6, inverse6)
-        slope = None
+        pull = None
         if gradient:
-            slope = (3.0 * self.c6 - 6.0 * repulsion).mul_(inverse6).sub_(coulomb, alpha=0.5).mul_(inverse2)
+            pull = torch.add(-6.0 * self.c6, repulsion, alpha=12.0).mul_(inverse6).add_(coulomb)
+            pull.mul_(pairs.inverse_squared)
         if self.field_k is not None:
             energies.addcmul_(self.field_k, pairs.squared)
-            slope = None if slope is None else slope.add_(self.field_k)
-        constant = self.field_constant
+            pull = None if pull is None else pull.sub_(self.field_k, alpha=2.0)
         near = pairs.within(self.cutoff_nm)
-        if near is not None:
-            keep = torch.maximum(near, self.exception)
-            energies = energies.sub_(self.field_c).mul_(keep)
-            slope = None if slope is None else slope.mul_(keep)
-            constant = 0.0
-        return energies.sum((0, 1), dtype=torch.float64) - constant, slope
+        if near is None:
+            return energies, -self.field_constant, pull
+        keep = torch.maximum(near, self.exception)
+        return energies.sub_(self.field_c).mul_(keep), 0.0, None if pull is None else pull.mul_(keep)

@@ -1,7 +1,7 @@
 """Generalised Born solvent in torch: Born radii, solvation energy and surface term, with the chain rule by hand.
 
 Expressions and sources: `torch_energy`; symbols: `GBParameters`. Values of pairs are (rows, atoms, frames) on a
-`PairRing`; a leading axis of 2 holds both directions of a pair: what the second atom does to the first, and the reverse.
+`PairRing`; direction 0 is what the second atom of a pair does to the first, direction 1 the reverse.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class BornRadii:
 
 
 class SolventTerms:
-    """Solvation energy of atoms on a ring: called with distances, gives energies and dE/d(r^2)."""
+    """Solvation energy of atoms on a ring, added to the other terms of their pairs."""
 
     def __init__(self, gb: GBParameters, ring: PairRing, dtype: torch.dtype) -> None:
         def column(values: NDArray[np.float64]) -> Tensor:
@@ -45,63 +45,70 @@ class SolventTerms:
         self.shift_constant = gb.pair_shift * float(gb.pair_coefficient.sum())
         self.descreened = ring.atom_table(gb.offset_radius, dtype)
         self.descreening = ring.atom_table(gb.scaled_radius, dtype).flip(0)
+        self.descreening_squared = self.descreening**2
         self.engulfed_below_nm = float((self.descreening - self.descreened).max()) if ring.rows else 0.0
         self.neck = None if gb.neck is None else _Neck(gb.neck, ring, dtype)
 
-    def __call__(self, pairs: PairDistances, gradient: bool) -> tuple[Tensor, Tensor | None]:
-        """Energies (frames,) in double and, if asked, dE/d(r^2) of every pair through r and through the Born radii."""
-        near = pairs.within(self.cutoff_nm)
-        integral, integral_slope = self._integrals(pairs, near, gradient)
-        born = self._born_radii(self.ring.sum_first(integral[0]) + self.ring.sum_second(integral[1]))
-        atom_energies, atom_slope = self._atoms(born)
-        pair_energies, slope, pair_slope = self._pairs(pairs, near, born, gradient)
-        energies = atom_energies.sum(0, dtype=torch.float64) + pair_energies
-        if slope is None or integral_slope is None:
-            return energies, None
-        by_integral = (atom_slope + pair_slope) * born.slope
-        through_born = integral_slope[0] * by_integral + integral_slope[1] * self.ring.partner(by_integral)
-        return energies, slope.addcmul_(through_born, pairs.inverse, value=0.5)
+    def add(self, pairs: PairDistances, energies: Tensor, pull: Tensor | None) -> Tensor:
+        """Add pair energies to energies and, unless None, -(dE/dr)/r of all solvent terms to pull, in place.
 
-    def _integrals(
-        self, pairs: PairDistances, near: Tensor | None, gradient: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """H(r; o, s) of both directions (2, rows, atoms, frames) and dH/dr, with the neck where the model has one.
-
-        U is held above o: there L = U = o and H, with all its parts, is 0. For s - r > o (an atom deep inside the other's
-        sphere) the terms of dL/dr no longer cancel, and 1/L^2 stays.
+        Returns the rest of the energy (frames,) in double: self and surface terms, and constants.
         """
+        near = pairs.within(self.cutoff_nm)
         r = pairs.squared * pairs.inverse
-        upper = torch.maximum(r + self.descreening, self.descreened)
-        lower = torch.maximum((r - self.descreening).abs_(), self.descreened)
+        buffer, body = self.ring.room(r)
+        on_first, first_slope = self._integral(0, r, pairs, near, torch.empty_like(r))
+        _, second_slope = self._integral(1, r, pairs, near, body)
+        born = self._born_radii(on_first.sum(0) + self.ring.sum_second(buffer))
+        atom_energies, by_radius = self._atoms(born)
+        constant, by_radius_of_pairs = self._pairs(pairs, near, born, energies, pull)
+        if pull is not None:
+            by_integral = (by_radius + by_radius_of_pairs) * born.slope
+            through_born = first_slope.mul_(by_integral).addcmul_(second_slope, self.ring.partner(by_integral))
+            pull.addcmul_(through_born, pairs.inverse)
+        return atom_energies.sum(0, dtype=torch.float64) + constant
+
+    def _integral(
+        self, direction: int, r: Tensor, pairs: PairDistances, near: Tensor | None, out: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """8 H(r; o, s) on the first (direction 0) or second atom of every pair, written to out, and -8 dH/dr.
+
+        With Q = 1/U^2 - 1/L^2 and T = (r - s^2/r) Q + 2 log(L/U)/r: 8 H = T - 4 (1/U - 1/L), -8 dH/dr = T/r - 2 Q.
+        U is held above o: there L = U = o, and all parts are 0. For s - r > o (an atom deep inside the other's sphere) the
+        terms of dL/dr no longer cancel, and 1/L^2 stays. The neck comes on top.
+        """
+        o, s = self.descreened[direction], self.descreening[direction]
+        upper = torch.maximum(r + s, o)
+        lower = torch.maximum((r - s).abs_(), o)
         share = (upper * lower).reciprocal_()
-        inverse_upper, inverse_lower = lower * share, upper * share
-        ratio = self.descreening * pairs.inverse
-        half_log = torch.log(lower * inverse_upper).mul_(pairs.inverse).mul_(0.5)
+        inverse_upper = lower * share
+        inverse_lower = upper.mul_(share)
         difference = inverse_upper - inverse_lower
-        squares = difference * (inverse_upper + inverse_lower) * 0.25
-        integral = (r - self.descreening * ratio).mul_(squares).sub_(difference).add_(half_log).mul_(0.5)
-        slope = None
-        if gradient:
-            slope = (1.0 + ratio * ratio).mul_(squares).sub_(half_log.mul_(pairs.inverse)).mul_(0.5)
-            if pairs.shortest_nm <= self.engulfed_below_nm:
-                engulfed = (self.descreening - r > self.descreened).to(r.dtype)
-                slope += engulfed * inverse_lower * inverse_lower
+        squares = (inverse_upper + inverse_lower).mul_(difference)
+        log_ratio = lower.mul_(inverse_upper).log_()
+        common = torch.addcmul(r, self.descreening_squared[direction], pairs.inverse, value=-1.0)
+        common.mul_(squares).add_(log_ratio.mul_(pairs.inverse), alpha=2.0)
+        torch.sub(common, difference, alpha=4.0, out=out)
+        slope = common.mul_(pairs.inverse).sub_(squares, alpha=2.0)
+        if pairs.shortest_nm <= self.engulfed_below_nm:
+            slope.sub_((s - r > o) * inverse_lower * inverse_lower, alpha=8.0)
         if self.neck is not None:
-            integral, slope = self.neck.add(r, integral, slope)
-        for values in (integral, slope):
-            if values is not None and self.ring.halved:
-                values[:, -1] *= 0.5
-            if values is not None and near is not None:
+            self.neck.add(direction, r, out, slope)
+        for values in (out, slope):
+            if self.ring.halved:
+                values[-1] *= 0.5
+            if near is not None:
                 values *= near
-        return integral, slope
+        return out, slope
 
     def _born_radii(self, integral: Tensor) -> BornRadii:
-        psi = integral * self.offset_radius
+        """Born radii from the sums of 8 H; slope is dB / d(8 H)."""
+        psi = integral * (self.offset_radius / 8.0)
         bend = torch.tanh(psi * (self.alpha - psi * (self.beta - psi * self.gamma)))
         inverse = 1.0 / self.offset_radius - bend / self.atom_radius
         radius = 1.0 / inverse
         psi_slope = self.alpha - psi * (2.0 * self.beta - 3.0 * psi * self.gamma)
-        slope = radius * radius * (1.0 - bend * bend) / self.atom_radius * psi_slope * self.offset_radius
+        slope = radius * radius * (1.0 - bend * bend) / self.atom_radius * psi_slope * (self.offset_radius / 8.0)
         return BornRadii(radius, inverse, slope)
 
     def _atoms(self, born: BornRadii) -> tuple[Tensor, Tensor]:
@@ -111,28 +118,31 @@ class SolventTerms:
         return solvation + surface, -(solvation + 6.0 * surface) * born.inverse
 
     def _pairs(
-        self, pairs: PairDistances, near: Tensor | None, born: BornRadii, gradient: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Pair energies (frames,), dE/d(r^2) at fixed Born radii, and dE/dB (atoms, frames)."""
+        self, pairs: PairDistances, near: Tensor | None, born: BornRadii, energies: Tensor, pull: Tensor | None
+    ) -> tuple[float, Tensor]:
+        """Add the pair energies, and the pull at fixed Born radii. Returns a constant energy and dE/dB (atoms, frames)."""
         partner = self.ring.partner(born.radius)
-        product = born.radius * partner
-        exponent = (pairs.squared / product).mul_(0.25).clamp_(max=LARGEST_EXPONENT)
-        decay = torch.exp(-exponent)
-        inverse = torch.addcmul(pairs.squared, product, decay).rsqrt_()
-        energies = self.pair_coefficient * inverse
-        constant = self.shift_constant
+        minus_4_product = (-4.0 * born.radius) * partner
+        exponent = (pairs.squared / minus_4_product).clamp_(min=-LARGEST_EXPONENT)
+        decay = torch.exp(exponent)
+        inverse = torch.addcmul(pairs.squared, minus_4_product, decay, value=-0.25).rsqrt_()
+        energy = self.pair_coefficient * inverse
+        constant = -self.shift_constant
         if near is not None:
-            shifted = (energies - self.pair_shift * self.pair_coefficient) * near
-            total, constant, energies = shifted, 0.0, energies * near
-        else:
-            total = energies
-        energy = total.sum((0, 1), dtype=torch.float64) - constant
-        if not gradient:
-            return energy, None, torch.zeros_like(born.radius)
-        slope = energies * inverse * inverse * -0.5
-        by_product = (exponent + 1.0).mul_(decay).mul_(slope)
-        by_radius = self.ring.sum_first(by_product * partner) + self.ring.sum_second(by_product * born.radius)
-        return energy, slope.mul_(1.0 - 0.25 * decay), by_radius
+            energy.mul_(near)
+            energies.addcmul_(self.pair_coefficient, near, value=-self.pair_shift)
+            constant = 0.0
+        energies.add_(energy)
+        if pull is None:
+            return constant, born.radius
+        by_f2 = energy.mul_(inverse).mul_(inverse)
+        by_decay = decay.mul_(by_f2)
+        pull.add_(by_f2).sub_(by_decay, alpha=0.25)
+        by_product = torch.addcmul(by_decay, exponent, by_decay, value=-1.0)
+        buffer, body = self.ring.room(by_product)
+        torch.mul(by_product, born.radius, out=body)
+        by_second = self.ring.sum_second(buffer)
+        return constant, -0.5 * (by_second + by_product.mul_(partner).sum(0))
 
 
 class _Neck:
@@ -143,13 +153,12 @@ class _Neck:
         self.distance = ring.direction_table(neck.distance, dtype)
         self.reach = ring.table(neck.reach, dtype)
 
-    def add(self, r: Tensor, integral: Tensor, slope: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Integral and slope (2, rows, atoms, frames) with the neck added."""
-        x = r - self.distance
+    def add(self, direction: int, r: Tensor, integral: Tensor, slope: Tensor) -> None:
+        """Add 8 times the neck to the integral and -8 times its derivative to the slope, in place."""
+        x = r - self.distance[direction]
         x2 = x * x
         x4 = x2 * x2
         inverse = 1.0 / (1.0 + 100.0 * x2 + 3e5 * x2 * x4)
-        value = self.height * inverse * (r < self.reach)
-        if slope is not None:
-            slope = slope - value * inverse * x * (200.0 + 18e5 * x4)
-        return integral + value, slope
+        value = (8.0 * self.height[direction]) * inverse * (r < self.reach)
+        integral.add_(value)
+        slope.add_(value * inverse * x * (200.0 + 18e5 * x4))

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BUDGETS, FRAMES, RunBuilder, fill_run, with_evaluations
+from tests.analysis.conftest import BUDGETS, FRAMES, RunBuilder, fill_run, with_evaluations
 
 from analysis import scores as module
 from analysis.score import prefix, score

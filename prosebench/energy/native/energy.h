@@ -28,16 +28,16 @@ struct Block {
     Vec<Real>*position, *gradient, *velocity;
     Vec<Real>*integral;         // I_i, later dE/dI_i
     Vec<Real>*born, *inverse_born;
-    Vec<Real>*born_slope;       // dB_i/dI_i
-    Vec<Real>*born_gradient;    // dE/dB_i
-    Vec<Real>*descreening;      // -(dI_i/dr)/r and -(dI_j/dr)/r of every pair
-    double energy[Vec<Real>::lanes];
+    Vec<Real>*born_slope;       // -1/2 dB_i/dI_i
+    Vec<Real>*born_gradient;    // -2 dE/dB_i
+    Vec<Real>*pairs;            // of every pair: 1/r, -(dI_i/dr)/r, -(dI_j/dr)/r
+    DoubleSum<Real> energy;
 };
 
 template <class Real>
 size_t block_vectors(const Molecule<Real>& molecule) {
     const size_t n = molecule.n_atoms;
-    return 9 * n + 5 * n + n * (n - 1);
+    return 9 * n + 5 * n + 3 * (n * (n - 1) / 2);
 }
 
 template <class Real>
@@ -52,7 +52,7 @@ void lay_out(Block<Real>& block, const Molecule<Real>& molecule, void* memory) {
     block.inverse_born = next + 11 * n;
     block.born_slope = next + 12 * n;
     block.born_gradient = next + 13 * n;
-    block.descreening = next + 14 * n;
+    block.pairs = next + 14 * n;
 }
 
 template <class Real>
@@ -66,11 +66,6 @@ INLINE void add(Vec<Real>* array, int atom, Vec<Real> factor, Vec3<Real> change)
     array[3 * atom] = fma(factor, change.x, array[3 * atom]);
     array[3 * atom + 1] = fma(factor, change.y, array[3 * atom + 1]);
     array[3 * atom + 2] = fma(factor, change.z, array[3 * atom + 2]);
-}
-
-template <class Real>
-INLINE void add_energy(Block<Real>& block, Vec<Real> energy) {
-    for (int lane = 0; lane < Vec<Real>::lanes; lane++) block.energy[lane] += energy.v[lane];
 }
 
 // ---- Bonded terms ----
@@ -92,10 +87,10 @@ void bonds(const Molecule<Real>& molecule, Block<Real>& block) {
             add(block.gradient, b, -(pull * inverse), d);
         }
     }
-    add_energy(block, energy);
+    block.energy.add(energy);
 }
 
-// theta = atan2(|v x w|, v.w); with p = v x w: d theta / d a = (v x p) / (v^2 |p|), d theta / d c = (p x w) / (w^2 |p|).
+// theta = atan2(|p|, v.w) with p = v x w; d theta/d a = (v (v.w)/v^2 - w)/|p|, and the same for c with v and w exchanged.
 template <class Real, bool kGradient>
 void angles(const Molecule<Real>& molecule, Block<Real>& block) {
     using V = Vec<Real>;
@@ -107,18 +102,19 @@ void angles(const Molecule<Real>& molecule, Block<Real>& block) {
         const Vec3<Real> middle = load(block.position, b);
         const Vec3<Real> v = load(block.position, a) - middle, w = load(block.position, c) - middle, p = cross(v, w);
         const V length_squared = dot(p, p), floored = max(length_squared, smallest), inverse = rsqrt(floored);
-        const V bend = atan2_positive(length_squared * inverse, dot(v, w)) - V(angle.radians);
+        const V overlap = dot(v, w);
+        const V bend = atan2_positive(length_squared * inverse, overlap) - V(angle.radians);
         const V torque = V(angle.constant) * bend;  // dE/dtheta
         energy = fma(V(0.5) * torque, bend, energy);
         if (kGradient) {
             const V scaled = torque * inverse;
-            const Vec3<Real> on_a = scaled * rcp(dot(v, v)) * cross(v, p), on_c = scaled * rcp(dot(w, w)) * cross(p, w);
+            const Vec3<Real> on_a = scaled * (overlap * rcp(dot(v, v)) * v - w), on_c = scaled * (overlap * rcp(dot(w, w)) * w - v);
             add(block.gradient, a, V(1.0), on_a);
             add(block.gradient, c, V(1.0), on_c);
             add(block.gradient, b, V(-1.0), on_a + on_c);
         }
     }
-    add_energy(block, energy);
+    block.energy.add(energy);
 }
 
 // Normals m = b1 x b2, n = b2 x b3; cos(m phi), sin(m phi) by the addition theorem, without the angle itself.
@@ -157,7 +153,7 @@ void torsions(const Molecule<Real>& molecule, Block<Real>& block) {
             add(block.gradient, at[2], V(1.0), along_1 * on_0 - (along_3 + 1.0) * on_3);
         }
     }
-    add_energy(block, energy);
+    block.energy.add(energy);
 }
 
 // ---- Born radii ----
@@ -183,27 +179,27 @@ INLINE Vec<double> atanh_series(Vec<double> w) {
     return p;
 }
 
-// Spheres apart, r > o + s. With u = s/r the integral is u w p q / r: no logarithm, no cancellation.
+// Spheres apart, r > o + s. With w = (s/r)^2 the integral is s w p q / r^2: no logarithm, no cancellation.
 template <class Real>
-INLINE Descreening<Real> descreen_apart(Vec<Real> inverse, Vec<Real> inverse_squared, Vec<Real> s) {
+INLINE Descreening<Real> descreen_apart(Vec<Real> inverse_squared, Vec<Real> s) {
     using V = Vec<Real>;
-    const V u = s * inverse, w = u * u, p = atanh_series(w), q = rcp(V(1.0) - w);
-    const V c = s * inverse_squared * w * q;
+    const V ratio = s * inverse_squared, w = s * ratio, p = atanh_series(w), q = rcp(V(1.0) - w);
+    const V c = ratio * w * q;
     return {c * p, c * inverse_squared * (p + q)};
 }
 
 // Spheres cut each other, L = o. log(L/U) = -2 atanh(z) with z = (U - o)/(U + o).
 template <class Real>
-INLINE Descreening<Real> descreen_cut(Vec<Real> r, Vec<Real> inverse, Vec<Real> o, Vec<Real> inverse_o, Vec<Real> s) {
+INLINE Descreening<Real> descreen_cut(Vec<Real> r, Vec<Real> inverse, const Atom<Real>& i, const Atom<Real>& j) {
     using V = Vec<Real>;
+    const V o = i.offset_radius, s = j.scaled_radius, inverse_o = i.inverse_offset_radius;
     const V upper = r + s, sum = upper + o, both = rcp(upper * sum), inverse_upper = both * sum;
     const V z = (upper - o) * (both * upper), w = z * z;
-    const V q = V(0.25) * sum * sum * inverse_upper * inverse_o;
-    const V half_log = z * q * fma(w + w, atanh_series(w), -1.0) * inverse;  // log(L/U)/(2 r)
-    const V squares = fma(inverse_upper, inverse_upper, -(inverse_o * inverse_o));
-    const V ratio = s * inverse;
-    const V integral = fma(V(0.25) * fnma(s, ratio, r), squares, half_log + (inverse_o - inverse_upper));
-    const V slope = fnma(half_log, inverse, V(0.25) * fma(ratio, ratio, 1.0) * squares);
+    const V q = V(Real(0.25) * i.inverse_offset_radius) * (sum * sum) * inverse_upper;
+    const V half_log = z * q * fma(w + w, atanh_series(w), V(-1.0)) * inverse;  // log(L/U)/(2 r)
+    const V squares = V(0.25) * ((inverse_upper - inverse_o) * (inverse_upper + inverse_o)), ratio = s * inverse;
+    const V integral = fma(fnma(s, ratio, r), squares, half_log + (inverse_o - inverse_upper));
+    const V slope = fnma(half_log, inverse, fma(ratio * ratio, squares, squares));
     return {V(0.5) * integral, V(-0.5) * slope * inverse};
 }
 
@@ -212,7 +208,7 @@ template <class Real>
 INLINE Descreening<Real> descreen_inside(Vec<Real> r, Vec<Real> inverse, Vec<Real> inverse_s) {
     using V = Vec<Real>;
     const V t = r * inverse_s, w = t * t, p = atanh_series(w), q = rcp(V(1.0) - w);
-    const V slope = q * inverse_s * inverse_s * fma(t, fma(t + t, q, q - p), 1.0);
+    const V slope = q * inverse_s * inverse_s * fma(t, fma(t + t, q, q - p), V(1.0));
     return {q * inverse_s * fma(w, p, t), -(slope * inverse)};
 }
 
@@ -222,18 +218,19 @@ INLINE void put(Mask<Real> where, Descreening<Real> value, Descreening<Real>& re
     result.fall = select(where, value.fall, result.fall);
 }
 
-// Any case, lane by lane.
+// Any case, lane by lane. `deep`: some lane may have one atom's sphere and the other atom's core inside each other.
 template <class Real>
 INLINE Descreening<Real> descreen(Vec<Real> r, Vec<Real> inverse, Vec<Real> inverse_squared, const Atom<Real>& i,
-                                  const Atom<Real>& j) {
+                                  const Atom<Real>& j, bool deep) {
     using V = Vec<Real>;
     const Real o = i.offset_radius, s = j.scaled_radius;
-    Descreening<Real> result = descreen_cut(r, inverse, V(o), V(i.inverse_offset_radius), V(s));
+    Descreening<Real> result = descreen_cut(r, inverse, i, j);
     const Mask<Real> apart = V(o + s) < r;
-    if (any(apart)) put(apart, descreen_apart(inverse, inverse_squared, V(s)), result);
-    const Mask<Real> inside = r < V(s - o), beside = r < V(o - s);
-    if (any(inside)) put(inside, descreen_inside(r, inverse, V(Real(1) / s)), result);
-    if (any(beside)) put(beside, {V(0.0), V(0.0)}, result);
+    if (any(apart)) put(apart, descreen_apart(inverse_squared, V(s)), result);
+    if (deep) {
+        put(r < V(s - o), descreen_inside(r, inverse, V(Real(1) / s)), result);
+        put(r < V(o - s), {V(0.0), V(0.0)}, result);
+    }
     return result;
 }
 
@@ -242,25 +239,26 @@ void born_integrals(const Molecule<Real>& molecule, Block<Real>& block) {
     using V = Vec<Real>;
     const int n = molecule.n_atoms;
     const Pair<Real>* pair = molecule.pairs;
-    V* store = block.descreening;
+    V* store = block.pairs;
     for (int i = 0; i < n; i++) block.integral[i] = 0.0;
     for (int i = 0; i < n; i++) {
         const Vec3<Real> x = load(block.position, i);
         const Atom<Real>& atom_i = molecule.atoms[i];
         const V scaled_i = atom_i.scaled_radius;
         V integral = block.integral[i];
-        for (int j = i + 1; j < n; j++, pair++, store += 2) {
+        for (int j = i + 1; j < n; j++, pair++, store += 3) {
             const Atom<Real>& atom_j = molecule.atoms[j];
             const Vec3<Real> d = x - load(block.position, j);
             const V squared = dot(d, d), inverse = rsqrt(squared), inverse_squared = inverse * inverse;
             Descreening<Real> on_i, on_j;
             if (any(squared < V(pair->contact))) {
                 const V r = squared * inverse;
-                on_i = descreen(r, inverse, inverse_squared, atom_i, atom_j);
-                on_j = descreen(r, inverse, inverse_squared, atom_j, atom_i);
+                const bool deep = any(r < V(pair->depth));
+                on_i = descreen(r, inverse, inverse_squared, atom_i, atom_j, deep);
+                on_j = descreen(r, inverse, inverse_squared, atom_j, atom_i, deep);
             } else {
-                on_i = descreen_apart(inverse, inverse_squared, V(atom_j.scaled_radius));
-                on_j = descreen_apart(inverse, inverse_squared, scaled_i);
+                on_i = descreen_apart(inverse_squared, V(atom_j.scaled_radius));
+                on_j = descreen_apart(inverse_squared, scaled_i);
             }
             if (kCutoff) {
                 const Mask<Real> within = squared < V(molecule.squared_cutoff);
@@ -270,9 +268,10 @@ void born_integrals(const Molecule<Real>& molecule, Block<Real>& block) {
             }
             integral += on_i.integral;
             block.integral[j] += on_j.integral;
+            store[0] = inverse;
             if (kGradient) {
-                store[0] = on_i.fall;
-                store[1] = on_j.fall;
+                store[1] = on_i.fall;
+                store[2] = on_j.fall;
             }
         }
         block.integral[i] = integral;
@@ -294,14 +293,14 @@ void born_radii(const Molecule<Real>& molecule, Block<Real>& block) {
         block.born[i] = born;
         block.inverse_born[i] = inverse;
         const V slope = fma(psi, fma(V(3.0) * psi, V(atom.gamma), V(-2.0) * V(atom.beta)), V(atom.alpha));  // da/dpsi
-        block.born_slope[i] =
-            born * born * V(atom.inverse_radius) * (c * (V(2.0) - c)) * slope * V(atom.offset_radius);
+        block.born_slope[i] =  // with the -1/2 that dE/dB_i still lacks
+            V(-0.5) * born * born * V(atom.inverse_radius) * (c * (V(2.0) - c)) * slope * V(atom.offset_radius);
         const V ratio = V(atom.radius) * inverse, ratio_3 = ratio * ratio * ratio;
         const V self = V(atom.self_coefficient) * inverse, surface = V(atom.surface_coefficient) * (ratio_3 * ratio_3);
         energy += self + surface;
-        block.born_gradient[i] = -(fma(V(6.0), surface, self) * inverse);
+        block.born_gradient[i] = V(2.0) * fma(V(6.0), surface, self) * inverse;
     }
-    add_energy(block, energy);
+    block.energy.add(energy);
 }
 
 // ---- Pairs ----
@@ -313,46 +312,53 @@ void pair_energies(const Molecule<Real>& molecule, Block<Real>& block) {
     constexpr double kLog2 = 0.693147180559945309417;
     const int n = molecule.n_atoms;
     const V shift = molecule.solvent_shift;
+    const bool reaction_field = molecule.reaction_k != 0;
     const Pair<Real>* pair = molecule.pairs;
+    const V* store = block.pairs;
     for (int i = 0; i < n; i++) {
         const Vec3<Real> x = load(block.position, i);
         const V born_i = block.born[i], exponent_i = V(-0.25 / kLog2) * block.inverse_born[i];
         V energy = 0.0, born_gradient = block.born_gradient[i];
         Vec3<Real> gradient = load(block.gradient, i);
-        for (int j = i + 1; j < n; j++, pair++) {
+        for (int j = i + 1; j < n; j++, pair++, store += 3) {
             const Vec3<Real> d = x - load(block.position, j);
-            const V squared = dot(d, d), inverse = rsqrt(squared), inverse_2 = inverse * inverse;
+            const V squared = dot(d, d), inverse = store[0], inverse_2 = inverse * inverse;
             // Lennard-Jones and Coulomb
             const V inverse_6 = inverse_2 * inverse_2 * inverse_2;
             const V repulsion = V(pair->c12) * inverse_6, excess = repulsion - V(pair->c6);
             const V coulomb = V(pair->charge) * inverse;
-            V direct = fma(inverse_6, excess, coulomb + fma(V(pair->reaction_k), squared, V(-pair->reaction_c)));
+            V direct = fma(inverse_6, excess, coulomb - V(pair->reaction_c));
+            V push = inverse_2 * fma(V(6.0) * inverse_6, repulsion + excess, coulomb);
+            if (reaction_field) {
+                direct = fma(V(pair->reaction_k), squared, direct);
+                push = fnma(V(2.0) * V(pair->reaction_k), V(1.0), push);
+            }
             // generalised Born: y = log2 of exp(-r^2 / (4 B_i B_j))
             const V born_j = block.born[j], product = born_i * born_j;
             const V y = squared * (exponent_i * block.inverse_born[j]), decay = exp2(y);
             const V inverse_f = rsqrt(fma(product, decay, squared));
-            V solvent = V(pair->solvent) * (inverse_f - shift), field = V(pair->solvent) * inverse_f;
+            V field = V(pair->solvent) * inverse_f, solvent = fnma(V(pair->solvent), shift, field);
             const Mask<Real> within = squared < V(molecule.squared_cutoff);
             if (kCutoff) {
-                if (!pair->is_exception) direct = select(within, direct, V(0.0));
+                if (!pair->is_exception) {
+                    direct = select(within, direct, V(0.0));
+                    push = select(within, push, V(0.0));
+                }
                 solvent = select(within, solvent, V(0.0));
                 field = select(within, field, V(0.0));
             }
             energy += direct + solvent;
             if (kGradient) {
-                V push = fnma(V(2.0), V(pair->reaction_k),
-                              inverse_2 * fma(V(6.0) * inverse_6, repulsion + excess, coulomb));
-                if (kCutoff && !pair->is_exception) push = select(within, push, V(0.0));
                 const V h = field * (inverse_f * inverse_f);  // -2 dE/d(f^2)
-                push = fma(h, fnma(V(0.25), decay, 1.0), push);
-                const V on_product = V(-0.5) * h * decay * fnma(V(kLog2), y, 1.0);  // dE/d(B_i B_j)
+                push = fma(h, fnma(V(0.25), decay, V(1.0)), push);
+                const V on_product = h * decay * fnma(V(kLog2), y, V(1.0));  // -2 dE/d(B_i B_j)
                 born_gradient = fma(on_product, born_j, born_gradient);
                 block.born_gradient[j] = fma(on_product, born_i, block.born_gradient[j]);
                 add(block.gradient, j, push, d);
                 gradient = {fnma(push, d.x, gradient.x), fnma(push, d.y, gradient.y), fnma(push, d.z, gradient.z)};
             }
         }
-        add_energy(block, energy);
+        block.energy.add(energy);
         if (kGradient) {
             block.born_gradient[i] = born_gradient;
             block.gradient[3 * i] = gradient.x;
@@ -367,16 +373,16 @@ template <class Real>
 void born_chain_rule(const Molecule<Real>& molecule, Block<Real>& block) {
     using V = Vec<Real>;
     const int n = molecule.n_atoms;
-    const V* store = block.descreening;
+    const V* store = block.pairs;
     V* weight = block.integral;
     for (int i = 0; i < n; i++) weight[i] = block.born_gradient[i] * block.born_slope[i];
     for (int i = 0; i < n; i++) {
         const Vec3<Real> x = load(block.position, i);
         const V weight_i = weight[i];
         Vec3<Real> gradient = load(block.gradient, i);
-        for (int j = i + 1; j < n; j++, store += 2) {
+        for (int j = i + 1; j < n; j++, store += 3) {
             const Vec3<Real> d = x - load(block.position, j);
-            const V push = fma(weight_i, store[0], weight[j] * store[1]);
+            const V push = fma(weight_i, store[1], weight[j] * store[2]);
             add(block.gradient, j, push, d);
             gradient = {fnma(push, d.x, gradient.x), fnma(push, d.y, gradient.y), fnma(push, d.z, gradient.z)};
         }
@@ -388,13 +394,28 @@ void born_chain_rule(const Molecule<Real>& molecule, Block<Real>& block) {
 
 // ---- All together ----
 
+// In vacuum the solvent coefficients of the pairs are 0, and any finite radius will do.
+template <class Real>
+void no_solvent(const Molecule<Real>& molecule, Block<Real>& block) {
+    Vec<Real>* store = block.pairs;
+    for (int i = 0; i < molecule.n_atoms; i++) {
+        block.born[i] = block.inverse_born[i] = Vec<Real>(1.0);
+        block.born_gradient[i] = Vec<Real>(0.0);
+        const Vec3<Real> x = load(block.position, i);
+        for (int j = i + 1; j < molecule.n_atoms; j++, store += 3) {
+            const Vec3<Real> d = x - load(block.position, j);
+            store[0] = rsqrt(dot(d, d));
+        }
+    }
+}
+
 template <class Real, bool kGradient, bool kCutoff>
 void non_bonded(const Molecule<Real>& molecule, Block<Real>& block) {
     if (molecule.has_solvent) {
         born_integrals<Real, kGradient, kCutoff>(molecule, block);
         born_radii(molecule, block);
     } else {
-        for (int i = 0; i < molecule.n_atoms; i++) block.born[i] = block.inverse_born[i] = Vec<Real>(1.0);
+        no_solvent(molecule, block);
     }
     pair_energies<Real, kGradient, kCutoff>(molecule, block);
     if (kGradient && molecule.has_solvent) born_chain_rule(molecule, block);
@@ -415,13 +436,13 @@ bool cutoff_matters(const Molecule<Real>& molecule, Block<Real>& block) {
         }
         diagonal = fma(high - low, high - low, diagonal);
     }
-    add_energy(block, probe);
+    block.energy.add(probe);
     return any(V(molecule.squared_cutoff * Real(0.9999)) < diagonal);
 }
 
 template <class Real, bool kGradient>
 void evaluate(const Molecule<Real>& molecule, Block<Real>& block) {
-    for (int lane = 0; lane < Vec<Real>::lanes; lane++) block.energy[lane] = 0.0;
+    block.energy = {};
     if (kGradient)
         for (int k = 0; k < 3 * molecule.n_atoms; k++) block.gradient[k] = 0.0;
     bonds<Real, kGradient>(molecule, block);

@@ -77,7 +77,7 @@ struct Storage {
         read_pairs(p);
         const double largest = std::numeric_limits<Real>::max();
         molecule = {p.n_atoms, p.n_bonds, p.n_angles, p.n_torsions, p.has_solvent,
-                    Real(std::min(p.cutoff * p.cutoff, largest)), Real(p.solvent_shift),
+                    Real(std::min(p.cutoff * p.cutoff, largest)), Real(p.reaction_k), Real(p.solvent_shift),
                     atoms.data(), bonds.data(), angles.data(), torsions.data(), pairs.data()};
     }
 
@@ -137,6 +137,8 @@ struct Storage {
                 if (p.has_solvent) {
                     pair.solvent = p.pair_solvent[k];
                     const double reach = std::max(p.offset_radius[i] + p.scaled_radius[j], p.offset_radius[j] + p.scaled_radius[i]);
+                    const double depth = std::max(std::abs(p.offset_radius[i] - p.scaled_radius[j]), std::abs(p.offset_radius[j] - p.scaled_radius[i]));
+                    pair.depth = depth * 1.00001;
                     pair.contact = reach * reach * 1.00001;  // rounding must not let a touching pair pass as apart
                 }
                 pairs.push_back(pair);

@@ -11,13 +11,16 @@ namespace {
 template <class Real, class Input>
 void read_frames(const Molecule<Real>& molecule, const EnergyBatch& batch, int64_t first, int used, Block<Real>& block) {
     const int n_components = 3 * molecule.n_atoms, origin = 3 * (molecule.n_atoms / 2);
-    const Input* frame[Vec<Real>::lanes];
-    for (int lane = 0; lane < Vec<Real>::lanes; lane++)
-        frame[lane] = static_cast<const Input*>(batch.frames) + (first + (lane < used ? lane : used - 1)) * n_components;
-    for (int lane = 0; lane < Vec<Real>::lanes; lane++)
-        for (int i = 0; i < n_components; i += 3)
-            for (int c = 0; c < 3; c++)
-                block.position[i + c].v[lane] = frame[lane][i + c] - frame[lane][origin + c];
+    for (int lane = 0; lane < Vec<Real>::lanes; lane++) {
+        const int64_t number = first + (lane < used ? lane : used - 1);
+        const Input* frame = static_cast<const Input*>(batch.frames) + number * n_components;
+        const Input x = frame[origin], y = frame[origin + 1], z = frame[origin + 2];
+        for (int i = 0; i < n_components; i += 3) {
+            block.position[i].v[lane] = frame[i] - x;
+            block.position[i + 1].v[lane] = frame[i + 1] - y;
+            block.position[i + 2].v[lane] = frame[i + 2] - z;
+        }
+    }
 }
 
 template <class Real>
@@ -36,12 +39,14 @@ void energies(const Molecule<Real>& molecule, const EnergyBatch& batch, int64_t 
     else
         evaluate<Real, false>(molecule, block);
     for (int lane = 0; lane < used; lane++) {
-        const double energy = block.energy[lane] * batch.scale;
+        const double scale = batch.scale, energy = block.energy.lane(lane) * scale;
         const bool finite = energy - energy == 0;
         batch.energy[first + lane] = finite ? energy : __builtin_inf();
         if (!batch.gradient) continue;
         double* gradient = batch.gradient + (first + lane) * n_components;
-        for (int k = 0; k < n_components; k++) gradient[k] = finite ? block.gradient[k].v[lane] * batch.scale : 0.0;
+        for (int k = 0; k < n_components; k++) gradient[k] = block.gradient[k].v[lane] * scale;
+        if (!finite)
+            for (int k = 0; k < n_components; k++) gradient[k] = 0.0;
     }
 }
 

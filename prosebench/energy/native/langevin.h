@@ -80,7 +80,7 @@ void keep_frame(const LangevinBatch& batch, const Block<Real>& block, int n_comp
 template <class Real>
 void keep_energies(const LangevinBatch& batch, const Block<Real>& block, int64_t first, int used, int64_t kept) {
     for (int lane = 0; lane < used; lane++) {
-        const double energy = block.energy[lane] * batch.scale;
+        const double energy = block.energy.lane(lane) * batch.scale;
         batch.kept_energies[kept * batch.n_replicas + first + lane] = energy - energy == 0 ? energy : __builtin_inf();
     }
 }

@@ -42,7 +42,8 @@ template <class Real>
 struct Pair {
     Real c12, c6, charge, solvent;
     Real reaction_k, reaction_c;  // charge times the constants of the reaction field, 0 for exceptions
-    Real contact;                 // squared distance beyond which neither sphere reaches into the other atom
+    Real contact;  // squared distance beyond which neither sphere reaches into the other atom
+    Real depth;    // distance below which a sphere has the other atom's core inside, or lies inside it
     int32_t is_exception;
 };
 
@@ -50,7 +51,7 @@ template <class Real>
 struct Molecule {
     int32_t n_atoms, n_bonds, n_angles, n_torsions;
     int32_t has_solvent;
-    Real squared_cutoff, solvent_shift;
+    Real squared_cutoff, reaction_k, solvent_shift;
     const Atom<Real>* atoms;
     const Bond<Real>* bonds;
     const Angle<Real>* angles;

@@ -1,0 +1,283 @@
+"""Figures of one peptide: energies, Ramachandran maps and TICA maps of each method beside the reference."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import mdtraj
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from analysis.style import (
+    COLUMN_INCHES,
+    FREE_ENERGY_COLOURS,
+    INK,
+    PAGE_INCHES,
+    REFERENCE_FILL,
+    REFERENCE_LINE,
+    Look,
+    new_figure,
+    note,
+    panel_title,
+    shared_legend,
+    styled,
+)
+from prosebench.ensemble import Ensemble
+from prosebench.features import tica_features, torsions
+from prosebench.tica import TicaBasis
+
+MAX_FREE_ENERGY_KT = 7.0
+FEW_FRAMES = 300
+"""Below this number frames are drawn as points: a density of so few would be an invention."""
+_CONTOURS_KT = (1.0, 3.0, 5.0)
+_FRAMES_PER_UNIT_WIDTH = 4000.0
+_TAIL = 0.001
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The scored frames of a row at a budget, all seeds together."""
+
+    row: str
+    budget: int
+    ensemble: Ensemble
+
+    @property
+    def title(self) -> str:
+        """Name of the row and its budget."""
+        return f"{self.row}, {self.budget:,}"
+
+
+class Axis(NamedTuple):
+    """Range, number of bins and label of one axis of a map; a periodic axis is closed into a circle."""
+
+    low: float
+    high: float
+    bins: int
+    label: str
+    periodic: bool
+
+
+def energy_histogram(
+    peptide: str, reference: Ensemble, samples: Sequence[Sample], look: Mapping[str, Look]
+) -> Figure:
+    """Histograms of energies (kT), one panel a budget: the reference filled, one line a row.
+
+    The axis spans the reference and the middle 98 % of every row, but at most four widths of the reference to either
+    side. Under each panel's lines stands how many frames lie outside or have no finite energy.
+    """
+    budgets = sorted({sample.budget for sample in samples}) or [0]
+    with styled():
+        width = COLUMN_INCHES if len(budgets) == 1 else PAGE_INCHES
+        columns = min(len(budgets), 3)
+        lines = -(-len(budgets) // columns)
+        figure = new_figure(width, 0.3 + 1.9 * lines)
+        panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        edges = _energy_edges(reference, samples)
+        for axes, budget in zip(panels, budgets, strict=False):
+            _energy_panel(axes, reference, [s for s in samples if s.budget == budget], look, edges)
+            panel_title(axes, f"{peptide}, {budget:,} evaluations" if budget else peptide)
+            axes.set_xlabel("potential energy (kT)")
+        for axes in panels[len(budgets) :]:
+            axes.set_visible(False)
+        panels[0].set_ylabel("density (1/kT)")
+        panels[0].set_ylim(0.0, panels[0].get_ylim()[1] * 1.1)
+        shared_legend(figure, panels)
+        return figure
+
+
+def _energy_edges(reference: Ensemble, samples: Sequence[Sample]) -> NDArray[np.float64]:
+    low, high = np.quantile(reference.energies_kt, [_TAIL, 1.0 - _TAIL])
+    width = high - low
+    for sample in samples:
+        finite = sample.ensemble.energies_kt[np.isfinite(sample.ensemble.energies_kt)]
+        if len(finite):
+            ends = np.quantile(finite, [0.01, 0.99])
+            low, high = min(low, ends[0]), max(high, ends[1])
+    middle = float(np.median(reference.energies_kt))
+    low, high = max(low, middle - 4.0 * width), min(high, middle + 4.0 * width)
+    smallest = min([len(reference), *(len(sample.ensemble) for sample in samples)])
+    per_width = int(np.clip(2.0 * smallest ** (1.0 / 3.0), 10, 40))
+    margin = 0.03 * (high - low)
+    return np.linspace(low - margin, high + margin, int(per_width * (high - low) / width) + 2)
+
+
+def _energy_panel(
+    axes: Axes, reference: Ensemble, samples: Sequence[Sample], look: Mapping[str, Look], edges: Floats
+) -> None:
+    axes.stairs(_density(reference.energies_kt, edges), edges, fill=True, color=REFERENCE_FILL, label="reference")
+    missing = []
+    for sample in samples:
+        energies, style = sample.ensemble.energies_kt, look[sample.row]
+        axes.stairs(
+            _density(energies, edges), edges, color=style.colour, linestyle=style.line, label=sample.row, linewidth=1.1
+        )
+        infinite = int((~np.isfinite(energies)).sum())
+        outside = int(((energies < edges[0]) | (energies > edges[-1])).sum()) - int(np.isinf(energies).sum())
+        if infinite:
+            missing.append(f"{sample.row}: {infinite:,} of {len(energies):,} not finite")
+        if outside > 0.02 * len(energies):
+            missing.append(f"{sample.row}: {outside / len(energies):.1%} outside")
+    if missing:
+        note(axes, "\n".join(missing), "upper left")
+
+
+def _density(values: Floats, edges: Floats) -> NDArray[np.float64]:
+    """Histogram of values as a share of all of them, those outside included, per unit."""
+    counts, _ = np.histogram(values[np.isfinite(values)], edges)
+    return counts / (max(len(values), 1) * np.diff(edges))
+
+
+def ramachandran(peptide: str, topology: mdtraj.Topology, reference: Ensemble, samples: Sequence[Sample]) -> Figure:
+    """Free-energy maps (kT) over phi and psi: the reference in the first column, then a column a row.
+
+    A dipeptide has one pair, phi of residue 2 and psi of residue 1, and a line of panels for each budget; a longer
+    peptide has a line for each inner residue, at the largest budget. All maps share scale, bins and smoothing; the
+    thin lines are the reference's contours.
+    """
+    names = _pair_names(peptide)
+    axes_of = [
+        (Axis(-180, 180, 60, rf"$\phi_{{{phi}}}$ (deg)", True), Axis(-180, 180, 60, rf"$\psi_{{{psi}}}$ (deg)", True))
+        for phi, psi in names
+    ]
+
+    def points(ensemble: Ensemble) -> list[Floats]:
+        return _angle_pairs(ensemble, topology)
+
+    return _map_figure(peptide, reference, samples, points, axes_of)
+
+
+def _pair_names(sequence: str) -> list[tuple[int, int]]:
+    """Residue numbers (from 1) of phi and psi of each pair."""
+    if len(sequence) == 2:
+        return [(2, 1)]
+    return [(residue, residue) for residue in range(2, len(sequence))]
+
+
+def _angle_pairs(ensemble: Ensemble, topology: mdtraj.Topology) -> list[Floats]:
+    """Points (n, 2) in degrees of each pair: phi of residue i + 1 is angle i, psi of residue i is angle i."""
+    phi, psi, _ = (np.degrees(angle) for angle in torsions(ensemble.positions_nm, topology))
+    n = phi.shape[1]
+    pairs = [(0, 0)] if n == 1 else [(i - 1, i) for i in range(1, n)]
+    return [np.stack([phi[:, i], psi[:, j]], axis=1) for i, j in pairs]
+
+
+def tica_map(
+    peptide: str, topology: mdtraj.Topology, basis: TicaBasis, reference: Ensemble, samples: Sequence[Sample]
+) -> Figure:
+    """Free-energy maps (kT) over the two TICA components of the reference, a line of panels for each budget.
+
+    The axes span the reference; how many frames of a row lie outside is said in its panel.
+    """
+
+    def points(ensemble: Ensemble) -> list[Floats]:
+        return [basis.transform(tica_features(ensemble.positions_nm, topology)).astype(np.float64)]
+
+    (found,) = points(reference)
+    axes = []
+    for values, label in zip(found.T, ("TIC 1", "TIC 2"), strict=True):
+        low, high = np.quantile(values, [_TAIL / 2, 1.0 - _TAIL / 2])
+        margin = 0.12 * (high - low)
+        axes.append(Axis(low - margin, high + margin, 60, label, False))
+    return _map_figure(peptide, reference, samples, points, [(axes[0], axes[1])])
+
+
+def _map_figure(
+    peptide: str,
+    reference: Ensemble,
+    samples: Sequence[Sample],
+    points: Callable[[Ensemble], list[Floats]],
+    axes_of: list[tuple[Axis, Axis]],
+) -> Figure:
+    """Columns: reference, then rows of the benchmark. Lines: budgets, or pairs of axes where there are several."""
+    budgets = sorted({sample.budget for sample in samples}) or [0]
+    many_pairs = len(axes_of) > 1
+    lines = [(pair, budgets[-1]) for pair in range(len(axes_of))] if many_pairs else [(0, b) for b in budgets]
+    rows = list(dict.fromkeys(sample.row for sample in samples))
+    there = {(s.row, s.budget): points(s.ensemble) for s in samples if not many_pairs or s.budget == budgets[-1]}
+    reference_points = points(reference)
+    columns = 1 + len(rows)
+    with styled():
+        side = min(1.5, (PAGE_INCHES - 1.4) / columns)
+        figure = new_figure(1.4 + side * columns, 0.5 + (side - 0.05) * len(lines))
+        panels = figure.subplots(len(lines), columns, sharex=not many_pairs, sharey=not many_pairs, squeeze=False)
+        for line, (pair, budget) in enumerate(lines):
+            horizontal, vertical = axes_of[pair]
+            truth = _free_energy(reference_points[pair], horizontal, vertical)
+            outline = truth if len(reference) >= FEW_FRAMES else None
+            _draw_map(panels[line, 0], reference_points[pair], truth, None, horizontal, vertical)
+            for column, row in enumerate(rows, start=1):
+                axes = panels[line, column]
+                if (row, budget) not in there:
+                    axes.set_axis_off()
+                    note(axes, "n/a", "upper right")
+                    continue
+                chosen = there[row, budget][pair]
+                _draw_map(axes, chosen, _free_energy(chosen, horizontal, vertical), outline, horizontal, vertical)
+            prefix = f"{budget:,} evaluations\n" if len(budgets) > 1 and not many_pairs else ""
+            panels[line, 0].set_ylabel(prefix + vertical.label)
+            for axes in panels[line] if many_pairs else panels[-1]:
+                axes.set_xlabel(horizontal.label)
+            for axes in panels[line, 1:]:
+                axes.tick_params(labelleft=False)
+        for axes, title in zip(panels[0], [f"{peptide} reference", *rows], strict=True):
+            panel_title(axes, title)
+        colours = ScalarMappable(Normalize(0.0, MAX_FREE_ENERGY_KT), FREE_ENERGY_COLOURS)
+        bar = figure.colorbar(colours, ax=panels, aspect=25, shrink=min(1.0, 0.9), pad=0.015, fraction=0.05)
+        bar.set_label("free energy (kT)")
+        bar.outline.set_linewidth(0.4)
+        return figure
+
+
+def _draw_map(
+    axes: Axes, points: Floats, energies: NDArray[np.float64], outline: NDArray[np.float64] | None, x: Axis, y: Axis
+) -> None:
+    centres = [np.linspace(axis.low, axis.high, 2 * axis.bins + 1)[1::2] for axis in (x, y)]
+    if outline is not None:
+        axes.contour(*centres, outline.T, levels=_CONTOURS_KT, colors=REFERENCE_LINE, linewidths=0.45, zorder=3)
+    inside = np.isfinite(points).all(axis=1)
+    for values, axis in zip(points.T, (x, y), strict=True):
+        inside &= (values >= axis.low) & (values <= axis.high)
+    if len(points) < FEW_FRAMES:
+        axes.plot(*points[inside].T, ".", color=INK, markersize=2.0, alpha=0.7, markeredgewidth=0, zorder=4)
+    else:
+        axes.imshow(
+            energies.T,
+            origin="lower",
+            extent=(x.low, x.high, y.low, y.high),
+            aspect="auto",
+            cmap=FREE_ENERGY_COLOURS,
+            vmin=0.0,
+            vmax=MAX_FREE_ENERGY_KT,
+        )
+    outside = int((~inside).sum())
+    said = [f"{len(points):,} frames"] if len(points) < FEW_FRAMES else []
+    if outside:
+        said.append(f"{outside:,} of {len(points):,} outside")
+    if said:
+        note(axes, "\n".join(said), "lower right")
+    axes.set(xlim=(x.low, x.high), ylim=(y.low, y.high), box_aspect=1.0)
+    if x.periodic:
+        axes.set(xticks=(-180, 0, 180), yticks=(-180, 0, 180))
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(True)
+
+
+def _free_energy(points: Floats, x: Axis, y: Axis) -> NDArray[np.float64]:
+    """-ln of the density (bins of x, bins of y) in kT above its minimum; NaN where it is above MAX_FREE_ENERGY_KT.
+
+    The histogram is smoothed by a Gaussian of about one bin, more for fewer frames (their number to the power -1/6),
+    across the seam of periodic axes.
+    """
+    counts, _, _ = np.histogram2d(*points.T, bins=(x.bins, y.bins), range=((x.low, x.high), (y.low, y.high)))
+    width = np.clip((_FRAMES_PER_UNIT_WIDTH / max(len(points), 1)) ** (1.0 / 6.0), 0.8, 2.0)
+    smooth = gaussian_filter(counts, width, mode="wrap" if x.periodic else "constant")
+    with np.errstate(divide="ignore"):
+        energies = -np.log(smooth / max(smooth.max(), np.finfo(float).tiny))
+    return np.where(energies <= MAX_FREE_ENERGY_KT, energies, np.nan)

@@ -1,0 +1,245 @@
+"""Tables: methods by budget, every number with its interval, every gap with its reason.
+
+`main_table` and `peptide_table` build a Table out of the long table of scores; `analysis.tables_text` writes it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pandas as pd
+
+from analysis.statistics import Estimate, estimate
+from analysis.style import FLOOR, row_order
+
+SCORED = ("done", "partial")
+"""Statuses of scores that stand in a table."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of a table: the metric's name in the scores, its heading and unit, which way is better, and a factor
+    on its values. Only a metric with `better` takes part in the contest for bold.
+    """
+
+    name: str
+    heading: str
+    unit: str = ""
+    better: Literal["less", "more", ""] = ""
+    factor: float = 1.0
+    interval: bool = True
+
+
+METRICS = (
+    Metric("ess", "ESS", "", "more"),
+    Metric("energy-w2", "E-W2", "kT", "less"),
+    Metric("torus-w2", "T-W2", "rad", "less"),
+    Metric("tica-w2", "TICA-W2", "", "less"),
+    Metric("torus-k-jsd", "torus JSD", "", "less"),
+    Metric("tica-k-jsd", "TICA JSD", "", "less"),
+    Metric("chirality-wrong", "wrong chirality", "%", "", 100.0),
+)
+COSTS = (
+    Metric("sampling-evaluations", "sampling evaluations", interval=False),
+    Metric("preparation-evaluations", "preparation evaluations", interval=False),
+    Metric("wall-seconds", "wall time per peptide", "s", interval=False),
+)
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One method at one budget, on all peptides of a length or on one.
+
+    estimates by metric; best: metrics in which no row of the group is better beyond the intervals; peptides is "how
+    many are scored / of how many", seeds the number of seeds or its range; gap is "n/a: reason" where nothing was scored,
+    note what a reader must know besides.
+    """
+
+    suite: str
+    length: int
+    peptide: str
+    budget: int
+    row: str
+    floor: bool
+    estimates: dict[str, Estimate]
+    peptides: str
+    seeds: str
+    gap: str = ""
+    note: str = ""
+    best: frozenset[str] = frozenset()
+
+    @property
+    def group(self) -> tuple[str, int, str, int]:
+        """What rows must share to be compared."""
+        return self.suite, self.length, self.peptide, self.budget
+
+    @property
+    def label(self) -> str:
+        """Name of the row for a reader."""
+        return "floor" if self.floor else self.row
+
+    @property
+    def remark(self) -> str:
+        """What a reader must know of this row, with its name: the gap or the note."""
+        text = self.gap or self.note
+        return f"{self.row} at {self.budget:,}: {text}" if text else ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in order, groups together, and footer lines."""
+
+    rows: tuple[TableRow, ...]
+    footer: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = METRICS
+    costs: tuple[Metric, ...] = COSTS
+
+    @property
+    def groups(self) -> list[list[TableRow]]:
+        """Rows that are compared with each other, group by group."""
+        found: dict[tuple[str, int, str, int], list[TableRow]] = {}
+        for row in self.rows:
+            found.setdefault(row.group, []).append(row)
+        return list(found.values())
+
+    def group_title(self, row: TableRow) -> str:
+        """Heading above a row's group; suite and length only where they vary."""
+        parts = [row.peptide] if row.peptide else []
+        if len({other.suite for other in self.rows}) > 1:
+            parts.append(row.suite)
+        if not row.peptide and len({other.length for other in self.rows}) > 1:
+            parts.append(f"{row.length} residues")
+        return ", ".join([*parts, f"{row.budget:,} energy evaluations"])
+
+
+def main_table(scores: pd.DataFrame) -> Table:
+    """A row for each method and budget (and suite and length), over all peptides of that suite and length."""
+    return _build(scores, ["suite", "length", "budget"])
+
+
+def peptide_table(scores: pd.DataFrame) -> Table:
+    """A row for each peptide, method and budget; the intervals are the spread over seeds."""
+    return _build(scores, ["suite", "length", "peptide", "budget"])
+
+
+def _build(scores: pd.DataFrame, by: list[str]) -> Table:
+    cells = scores[scores["row"] != ""]
+    methods = dict(zip(cells["row"], cells["method"], strict=True))
+    rows: list[TableRow] = []
+    for _, group in cells.groupby(by):
+        names = row_order(group["row"], methods)
+        number = _number_of_peptides(cells, group)
+        made = [_row(group[group["row"] == name], number, single="peptide" in by) for name in names]
+        rows.extend(_with_best(made))
+    return Table(tuple(rows), footer=_footer(scores, single="peptide" in by))
+
+
+def _number_of_peptides(cells: pd.DataFrame, group: pd.DataFrame) -> int:
+    first = group.iloc[0]
+    same = cells[(cells["suite"] == first["suite"]) & (cells["length"] == first["length"])]
+    return int(same["peptide"].nunique())
+
+
+def _row(lines: pd.DataFrame, n_peptides: int, *, single: bool) -> TableRow:
+    """The row of one method in one group, from all its lines."""
+    first, scored = lines.iloc[0], lines[lines["status"].isin(SCORED)]
+    estimates = {}
+    for metric in (*METRICS, *COSTS):
+        values = (lines if metric in COSTS else scored)[lambda frame, name=metric.name: frame["metric"] == name]
+        if len(values):
+            estimates[metric.name] = estimate(values.assign(value=values["value"] * metric.factor))
+    seeds = scored.groupby("peptide")["seed"].nunique()
+    return TableRow(
+        suite=first["suite"],
+        length=int(first["length"]),
+        peptide=first["peptide"] if single else "",
+        budget=int(first["budget"]),
+        row=first["row"],
+        floor=first["method"] == FLOOR,
+        estimates=estimates,
+        peptides=f"{scored['peptide'].nunique()}/{1 if single else n_peptides}",
+        seeds=_range(seeds.tolist()) if len(seeds) else "0",
+        gap="" if len(scored) else f"n/a: {_reasons(lines)}",
+        note=_note(lines) if len(scored) else "",
+    )
+
+
+def _note(lines: pd.DataFrame) -> str:
+    """What is not whole about a row of which something was scored; empty where nothing is amiss."""
+    cells = lines.drop_duplicates(["peptide", "seed"])
+    amiss = cells[cells["status"] != "done"]
+    if amiss.empty:
+        return ""
+    parts = [
+        f"{len(some)} of {len(cells)} cells {status} ({_reasons(some)})"
+        for status, some in amiss.groupby("status", sort=True)
+    ]
+    return "; ".join(parts)
+
+
+def _reasons(lines: pd.DataFrame) -> str:
+    """The reasons in some lines, each once; of many, the first two."""
+    reasons = sorted({reason or status for reason, status in zip(lines["reason"], lines["status"], strict=True)})
+    return "; ".join(reasons[:2]) + (f"; and {len(reasons) - 2} more" if len(reasons) > 2 else "")
+
+
+def _with_best(rows: list[TableRow]) -> list[TableRow]:
+    """The rows of one group with `best` filled in.
+
+    Only rows on the largest number of peptides compete, the floor never does, and one row alone has won nothing.
+    """
+    wholes = [_scored_peptides(row) for row in rows if not row.floor]
+    rivals = [row for row in rows if not row.floor and _scored_peptides(row) == max(wholes) > 0]
+    winners: dict[str, set[str]] = {row.row: set() for row in rows}
+    for metric in METRICS:
+        there = [(row, row.estimates[metric.name]) for row in rivals if metric.name in row.estimates]
+        known = [(row, found) for row, found in there if found.value == found.value]
+        if not metric.better or len(known) < 2:
+            continue
+        sign = 1.0 if metric.better == "less" else -1.0
+        best = min((found for _, found in known), key=lambda found: sign * found.value)
+        for row, found in known:
+            if found.overlaps(best):
+                winners[row.row].add(metric.name)
+    return [replace(row, best=frozenset(winners[row.row])) for row in rows]
+
+
+def _scored_peptides(row: TableRow) -> int:
+    return int(row.peptides.split("/")[0])
+
+
+def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
+    scored = scores[scores["status"].isin(SCORED)]
+    if scored.empty:
+        return ("Nothing has been scored yet.",)
+    of = "seeds" if single else "peptides and, within them, seeds"
+    mean = "mean over seeds" if single else "mean over peptides of the mean over seeds"
+    lines = [
+        f"Frames scored: {_range(scored['frames'].tolist())} of each cell, against the scored half of the reference.",
+        f"Values: {mean}; in brackets the 95 % interval of a bootstrap over {of}, which is too narrow where these are few.",
+        "Bold: the best of its budget and all whose interval overlaps it; only rows on the most peptides compete.",
+        "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a run's last one, "
+        "the share of its sampling time pro rata of evaluations.",
+        f"References: {_references(scored)}.",
+    ]
+    if (scored["method"] == FLOOR).any():
+        lines.insert(
+            2,
+            "Floor (reference-draw): frames drawn from the half of the reference that is not scored against. Distances between finite "
+            "samples do not reach zero; a perfect sampler scores the floor, not 0.",
+        )
+    else:
+        lines.insert(2, "Distances between finite samples have a floor above zero, which no row of this table shows.")
+    damaged = scores[scores["row"] == ""]
+    lines += [f"Not readable: {reason}" for reason in damaged["reason"]]
+    return tuple(lines)
+
+
+def _references(scored: pd.DataFrame) -> str:
+    pairs = scored.drop_duplicates(["peptide", "reference"]).sort_values(["length", "peptide", "reference"])
+    return ", ".join(f"{peptide} {digest[:8]}" for peptide, digest in zip(pairs["peptide"], pairs["reference"], strict=True))
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"

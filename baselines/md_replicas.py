@@ -1,0 +1,115 @@
+"""Replicas: many short trajectories side by side in one batch. The steps of all of them are paid for."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from prosebench.dynamics import evenly_spaced, maxwell_velocities, minimised
+from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.ensemble import Ensemble
+from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
+from prosebench.storage import file_sha256
+
+
+class MDReplicas(Method):
+    """Independent Langevin trajectories from one start, or from the frames of an ensemble file."""
+
+    class Settings(MethodSettings):
+        """discard is the share of each trajectory that is thrown away as warm-up; it is paid for all the same.
+
+        starts is an ensemble file (.npz) whose frames, evenly chosen, are the starts; starts_sha256, which is filled
+        in, makes its content part of what identifies a cell.
+        """
+
+        replicas: int = Field(16, gt=0)
+        friction_per_ps: float = Field(0.3, gt=0)
+        time_step_fs: float = Field(1.0, gt=0)
+        minimise_steps: int = Field(200, ge=0)
+        discard: float = Field(0.2, ge=0, lt=1)
+        starts: str = ""
+        starts_sha256: str = ""
+        chunk_evaluations: int = Field(200_000, gt=0)
+
+        @model_validator(mode="before")
+        @classmethod
+        def _hash_starts(cls, values: dict[str, object]) -> dict[str, object]:
+            path = values.get("starts")
+            if not path:
+                return values
+            if not Path(str(path)).is_file():
+                raise ValueError(f"there is no ensemble file {path} to start from")
+            found = file_sha256(Path(str(path)))
+            if values.get("starts_sha256") not in (None, "", found):
+                raise ValueError(f"{path} has changed since this cell was planned")
+            return values | {"starts_sha256": found}
+
+    settings: Settings
+    # Which share is discarded, and how often a frame is kept, depend on the budget.
+    prefixes = False
+    contract_settings = {"chunk_evaluations": 200, "friction_per_ps": 20.0}  # noqa: RUF012
+
+    def skip(self, run: Run) -> str | None:
+        """Starts must be of the peptide."""
+        if not self.settings.starts:
+            return None
+        atoms = Ensemble.load(self.settings.starts).positions_nm.shape[1]
+        return None if atoms == run.peptide.n_atoms else f"{self.settings.starts} has frames of {atoms} atoms"
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """A stretch of all trajectories, about chunk_evaluations long; chunk 0 also makes the starts."""
+        if carry:
+            state, done = PhaseState(carry["positions_nm"], carry["velocities_nm_ps"]), int(carry["step"])
+        else:
+            state, done = self._start(run), 0
+        replicas = len(state.positions_nm)
+        total = run.budgets[-1] // replicas
+        steps = min(max(1, self.settings.chunk_evaluations // replicas), total - done)
+        schedule = self._schedule(run, total, replicas)
+        keep = schedule[(schedule > done) & (schedule <= done + steps)] - done
+        result = run.meter.langevin(
+            state,
+            steps,
+            LangevinSettings(
+                run.meter.temperature_kelvin, self.settings.friction_per_ps, self.settings.time_step_fs
+            ),
+            run.random_key,
+            done,
+            keep,
+        )
+        if result.failed.any():
+            raise FloatingPointError(
+                f"{result.failed.sum()} of {replicas} trajectories of {run.peptide.sequence} left finite numbers; "
+                f"use a shorter time step than {self.settings.time_step_fs} fs"
+            )
+        frames = result.frames_nm.reshape(-1, run.peptide.n_atoms, 3)
+        evaluations = np.repeat((done + keep) * replicas, replicas)
+        return Chunk(
+            ensemble=Ensemble(frames, result.energies_kt.ravel(), evaluations=evaluations) if len(keep) else None,
+            carry={
+                "positions_nm": result.state.positions_nm,
+                "velocities_nm_ps": result.state.velocities_nm_ps,
+                "step": np.array(done + steps),
+            },
+            done=done + steps == total,
+        )
+
+    def _schedule(self, run: Run, total: int, replicas: int) -> NDArray[np.int64]:
+        """Steps after which all trajectories keep a frame: evenly over the part that is not discarded."""
+        discarded = int(self.settings.discard * total)
+        per_replica = max(1, run.frames // replicas)
+        return discarded + evenly_spaced(total - discarded, per_replica)
+
+    def _start(self, run: Run) -> PhaseState:
+        # A budget below one step a replica is spent on fewer replicas.
+        replicas = min(self.settings.replicas, run.budgets[-1])
+        temperatures = np.full(replicas, run.meter.temperature_kelvin)
+        if self.settings.starts:
+            starts = Ensemble.load(self.settings.starts).positions_nm
+            positions = starts[np.arange(replicas) * len(starts) // replicas].astype(np.float64)
+        else:
+            with run.meter.phase("preparation"):
+                positions = minimised(run.meter, run.peptide.start_nm, self.settings.minimise_steps)
+            positions = np.repeat(positions[None], replicas, axis=0)
+        return PhaseState(positions, maxwell_velocities(run.peptide, temperatures, run.rng(0)))

@@ -1,0 +1,39 @@
+"""What every method that runs dynamics needs: where to start, and when to keep a frame."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from prosebench.energy.meter import Meter
+from prosebench.energy.target import BOLTZMANN_KJ_MOL_K
+from prosebench.peptide import Peptide
+
+
+def maxwell_velocities(
+    peptide: Peptide, temperatures_kelvin: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Velocities (replicas, atoms, 3) in nm/ps from the Maxwell-Boltzmann distribution, one replica a temperature."""
+    masses = np.array([atom.element.mass for atom in peptide.topology.atoms])
+    spread = np.sqrt(BOLTZMANN_KJ_MOL_K * temperatures_kelvin[:, None, None] / masses[:, None])
+    return spread * rng.standard_normal((len(temperatures_kelvin), peptide.n_atoms, 3))
+
+
+def evenly_spaced(budget: int, frames: int) -> NDArray[np.int64]:
+    """At most `frames` step numbers, evenly spaced up to and with `budget`."""
+    number = min(frames, budget)
+    return np.arange(1, number + 1, dtype=np.int64) * budget // number
+
+
+def minimised(meter: Meter, start_nm: NDArray[np.float64], max_steps: int) -> NDArray[np.float64]:
+    """Positions (atoms, 3) after at most max_steps of L-BFGS; every evaluation goes through the meter."""
+
+    def energy_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        energies, gradients = meter.energy_and_gradient(flat.reshape(1, -1, 3))
+        return float(energies[0]), gradients[0].ravel()
+
+    if max_steps == 0:
+        return start_nm.copy()
+    found = minimize(
+        energy_and_gradient, start_nm.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": max_steps}
+    )
+    return found.x.reshape(start_nm.shape)

@@ -1,0 +1,100 @@
+"""Sizes of the flow: what decides its shape, read from TOML."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from prosebench.prose.orders import ORDER_KEYS
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class ConfigError(ValueError):
+    """A size that does not exist or cannot be built; the message says what is known."""
+
+
+class ProseConfig(BaseModel):
+    """Everything that decides the shape of a flow and the units of its coordinates.
+
+    conditioning "adaptive" is Prose: what is known of a token scales and shifts every layer norm and scales every
+    layer's output. "additive" is the plain TarFlow: it is added to the token once. lookahead shows a token the
+    condition of the next one, too; transition adds a SwiGLU to every adaptive layer. orders are taken in turn by the
+    blocks. Coordinates are divided by nm_per_unit; max_residues is the longest peptide that the flow was made for.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = ""
+    channels: Positive
+    head_dim: Positive
+    blocks: Positive
+    layers_per_block: Positive
+    expansion: Positive = 4
+    conditioning: Literal["adaptive", "additive"] = "adaptive"
+    transition: bool = True
+    lookahead: bool = True
+    orders: tuple[str, ...] = Field(ORDER_KEYS, min_length=1)
+    atom_rows: Positive = 128
+    residue_rows: Positive = 64
+    residue_sinusoid_base: float = 1000.0
+    position_sinusoid_base: float = 10_000.0
+    nm_per_unit: float = Field(0.35, gt=0)
+    max_residues: Positive = 8
+
+    @field_validator("orders")
+    @classmethod
+    def _known_orders(cls, orders: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [key for key in orders if key not in ORDER_KEYS]
+        if unknown:
+            raise ValueError(f"unknown order {unknown[0]!r}; known are {', '.join(ORDER_KEYS)}")
+        return orders
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ProseConfig":
+        if self.channels % self.head_dim or self.channels % 2:
+            raise ValueError(f"channels ({self.channels}) must be even and a multiple of head_dim ({self.head_dim})")
+        if self.transition and self.conditioning == "additive":
+            raise ValueError('a transition needs conditioning = "adaptive"; set transition = false')
+        return self
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of a layer."""
+        return self.channels // self.head_dim
+
+    @property
+    def block_orders(self) -> tuple[str, ...]:
+        """The order of each block."""
+        return tuple(self.orders[i % len(self.orders)] for i in range(self.blocks))
+
+
+def size_names() -> list[str]:
+    """Names of the sizes that come with prosebench."""
+    return sorted(path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml"))
+
+
+def load_size(name_or_path: str | Path) -> ProseConfig:
+    """A shipped size by its name, or any by the path of its TOML file. Raises ConfigError for anything else."""
+    path = Path(name_or_path)
+    if str(name_or_path) in size_names():
+        text = (_shipped() / f"{name_or_path}.toml").read_text()
+    elif path.suffix == ".toml" and path.is_file():
+        text = path.read_text()
+    else:
+        raise ConfigError(f"unknown size {str(name_or_path)!r}; known: {', '.join(size_names())}, or a .toml file")
+    try:
+        return ProseConfig.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"size {name_or_path} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "size"
+        known = ", ".join(ProseConfig.model_fields)
+        raise ConfigError(f"size {name_or_path}: {where}: {first['msg']}; known keys: {known}") from error
+
+
+def _shipped() -> Path:
+    return Path(str(resources.files("prosebench.prose") / "sizes"))

@@ -1,0 +1,67 @@
+"""Builds the native energy library; everything else about the package is in pyproject.toml.
+
+The library is optional: without a C++ compiler the package installs all the same and computes energies with PyTorch.
+It holds the kernels of several instruction sets, each from a source of its own with flags of its own, and picks one
+when it runs, so the flags here never name the CPU of the machine that builds.
+"""
+
+import platform
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCES = Path("prosebench/energy/native")
+FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-pthread", "-g0"]
+ARITHMETIC = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-ignored-attributes", "-Wno-maybe-uninitialized"]
+IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+BASELINE = ["-march=x86-64"] if IS_X86 else []
+AVX2 = ["-mavx2", "-mfma"]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
+X86_FLAGS = {"kernel_avx2.cpp": AVX2, "kernel_avx512.cpp": AVX2 + AVX512}
+
+
+class BuildKernel(build_ext):
+    """Compiles every source with the flags of its instruction set; says so and goes on where that fails."""
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            objects = [path for source in ext.sources for path in self._compile(source)]
+            target = Path(self.get_ext_fullpath(ext.name))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.compiler.link_shared_object(objects, str(target), extra_postargs=["-pthread"], target_lang="c++")
+        except Exception as error:  # no compiler, an old one, a foreign one: the package works without
+            print(f"prosebench: native energy library not built ({error}); energies will use PyTorch", file=sys.stderr)
+
+    def _compile(self, source: str) -> list[str]:
+        flags = FLAGS + ARITHMETIC + WARNINGS + BASELINE + X86_FLAGS.get(Path(source).name, [])
+        return self.compiler.compile(
+            [source], output_dir=self.build_temp, extra_postargs=flags, depends=self._headers()
+        )
+
+    def _headers(self) -> list[str]:
+        return [str(path) for path in sorted(SOURCES.glob("*.h"))]
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """A plain name: the library is loaded by ctypes and knows nothing of Python's ABI."""
+        return str(Path(*fullname.split("."))) + ".so"
+
+    def copy_extensions_to_source(self) -> None:
+        """Also for editable installs; a library that was not built is not copied."""
+        if Path(self.get_ext_fullpath(self.extensions[0].name)).exists() or self._built():
+            super().copy_extensions_to_source()
+
+    def _built(self) -> bool:
+        return (Path(self.build_lib) / self.get_ext_filename(self.extensions[0].name)).exists()
+
+
+names = ["engine.cpp", "kernel_plain.cpp"] + (sorted(X86_FLAGS) if IS_X86 else [])
+kernel = Extension(
+    "prosebench.energy.native._kernel",
+    sources=[str(SOURCES / name) for name in names],
+    optional=True,
+    language="c++",
+)
+setup(ext_modules=[kernel], cmdclass={"build_ext": BuildKernel})

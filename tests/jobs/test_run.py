@@ -1,0 +1,115 @@
+"""`prosebench run` and `status` as a user meets them: failing cells, damaged files, dead workers."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.plan import lay_out, plan_cells
+from jobs.status import read_states
+from prosebench.record import cell_folders, read_record
+from prosebench.suite import load_suite
+from tests.jobs.conftest import command, results, run
+
+
+def test_a_run_leaves_records_and_a_second_one_does_nothing(small_suite: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    said = run(*command(small_suite, directory)).stdout
+    assert "2/2 cells ended" in said
+    for folder in cell_folders(directory):
+        record = read_record(folder)
+        assert record.ledger.sampling.evaluations == 1500
+        assert record.ledger.preparation.evaluations >= 200
+        ensemble = record.load_ensemble(folder)
+        assert ensemble.evaluations is not None
+        assert {300, 1500} <= set(ensemble.evaluations.tolist())
+        assert record.target["platform"] == "CPU"
+        assert record.gate_deviation_kj_mol < 5e-3
+        assert not list((folder / "chunks").iterdir())
+    before = {path: path.stat().st_mtime_ns for path in directory.glob("cells/*/*") if path.name != "lock"}
+    run(*command(small_suite, directory))
+    assert before == {path: path.stat().st_mtime_ns for path in directory.glob("cells/*/*") if path.name != "lock"}
+
+
+def test_a_failing_cell_becomes_a_reason_and_the_others_go_on(small_suite: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    # Ten femtoseconds are too long for flexible bonds to hydrogen: the trajectory blows up.
+    more = ("--set", "slow.time_step_fs=10.0")
+    for attempt in (1, 2, 3):
+        done = run(*command(small_suite, directory, *more), check=False)
+        assert done.returncode == 1
+        assert "left finite numbers" in done.stderr
+        assert f"attempt {attempt}" in done.stderr
+    states = {state.cell.row: state.state for state in read_states(directory)}
+    assert states == {"md": "done", "slow": "parked"}
+    again = run(*command(small_suite, directory, *more, "--retry-parked"), check=False)
+    assert "attempt 1" in again.stderr
+    shown = run("prosebench", "status", str(directory)).stdout
+    assert "left finite numbers" in shown
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_cell_marked(small_suite: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    process = subprocess.Popen(
+        command(small_suite, directory, "--budgets", "20000", "--workers", "1", "--methods", "md"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    beats = []
+    while not beats:
+        time.sleep(0.05)
+        beats = list(directory.glob("cells/*/heartbeat.json"))
+    os.kill(json.loads(beats[0].read_text())["pid"], signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "its worker process ended by signal SIGKILL" in said
+    run(*command(small_suite, directory, "--budgets", "20000", "--methods", "md"))
+    assert [state.state for state in read_states(directory)] == ["done"]
+
+
+def test_damaged_and_foreign_files_are_named_and_set_aside(small_suite: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    run(*command(small_suite, directory))
+    expected = results(directory)
+    one, two = cell_folders(directory)
+    (one / "ensemble.npz").write_bytes((one / "ensemble.npz").read_bytes()[:-100])
+    (two / "record.json").write_text('{"schema_version": 1')
+    (directory / "cells" / "notes.txt").write_text("mine")
+    (directory / "cells" / "somebody-elses").mkdir()
+    done = run(*command(small_suite, directory))
+    for name in ("ensemble.npz has changed", "record.json is not a JSON file", "notes.txt", "somebody-elses"):
+        assert name in done.stderr
+    assert results(directory) == expected
+    assert len(list((directory / "set-aside").iterdir())) == 4
+
+
+def test_status_knows_waiting_cells(small_suite: Path, tmp_path: Path) -> None:
+    lay_out(plan_cells(load_suite(str(small_suite))), tmp_path / "run")
+    assert [state.state for state in read_states(tmp_path / "run")] == ["waiting", "waiting"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--suite", "quickstarts"], "unknown suite 'quickstarts'; known: dipeptides-30"),
+        (["run", "--suite", "quickstart", "--methods", "mdd"], "unknown method 'mdd'; known: "),
+        (["run", "--suite", "quickstart", "--peptides", "AX"], "no peptide AX"),
+        (["run", "--suite", "quickstart", "--budgets", "many"], "--budgets 'many' is not a list of whole numbers"),
+        (["run", "--suite", "quickstart", "--set", "md.step=3"], "unknown key 'step'; known settings: friction_per_ps"),
+        (["status", "nowhere"], "nowhere holds no cells"),
+        (["show", "nothing"], "no cell fits"),
+        (["list", "things"], "known: suites, methods, peptides"),
+        (["check", "mdd"], "unknown method 'mdd'"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = run("prosebench", *arguments, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,89 @@
+"""Importance weights against closed forms and stored numbers."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prosebench.importance import com_energy_adjustment, ess, filter_top, normalise, resample
+
+VECTORS = Path(__file__).parents[1] / "conformance"
+
+
+@pytest.mark.parametrize("path", sorted(VECTORS.glob("metrics_*.npz")), ids=lambda path: path.stem)
+def test_stored_numbers_are_reproduced(path):
+    stored = np.load(path)
+    assert ess(stored["log_weights"]) == pytest.approx(float(stored["ess_normalized"]), rel=1e-5)
+    np.testing.assert_array_equal(
+        filter_top(stored["log_weights"], 0.02), stored["kept_after_removing_top_2_percent"]
+    )
+    np.testing.assert_allclose(
+        com_energy_adjustment(stored["com_x"]), stored["com_energy_adjustment"], atol=2e-6
+    )
+
+
+def test_ess_of_equal_and_of_single_weights():
+    assert ess(np.full(50, 123.0)) == pytest.approx(1.0)
+    assert ess(np.array([0.0] + [-np.inf] * 9)) == pytest.approx(0.1)
+    assert ess(np.full(3, -np.inf)) == 0.0
+    assert ess(np.log(np.array([1.0, 2.0, 3.0]))) == pytest.approx(36.0 / 14.0 / 3.0)
+
+
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=30), st.floats(-1000, 1000))
+def test_ess_is_bounded_and_does_not_see_an_offset(values, offset):
+    log_weights = np.array(values)
+    value = ess(log_weights)
+    assert 1.0 / len(values) - 1e-9 <= value <= 1.0 + 1e-9
+    assert ess(log_weights + offset) == pytest.approx(value, rel=1e-6)
+
+
+def test_the_filter_removes_the_published_share():
+    log_weights = np.random.default_rng(0).standard_normal(10_000)
+    kept = filter_top(log_weights)
+    assert len(kept) == 9980
+    removed = np.setdiff1d(np.arange(10_000), kept)
+    assert log_weights[removed].min() > log_weights[kept].max()
+    assert (np.diff(kept) > 0).all()
+
+
+@given(st.integers(1, 400), st.sampled_from([0.0, 0.002, 0.02, 0.5]))
+def test_the_filter_is_a_quantile(n, fraction):
+    log_weights = np.random.default_rng(n).standard_normal(n)
+    expected = np.flatnonzero(log_weights <= np.quantile(log_weights, 1.0 - fraction))
+    np.testing.assert_array_equal(filter_top(log_weights, fraction), expected)
+
+
+def test_frames_without_an_energy_weigh_nothing_but_count():
+    log_weights = np.array([0.0, np.nan, np.inf, -np.inf, 0.0])
+    np.testing.assert_allclose(normalise(log_weights), [0.5, 0, 0, 0, 0.5])
+    assert ess(log_weights) == pytest.approx(2 / 5)
+    assert set(resample(log_weights, 100, np.random.default_rng(0))) == {0, 4}
+    assert len(filter_top(np.array([-np.inf] * 50 + [0.0] * 50), 0.02)) == 100
+
+
+def test_no_weight_at_all_is_an_error():
+    with pytest.raises(ValueError, match="none of 3"):
+        resample(np.full(3, np.nan), 10, np.random.default_rng(0))
+
+
+def test_resampling_is_unbiased():
+    weights = np.array([0.1, 0.2, 0.3, 0.4])
+    n = 200_000
+    counts = np.bincount(resample(np.log(weights) + 700.0, n, np.random.default_rng(1)), minlength=4)
+    sigma = np.sqrt(n * weights * (1 - weights))
+    assert (np.abs(counts - n * weights) < 4 * sigma).all()
+
+
+def test_centre_of_mass_term_is_the_density_of_a_distance():
+    """exp(adjustment) is the density of the norm of a Gaussian in three dimensions."""
+    n_atoms = 25
+    s = 1.0 / math.sqrt(n_atoms)
+    distances = np.linspace(1e-3, 8 * s, 2_000)
+    frames = np.zeros((len(distances), n_atoms, 3))
+    frames[:, :, 0] = distances[:, None]
+    density = np.exp(com_energy_adjustment(frames))
+    maxwell = math.sqrt(2 / math.pi) * distances**2 / s**3 * np.exp(-(distances**2) / (2 * s**2))
+    np.testing.assert_allclose(density, maxwell, rtol=1e-10)

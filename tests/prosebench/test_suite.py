@@ -1,0 +1,102 @@
+"""Suites are checked before anything runs; what is wrong is named, with what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from prosebench.suite import SuiteError, load_suite, narrow, suite_names
+
+MINE = """
+name = "mine"
+peptides = ["AA", "SS"]
+budgets = [1000, 100]
+[methods.md]
+warm_up_ps = 1.0
+[methods.fast]
+method = "md"
+friction_per_ps = 5.0
+"""
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_shipped_suites_are_sound(name: str) -> None:
+    suite = load_suite(name)
+    suite.check()
+    assert suite.name == name
+
+
+def test_validation_and_test_peptides_do_not_meet() -> None:
+    peptides = {name: set(load_suite(name).peptides) for name in suite_names()}
+    validation = set().union(*(peptides[name] for name in peptides if name.endswith("-validation")))
+    rest = set().union(*(peptides[name] for name in peptides if not name.endswith("-validation")))
+    assert not validation & rest
+    assert [len(peptides[name]) for name in sorted(peptides) if name.endswith("-30")] == [30, 30, 30]
+
+
+def test_a_method_may_stand_twice(tmp_path: Path) -> None:
+    suite = load_suite(write(tmp_path, MINE))
+    assert suite.budgets == (100, 1000)
+    assert suite.method_settings("fast")[0] == "md"
+    assert suite.method_settings("fast")[1]["friction_per_ps"] == 5.0
+    assert suite.method_settings("md")[1]["friction_per_ps"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"SS"', '"SB"', "'SB'.*'B'"),
+        ('"SS"', '"AA"', "named twice: AA"),
+        ("budgets", "budget", "unknown key 'budget'"),
+        ("[1000, 100]", "[1000, 0]", r"budgets\.1.*greater than 0"),
+        ("[methods.md]", "[methods.mdd]", "unknown method 'mdd'; known: .*md"),
+        ("warm_up_ps", "warmup", "unknown key 'warmup'; known settings: .*warm_up_ps"),
+        ("friction_per_ps = 5.0", "friction_per_ps = -5.0", "methods.fast.*greater than 0"),
+        ("name = ", "name : ", "not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(SuiteError, match=said):
+        load_suite(write(tmp_path, MINE.replace(old, new))).check()
+
+
+def test_unknown_suites_list_the_known_ones() -> None:
+    with pytest.raises(SuiteError, match=r"unknown suite 'quick'; known: .*quickstart"):
+        load_suite("quick")
+    with pytest.raises(SuiteError, match="no suite file nowhere"):
+        load_suite("nowhere.toml")
+
+
+def test_narrowing(tmp_path: Path) -> None:
+    suite = narrow(
+        load_suite(write(tmp_path, MINE)),
+        methods=["md", "reference-draw"],
+        peptides=["SS"],
+        budgets=[50],
+        seeds=[3, 4],
+        settings=["md.chunk_steps=7", "target.engine=openmm", "target.temperature_kelvin=393"],
+    )
+    assert (suite.peptides, suite.budgets, suite.seeds) == (("SS",), (50,), (3, 4))
+    assert suite.method_settings("md")[1] | {"chunk_steps": 7, "warm_up_ps": 1.0} == suite.method_settings("md")[1]
+    assert "reference-draw" in suite.methods
+    assert (suite.target.engine, suite.target.temperature_kelvin) == ("openmm", 393)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"peptides": ["AA", "CC"]}, "no peptide CC; it has AA SS"),
+        ({"settings": ["chunk_steps=7"]}, "not of the form row.key=value"),
+        ({"settings": ["smc.steps=7"]}, "no row 'smc'; known: target, md, fast"),
+        ({"settings": ["target.engine=gromacs"]}, "target.engine"),
+        ({"budgets": [0]}, "budgets"),
+    ],
+)
+def test_wrong_changes_are_named(tmp_path: Path, change: dict[str, list], said: str) -> None:
+    with pytest.raises(SuiteError, match=said):
+        narrow(load_suite(write(tmp_path, MINE)), **change)
