@@ -31,9 +31,14 @@ class BuildKernel(build_ext):
             objects = [path for source in ext.sources for path in self._compile(source)]
             target = Path(self.get_ext_fullpath(ext.name))
             target.parent.mkdir(parents=True, exist_ok=True)
-            self.compiler.link_shared_object(objects, str(target), extra_postargs=["-pthread"], target_lang="c++")
+            self.compiler.link_shared_object(
+                objects, str(target), extra_postargs=["-pthread"], target_lang="c++"
+            )
         except Exception as error:  # no compiler, an old one, a foreign one: the package works without
-            print(f"prosebench: native energy library not built ({error}); energies will use PyTorch", file=sys.stderr)
+            print(
+                f"prosebench: native energy library not built ({error}); energies will use PyTorch",
+                file=sys.stderr,
+            )
 
     def _compile(self, source: str) -> list[str]:
         flags = FLAGS + ARITHMETIC + WARNINGS + BASELINE + X86_FLAGS.get(Path(source).name, [])

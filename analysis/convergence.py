@@ -14,18 +14,27 @@ from prosebench.reference import Reference
 from prosebench.tica import TicaBasis
 
 _WINDOW_FACTOR = 5.0
+N_GROUPS = 8
+MAX_COMPARED = 2000
 
 
 def convergence(
-    trajectories: Sequence[Ensemble], basis: TicaBasis, topology: mdtraj.Topology, n_frames: int
+    trajectories: Sequence[Ensemble],
+    basis: TicaBasis,
+    topology: mdtraj.Topology,
+    n_frames: int,
+    *,
+    n_groups: int | None = None,
 ) -> dict[str, Any]:
     """What trajectories of one peptide say about each other, as JSON.
 
-    `spread`: for each of DISTANCES the mean and largest distance of a trajectory to the pool of the others,
-    both thinned evenly to at most n_frames (empty for a single trajectory). `effective_frames`: number of
+    `spread`: for each of DISTANCES the mean and largest distance of a group of trajectories to the pool of the
+    others, both thinned evenly to at most n_frames (empty for a single group); by default each is its own group. `effective_frames`: number of
     independent frames in all trajectories, for the slowest of sin and cos of phi, psi and the first TICA
     component; `slowest`: which of them that is; `correlation_frames`: frames per independent frame.
     """
+    number = min(n_groups or len(trajectories), len(trajectories))
+    groups = [concatenate(trajectories[first::number]) for first in range(number)]
     observables = [_observables(part, basis, topology) for part in trajectories]
     times = np.array(
         [correlation_time([part[:, i] for part in observables]) for i in range(observables[0].shape[1])]
@@ -34,9 +43,10 @@ def convergence(
     total = sum(map(len, trajectories))
     return {
         "trajectories": len(trajectories),
+        "groups": len(groups),
         "frames": total,
         "compared_frames": n_frames,
-        "spread": _spread(trajectories, basis, topology, n_frames),
+        "spread": _spread(groups, basis, topology, n_frames),
         "effective_frames": float(total / times[slowest]),
         "correlation_frames": float(times[slowest]),
         "slowest": _observable_name(slowest, observables[0].shape[1]),
@@ -51,6 +61,30 @@ def floor(reference: Reference, topology: mdtraj.Topology, n_frames: int) -> dic
     spare, scored = (half.select(slice(0, n_frames)) for half in (reference.spare, reference.scored))
     values = distances(spare, scored, reference.tica, topology)
     return values | {"frames": float(min(len(spare), len(scored)))}
+
+
+def assess(
+    reference: Reference,
+    trajectories: Sequence[Ensemble],
+    tempering: Ensemble,
+    topology: mdtraj.Topology,
+    n_groups: int = N_GROUPS,
+) -> Reference:
+    """The reference with its convergence and its floor.
+
+    Trajectories are compared in n_groups groups, one alone being too short to say much. tempering, frames from an
+    independent way to the same distribution, is compared with as many frames of the trajectories; the floor is of that
+    size too, so the two can stand side by side.
+    """
+    n_frames = min(len(tempering), len(reference) // 2, sum(map(len, trajectories)) // n_groups, MAX_COMPARED)
+    whole = convergence(trajectories, reference.tica, topology, n_frames, n_groups=n_groups)
+    whole["tempering"] = distances(
+        _evenly(tempering, n_frames),
+        reference.scored.select(slice(0, n_frames)),
+        reference.tica,
+        topology,
+    )
+    return reference.with_quality(whole, floor(reference, topology, n_frames))
 
 
 def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str:
@@ -68,7 +102,11 @@ def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str
             f"{name} {spread[name]['mean']:.3g} (largest {spread[name]['max']:.3g}, floor {floor[name]:.3g})"
             for name in DISTANCES
         )
-        return text + f"Each trajectory against the pool of the others gives on average {compared}."
+        text += f"Each of {convergence['groups']} groups of trajectories against the pool of the others gives on average {compared}."
+        if "tempering" in convergence:
+            other = ", ".join(f"{name} {convergence['tempering'][name]:.3g}" for name in DISTANCES)
+            text += f" Parallel tempering against the reference gives {other}."
+        return text
     halves = ", ".join(f"{name} {floor[name]:.3g}" for name in DISTANCES)
     return (
         text + f"A single trajectory does not tell its convergence; two halves of its frames give {halves}."

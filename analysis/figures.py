@@ -7,7 +7,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
+import mdtraj
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
@@ -49,8 +49,9 @@ def write_figures(
 ) -> list[Path]:
     """Write every figure of a scored run folder into target, as PNG, PDF and SVG; returns the paths, sorted.
 
-    Per peptide `<peptide>-energy`, `-ramachandran` and `-tica`, over the suite `scaling-<name>`; with several suites in
-    one folder the suite's name stands in front. Only what was scored is shown; the floor has no maps of its own.
+    Per peptide `<peptide>-energy`, `-ramachandran` and `-tica`, over the suite `scaling-<name>`; with several
+    suites in one folder the suite's name stands in front. Only what was scored is shown; the floor has no maps of
+    its own.
     """
     chosen = selections(scores)
     several = scores.loc[scores["suite"] != "", "suite"].nunique() > 1
@@ -68,10 +69,11 @@ def write_figures(
 
 
 def selections(scores: pd.DataFrame) -> list[Selection]:
-    """What the figures of each peptide show: the scored cells of all rows but the floor, at up to MOST_BUDGETS."""
+    """What the figures of each peptide show: scored cells of all rows but the floor, at up to MOST_BUDGETS."""
     methods = dict(zip(scores["row"], scores["method"], strict=True))
     rows = tuple(row for row in row_order(scores["row"], methods) if row)
-    scored = scores[scores["status"].isin(SCORED)].drop_duplicates(["suite", "peptide", "row", "budget", "cell_id"])
+    place = ["suite", "peptide", "row", "budget", "cell_id"]
+    scored = scores[scores["status"].isin(SCORED)].drop_duplicates(place)
     found = []
     for (suite, peptide), part in scored.groupby(["suite", "peptide"]):
         budgets = sorted(part["budget"].unique().tolist())
@@ -117,9 +119,11 @@ def _peptide_figures(job: Job) -> list[Path]:
 
 
 def _samples(
-    choice: Selection, directory: Path, reference: Reference, topology: object
+    choice: Selection, directory: Path, reference: Reference, topology: mdtraj.Topology
 ) -> tuple[list[Sample], int]:
-    """The scored frames of each row and budget, seeds together, and the number of frames the reference is cut to."""
+    """The scored frames of each row and budget, seeds together, and how many reference frames they were scored
+    against.
+    """
     folders = _folders(directory)
     parts: dict[tuple[str, int], list[Ensemble]] = {}
     n_frames = 0

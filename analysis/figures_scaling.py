@@ -45,8 +45,9 @@ class Curve(NamedTuple):
 def scaling(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure:
     """Metrics against energy evaluations of sampling, log-log: a column a metric, a line of panels a length.
 
-    A line joins a row's means over peptides; its band is the interval over peptides and seeds. The grey line and band
-    are the floor: what frames of the reference itself score. A value that is not finite is marked at the upper edge.
+    A line joins a row's means over peptides; its band is the interval over peptides and seeds. The grey line and
+    band are the floor: what frames of the reference itself score. A value that is not finite is marked at the
+    upper edge.
     """
     shown = [metric for metric in METRICS if metric.name in metrics]
     scored = scores[scores["status"].isin(SCORED) & scores["metric"].isin(metrics)]
@@ -87,10 +88,16 @@ def curves(part: pd.DataFrame, metric: Metric) -> tuple[list[Curve], Estimate | 
 
 def _panel(axes: Axes, part: pd.DataFrame, metric: Metric, look: dict[str, Look]) -> None:
     found, floor = curves(part, metric)
-    axes.set(xscale="log", yscale="log", ylabel=f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading)
+    axes.set(
+        xscale="log",
+        yscale="log",
+        ylabel=f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading,
+    )
     if floor is not None and np.isfinite(floor.value):
         axes.axhspan(*floor.ends, color=REFERENCE_FILL, alpha=0.6, linewidth=0, zorder=0)
-        axes.axhline(floor.value, color=REFERENCE_LINE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1, label="floor")
+        axes.axhline(
+            floor.value, color=REFERENCE_LINE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1, label="floor"
+        )
     for curve in found:
         _draw(axes, curve, look[curve.row])
     _tidy(axes, sorted({budget for curve in found for budget in curve.budgets}))
@@ -115,10 +122,14 @@ def _draw(axes: Axes, curve: Curve, look: Look) -> None:
         zorder=3,
     )
     if finite.sum() > 1:
-        axes.fill_between(budgets[finite], *ends[finite].T, color=look.colour, alpha=0.18, linewidth=0, zorder=2)
+        axes.fill_between(
+            budgets[finite], *ends[finite].T, color=look.colour, alpha=0.18, linewidth=0, zorder=2
+        )
     else:
         down, up = values[finite] - ends[finite, 0], ends[finite, 1] - values[finite]
-        axes.errorbar(budgets[finite], values[finite], [down, up], color=look.colour, linewidth=0.8, capsize=2, zorder=2)
+        axes.errorbar(
+            budgets[finite], values[finite], [down, up], color=look.colour, linewidth=0.8, capsize=2, zorder=2
+        )
     if not finite.all():
         lost = budgets[~finite]
         axes.plot(
@@ -135,13 +146,18 @@ def _tidy(axes: Axes, budgets: list[int]) -> None:
     """Ticks at the budgets, and plain numbers on an axis that may span much less than a decade."""
     if budgets:
         axes.set_xlim(budgets[0] / 1.6, budgets[-1] * 1.6)
-        marks = budgets if len(budgets) <= 4 else sorted({budgets[0], budgets[len(budgets) // 2], budgets[-1]})
+        marks = (
+            budgets if len(budgets) <= 4 else sorted({budgets[0], budgets[len(budgets) // 2], budgets[-1]})
+        )
         axes.set_xticks(marks, [_power(budget) for budget in marks])
         axes.xaxis.set_minor_formatter(NullFormatter())
     low, high = axes.get_ylim()
     if high / low < 30.0:
         narrow = high / low < 3.0
-        axes.yaxis.set_major_locator(LogLocator(subs=tuple(np.arange(1.0, 10.0)) if narrow else (1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_locator(
+            LogLocator(subs=tuple(np.arange(1.0, 10.0)) if narrow else (1.0, 2.0, 5.0))
+        )
+    if 1e-3 < low and high < 1e4:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y", which="major", color="#e6e6e6", linewidth=0.5, zorder=0)
@@ -149,7 +165,9 @@ def _tidy(axes: Axes, budgets: list[int]) -> None:
 
 
 def _power(number: int) -> str:
-    """10000 as 10 to the 4, 200000 as 2 times 10 to the 5."""
+    """10000 as 10 to the 4, 200000 as 2 times 10 to the 5; small numbers as they are."""
+    if number < 1000:
+        return str(number)
     exponent = int(np.floor(np.log10(number)))
     factor = number / 10**exponent
     power = f"10^{{{exponent}}}"

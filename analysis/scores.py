@@ -288,7 +288,9 @@ def _labels(cells: list[Cell]) -> dict[str, str]:
     for cell in cells:
         known, traits = list(variants[cell.suite, cell.row].values()), _traits(cell)
         differing = [
-            name for name in sorted(traits) if any(_key(other.get(name)) != _key(traits[name]) for other in known)
+            name
+            for name in sorted(traits)
+            if any(_key(other.get(name)) != _key(traits[name]) for other in known)
         ]
         described = ", ".join(f"{name}={_plain(traits[name])}" for name in differing)
         labels[cell.id] = f"{cell.row} [{described}]" if described else cell.row

@@ -168,7 +168,9 @@ def shared_legend(figure: Figure, panels: Iterable[Axes]) -> None:
             handles.setdefault(label, handle)
     if handles:
         columns = min(len(handles), 3 if figure.get_figwidth() < PAGE_INCHES / 2 + 1 else 6)
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns, handlelength=2.4)
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside lower center", ncols=columns, handlelength=2.4
+        )
 
 
 def save(figure: Figure, path_stem: Path) -> list[Path]:

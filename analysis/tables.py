@@ -145,7 +145,9 @@ def _row(lines: pd.DataFrame, n_peptides: int, *, single: bool) -> TableRow:
     first, scored = lines.iloc[0], lines[lines["status"].isin(SCORED)]
     estimates = {}
     for metric in (*METRICS, *COSTS):
-        values = (lines if metric in COSTS else scored)[lambda frame, name=metric.name: frame["metric"] == name]
+        values = (lines if metric in COSTS else scored)[
+            lambda frame, name=metric.name: frame["metric"] == name
+        ]
         if len(values):
             estimates[metric.name] = estimate(values.assign(value=values["value"] * metric.factor))
     seeds = scored.groupby("peptide")["seed"].nunique()
@@ -179,7 +181,9 @@ def _note(lines: pd.DataFrame) -> str:
 
 def _reasons(lines: pd.DataFrame) -> str:
     """The reasons in some lines, each once; of many, the first two."""
-    reasons = sorted({reason or status for reason, status in zip(lines["reason"], lines["status"], strict=True)})
+    reasons = sorted(
+        {reason or status for reason, status in zip(lines["reason"], lines["status"], strict=True)}
+    )
     return "; ".join(reasons[:2]) + (f"; and {len(reasons) - 2} more" if len(reasons) > 2 else "")
 
 
@@ -229,7 +233,9 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
             "samples do not reach zero; a perfect sampler scores the floor, not 0.",
         )
     else:
-        lines.insert(2, "Distances between finite samples have a floor above zero, which no row of this table shows.")
+        lines.insert(
+            2, "Distances between finite samples have a floor above zero, which no row of this table shows."
+        )
     damaged = scores[scores["row"] == ""]
     lines += [f"Not readable: {reason}" for reason in damaged["reason"]]
     return tuple(lines)
@@ -237,7 +243,10 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
 
 def _references(scored: pd.DataFrame) -> str:
     pairs = scored.drop_duplicates(["peptide", "reference"]).sort_values(["length", "peptide", "reference"])
-    return ", ".join(f"{peptide} {digest[:8]}" for peptide, digest in zip(pairs["peptide"], pairs["reference"], strict=True))
+    return ", ".join(
+        f"{peptide} {digest[:8]}"
+        for peptide, digest in zip(pairs["peptide"], pairs["reference"], strict=True)
+    )
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -110,7 +110,9 @@ def terminal(table: Table, title: str | None = None) -> RichTable:
         for row in rows:
             start = [row.peptide] * _has_peptides(table) + [f"{row.budget:,}"]
             shown = start if row is rows[0] else [""] * len(start)
-            made.add_row(*shown, *_terminal_cells(table, row, _mark(remarks, row)), style="dim" if row.floor else None)
+            made.add_row(
+                *shown, *_terminal_cells(table, row, _mark(remarks, row)), style="dim" if row.floor else None
+            )
         made.add_section()
     return made
 
@@ -172,7 +174,8 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
         *([rf"\label{{{label}}}"] if label else []),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(_stacked(*map(escape, _heading_parts(heading)), place="b") for heading in headings) + r" \\",
+        " & ".join(_stacked(*map(escape, _heading_parts(heading)), place="b") for heading in headings)
+        + r" \\",
     ]
     for rows in table.groups:
         title = escape(table.group_title(rows[0]))
@@ -180,7 +183,9 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
         for is_floor, members in groupby(rows, key=lambda row: row.floor):
             if is_floor:
                 lines.append(rf"\cmidrule(lr){{1-{len(headings)}}}")
-            lines += [" & ".join(_latex_cells(table, row, _mark(remarks, row))) + r" \\[2pt]" for row in members]
+            lines += [
+                " & ".join(_latex_cells(table, row, _mark(remarks, row))) + r" \\[2pt]" for row in members
+            ]
     lines += [r"\bottomrule", r"\end{tabular}"]
     notes = r"\par ".join(escape(line) for line in _below(table, remarks))
     lines += [r"\par\smallskip\begin{minipage}{\textwidth}\scriptsize\raggedright", notes, r"\end{minipage}"]
@@ -222,7 +227,9 @@ def _heading_parts(heading: str) -> list[str]:
 
 
 def _headings(table: Table) -> list[str]:
-    metrics = [f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading for metric in table.metrics]
+    metrics = [
+        f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading for metric in table.metrics
+    ]
     return [*metrics, "energy evaluations", "wall time (s)"]
 
 

@@ -19,7 +19,7 @@ class MDReplicas(Method):
     class Settings(MethodSettings):
         """discard is the share of each trajectory that is thrown away as warm-up; it is paid for all the same.
 
-        starts is an ensemble file (.npz) whose frames, evenly chosen, are the starts; starts_sha256, which is filled
+        starts is an ensemble file (.npz) from whose frames the starts are drawn; starts_sha256, which is filled
         in, makes its content part of what identifies a cell.
         """
 
@@ -107,7 +107,8 @@ class MDReplicas(Method):
         temperatures = np.full(replicas, run.meter.temperature_kelvin)
         if self.settings.starts:
             starts = Ensemble.load(self.settings.starts).positions_nm
-            positions = starts[np.arange(replicas) * len(starts) // replicas].astype(np.float64)
+            chosen = run.rng(0).choice(len(starts), replicas, replace=len(starts) < replicas)
+            positions = starts[chosen].astype(np.float64)
         else:
             with run.meter.phase("preparation"):
                 positions = minimised(run.meter, run.peptide.start_nm, self.settings.minimise_steps)

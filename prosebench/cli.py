@@ -60,7 +60,6 @@ def run(
     from jobs.display import Progress
     from jobs.launch import run_local, threads_per_worker
     from jobs.plan import lay_out, plan_cells, set_foreign_aside
-    from jobs.status import read_state
 
     chosen = narrow(
         load_suite(suite),
@@ -92,13 +91,9 @@ def run(
             reference_folders=references or [],
             watch=progress,
         )
-    states = [read_state(folder) for folder in folders]
     if report_:
         _report(directory, references or [], number)
-    unfinished = [state for state in states if state.state not in ("done", "skipped")]
-    for state in unfinished:
-        err.print(f"[red]{state.state}:[/red] {escape(f'{state.folder.name}: {state.reason}')}", soft_wrap=True)
-    raise typer.Exit(1 if unfinished else 0)
+    _tell_unfinished(folders)
 
 
 @app.command()
@@ -199,6 +194,69 @@ def score(
 def report(directory: Directory, references: References = None) -> None:
     """Score a run folder and write its tables and figures."""
     _report(directory, references or [], len(os.sched_getaffinity(0)))
+
+
+@app.command()
+def reference(
+    suite: SuiteName,
+    peptides: Names = "",
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the finished references.")] = Path("references"),
+    directory: Annotated[Path, typer.Option("--dir", help="Run folder of the work behind them.")] = Path(
+        "runs/references"
+    ),
+    tempering_ns: Annotated[float, typer.Option(help="Parallel tempering, per replica.")] = 2.0,
+    md_ns: Annotated[float, typer.Option(help="Plain MD, per replica.")] = 3.2,
+    replicas: Annotated[int, typer.Option(help="Trajectories of plain MD.")] = 64,
+    lag_ns: Annotated[float, typer.Option(help="Lag of TICA.")] = 1.0,
+    frames: Annotated[int, typer.Option(help="Frames of a reference; half of them are scored against.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Seed of the dynamics and of the draw.")] = 0,
+    workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
+    dry_run: Annotated[bool, typer.Option(help="Only estimate how long it will take.")] = False,
+) -> None:
+    """Make own references: parallel tempering, then plain MD from its frames; resumable, with a convergence statement."""
+    from analysis.convergence import assess, statement
+    from jobs.display import Progress, format_seconds
+    from jobs.references import ReferencePlan, estimate_seconds, make_references
+    from prosebench.peptide import Peptide
+
+    chosen = narrow(load_suite(suite), peptides=_split(peptides))
+    plan = ReferencePlan(
+        tempering_ns=tempering_ns, md_ns=md_ns, replicas=replicas, lag_ns=lag_ns, n_frames=frames, seed=seed
+    )
+    missing = [sequence for sequence in chosen.peptides if not (out_dir / f"{sequence}.npz").exists()]
+    number = workers or len(os.sched_getaffinity(0))
+    total_ns = (plan.tempering_evaluations + plan.md_evaluations) / 1e6
+    out.print(f"{len(missing)} references to make ({len(chosen.peptides) - len(missing)} are there), {total_ns:.0f} ns each")
+    if not missing:
+        return
+    seconds = estimate_seconds(missing, plan, chosen.target)
+    out.print(f"about {format_seconds(seconds)} of one core, {format_seconds(seconds / number)} with {number} workers")
+    if dry_run:
+        return
+    folders: list[Path] = []
+
+    def watch_cells(new: list[Path]) -> Progress:
+        folders.extend(new)
+        return Progress(new, out)
+
+    made = make_references(missing, plan, chosen.target, directory, workers=number, watch_cells=watch_cells)
+    for sequence, one in made.items():
+        topology = Peptide.from_sequence(sequence).topology
+        judged = assess(one.reference, one.trajectories, one.tempering, topology)
+        judged.save(out_dir / f"{sequence}.npz")
+        out.print(f"\n[bold]{sequence}[/bold] {out_dir / sequence}.npz\n{statement(judged.convergence, judged.floor)}")
+    _tell_unfinished(folders)
+
+
+def _tell_unfinished(folders: list[Path]) -> NoReturn:
+    """Say what did not finish, and exit with 1 where anything did not."""
+    from jobs.status import read_state
+
+    states = [read_state(folder) for folder in folders]
+    unfinished = [state for state in states if state.state not in ("done", "skipped")]
+    for state in unfinished:
+        err.print(f"[red]{state.state}:[/red] {escape(f'{state.folder.name}: {state.reason}')}", soft_wrap=True)
+    raise typer.Exit(1 if unfinished else 0)
 
 
 @app.command()

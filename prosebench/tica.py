@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from deeptime.covariance import KoopmanWeightingEstimator, KoopmanWeightingModel
-from deeptime.decomposition import TICA
-from deeptime.util.data import timeshifted_split
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    # Importing deeptime takes two seconds, and only fitting needs it: workers should start without.
+    from deeptime.covariance import KoopmanWeightingModel
 
 N_COMPONENTS = 2
 _FRAMES_PER_BLOCK = 8192
@@ -90,6 +92,8 @@ def fit_tica(
 
 
 def _fit(pieces: list[NDArray[np.floating]], lag_frames: int, koopman_reweighting: bool) -> TicaBasis:
+    from deeptime.decomposition import TICA
+
     weights = _koopman_weights(pieces, lag_frames) if koopman_reweighting else None
     covariances = TICA.covariance_estimator(lagtime=lag_frames, ncov=_STORED_MOMENTS)
     for now, later in _pairs(pieces, lag_frames):
@@ -100,7 +104,9 @@ def _fit(pieces: list[NDArray[np.floating]], lag_frames: int, koopman_reweightin
     return TicaBasis(projection * signs, model.mean_0)
 
 
-def _koopman_weights(pieces: list[NDArray[np.floating]], lag_frames: int) -> KoopmanWeightingModel:
+def _koopman_weights(pieces: list[NDArray[np.floating]], lag_frames: int) -> "KoopmanWeightingModel":
+    from deeptime.covariance import KoopmanWeightingEstimator
+
     estimator = KoopmanWeightingEstimator(lagtime=lag_frames, ncov=_STORED_MOMENTS)
     for pair in _pairs(pieces, lag_frames):
         estimator.partial_fit(pair)
@@ -112,5 +118,7 @@ def _koopman_weights(pieces: list[NDArray[np.floating]], lag_frames: int) -> Koo
 
 
 def _pairs(pieces: list[NDArray[np.floating]], lag_frames: int) -> Iterator[tuple[NDArray[np.float64], ...]]:
+    from deeptime.util.data import timeshifted_split
+
     for pair in timeshifted_split(pieces, lagtime=lag_frames, chunksize=_FRAMES_PER_BLOCK):
         yield tuple(part.astype(np.float64) for part in pair)

@@ -1,22 +1,24 @@
 """Bonds, angles and torsions in torch: energies and gradient vectors of all terms, for rows of frames.
 
 Positions are (3, atoms, frames). A term gives its energies (terms, frames) and, per atom it moves, a vector
-(3, terms, frames). Source of the form: Maier et al., JCTC 2015, 11, 3696 (amber14); the torsion gradient follows
-Blondel and Karplus, J. Comput. Chem. 1996, 17, 1132, without the angle itself.
+(3, terms, frames). Source of the form: Maier et al., JCTC 2015, 11, 3696 (amber14); the torsion gradient
+follows Blondel and Karplus, J. Comput. Chem. 1996, 17, 1132, without the angle itself.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from prosebench.energy.parameters import MAX_PERIODICITY, EnergyParameters
+from prosebench.energy.parameters import EnergyParameters
 
 SMALLEST_CROSS_NM2 = 1e-6
 """Two arms of an angle count as parallel below this; the same floor as OpenMM's."""
 
 
 class BondedTerms:
-    """The bonded part of the energy. Bonds are computed in double precision: k r0^2 is 1e4 kJ/mol, and a coordinate
-    rounded to single precision would cost 1e-4 kJ/mol a bond; angles and torsions use the given dtype.
+    """The bonded part of the energy. Bonds are computed in double precision: k r0^2 is 1e4 kJ/mol, and a
+    coordinate rounded to single precision would cost 1e-4 kJ/mol a bond; angles and torsions use the given
+    dtype.
     """
 
     def __init__(self, parameters: EnergyParameters, dtype: torch.dtype, device: torch.device) -> None:
@@ -33,8 +35,8 @@ class BondedTerms:
         self.angle_constant = column(parameters.angle_constant, dtype)
         self.cosines = [column(c, dtype) for c in parameters.torsion_cos.T]
         self.sines = [column(s, dtype) if s.any() else None for s in parameters.torsion_sin.T]
-        used = parameters.torsion_cos.any(axis=0) | parameters.torsion_sin.any(axis=0)
-        self.highest = max((m for m in range(MAX_PERIODICITY + 1) if used[m]), default=0)
+        used = np.nonzero((parameters.torsion_cos != 0) | (parameters.torsion_sin != 0))[1]
+        self.highest = int(used.max(initial=0))
 
     def add(self, positions: Tensor, energy: Tensor, gradient: Tensor | None) -> None:
         """Add the energies (frames,) and the gradient (3, atoms, frames), both in double, in place.

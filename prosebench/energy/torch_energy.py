@@ -1,22 +1,25 @@
 """The molecular energy and its analytic gradient in torch, for whole batches of frames, on CPU or CUDA.
 
-    E = sum_bonds k/2 (r - r0)^2 + sum_angles k/2 (theta - theta0)^2             Amber ff14SB: Maier et al.,
-      + sum_torsions sum_m cos_m cos(m phi) + sin_m sin(m phi)                    JCTC 2015, 11, 3696
-      + sum_pairs c12/r^12 - c6/r^6 + q_ij (1/r + krf r^2 - crf)                  reaction field: Tironi et al.,
-                                                                                  JCP 1995, 102, 5451
-      + sum_atoms self_i / B_i + sum_pairs g_ij (1/f_ij - shift)                  Onufriev, Bashford, Case,
-        f^2 = r^2 + B_i B_j exp(-r^2 / (4 B_i B_j))                               Proteins 2004, 55, 383
-        1/B_i = 1/o_i - tanh(alpha psi - beta psi^2 + gamma psi^3)/R_i, psi = o_i I_i
-        I_i = sum_j H(r_ij; o_i, s_j)                                             Hawkins, Cramer, Truhlar,
-                                                                                  J. Phys. Chem. 1996, 100, 19824
-      + sum_atoms surface_i (R_i / B_i)^6                                         ACE surface area: Schaefer, Bartels,
-                                                                                  Karplus, JMB 1998, 284, 835
+    E = sum_bonds k/2 (r - r0)^2 + sum_angles k/2 (theta - theta0)^2          [1]
+      + sum_torsions sum_m cos_m cos(m phi) + sin_m sin(m phi)                [1]
+      + sum_pairs c12/r^12 - c6/r^6 + q_ij (1/r + krf r^2 - crf)              [2] the reaction field
+      + sum_atoms self_i / B_i + sum_pairs g_ij (1/f_ij - shift)              [3]
+        f^2 = r^2 + B_i B_j exp(-r^2 / (4 B_i B_j))
+        1/B_i = 1/o_i - tanh(alpha psi - beta psi^2 + gamma psi^3) / R_i,  psi = o_i I_i
+        I_i = sum_j H(r_ij; o_i, s_j)                                         [4]
+      + sum_atoms surface_i (R_i / B_i)^6                                     [5]
 
-with H = 1/2 [1/L - 1/U + (r - s^2/r)/4 (1/U^2 - 1/L^2) + log(L/U)/(2r)], U = r + s, L = max(o, |r - s|), 0 where
-U < o; the GBn models add a neck (Mongan et al., JCTC 2007, 3, 156). Symbols are those of `EnergyParameters`.
+[1] amber14, ff14SB: Maier et al., JCTC 2015, 11, 3696. [2] Tironi et al., JCP 1995, 102, 5451.
+[3] OBC: Onufriev, Bashford and Case, Proteins 2004, 55, 383. [4] Hawkins, Cramer and Truhlar, J. Phys. Chem.
+1996, 100, 19824. [5] ACE: Schaefer, Bartels and Karplus, JMB 1998, 284, 835, as in OpenMM's GBSAOBCForce.
 
-Frames are the innermost axis: positions are (3, atoms, frames) and every term is arithmetic on whole rows of frames.
-Pairs lie on a ring (`PairRing`), so that gathering partners is a view and summing over them is a reduction.
+with H = 1/2 [1/L - 1/U + (r - s^2/r)/4 (1/U^2 - 1/L^2) + log(L/U)/(2r)], U = r + s, L = max(o, |r - s|), 0
+where U < o; the GBn models add a neck (Mongan et al., JCTC 2007, 3, 156). Symbols are those of
+`EnergyParameters`.
+
+Frames are the innermost axis: positions are (3, atoms, frames) and every term is arithmetic on whole rows of
+frames. Pairs lie on a ring (`PairRing`), so that gathering partners is a view and summing over them is a
+reduction.
 """
 
 import torch
@@ -35,15 +38,19 @@ BONDED_FRAMES = {"cpu": 256, "cuda": 16_384}
 
 
 class TorchEnergy:
-    """Energies (kJ/mol) and gradients (kJ/mol/nm) of batches of frames; tensors in, tensors out, on one device.
+    """Energies (kJ/mol) and gradients (kJ/mol/nm) of batches of frames; tensors in, tensors out, on one
+    device.
 
-    dtype is that of the arithmetic of angles, torsions and pairs; bonds and all sums of energies are in double.
-    Memory is bounded by chunks of frames. A frame that is not finite, or whose energy or gradient is not, has energy inf
-    and gradient 0; it does not change the numbers of other frames.
+    dtype is that of the arithmetic of angles, torsions and pairs; bonds and all sums of energies are in
+    double. Memory is bounded by chunks of frames. A frame that is not finite, or whose energy or gradient is
+    not, has energy inf and gradient 0; it does not change the numbers of other frames.
     """
 
     def __init__(
-        self, parameters: EnergyParameters, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+        self,
+        parameters: EnergyParameters,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.device, self.dtype = torch.device(device), dtype
         self.n_atoms = parameters.n_atoms
@@ -84,7 +91,9 @@ class TorchEnergy:
         return energies, gradients if gradient else None
 
     def _chunk(self, x: Tensor, gradient: bool) -> tuple[Tensor, Tensor | None]:
-        """Energies (frames,) and gradient (3, atoms, frames) of centred positions of the same shape, all double."""
+        """Energies (frames,) and gradient (3, atoms, frames) of centred positions of the same shape, all
+        double.
+        """
         energy = torch.zeros(x.shape[-1], dtype=torch.float64, device=self.device)
         total = torch.zeros_like(x) if gradient else None
         self._bonded.add(x, energy, total)
@@ -117,7 +126,8 @@ class TorchEnergy:
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep temporaries for reuse: freeing one block of this size raises its threshold for giving
-    memory back to the system (glibc's dynamic mmap threshold), without which every chunk pays for page faults.
+    """Let the C library keep temporaries for reuse: freeing one block of this size raises its threshold for
+    giving memory back to the system (glibc's dynamic mmap threshold), without which every chunk pays for page
+    faults.
     """
     torch.empty(30 * 2**20, dtype=torch.uint8)

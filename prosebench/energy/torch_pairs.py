@@ -14,7 +14,8 @@ from prosebench.energy.parameters import EnergyParameters
 
 
 class PairRing:
-    """All pairs once, as (distances d, atoms i): row d holds the pairs of atoms i and (i + d) mod n, d = 1..n // 2.
+    """All pairs once, as (distances d, atoms i): row d holds the pairs of atoms i and (i + d) mod n, d = 1..n
+    // 2.
 
     For even n the last row meets every pair twice; its weight is then 1/2.
     """
@@ -30,7 +31,9 @@ class PairRing:
         self.halved = n_atoms % 2 == 0
 
     def table(self, values: NDArray, dtype: torch.dtype, *, weighted: bool = False) -> Tensor:
-        """Values (pairs,) in the order of `pair_atoms` as (rows, atoms, 1), with the weight of the last row if asked."""
+        """Values (pairs,) in the order of `pair_atoms` as (rows, atoms, 1), with the weight of the last row
+        if asked.
+        """
         ring = values[self.pair]
         if weighted and self.halved:
             ring[-1] *= 0.5
@@ -42,13 +45,15 @@ class PairRing:
         return torch.as_tensor(both, dtype=dtype, device=self.device)[..., None]
 
     def direction_table(self, values: NDArray, dtype: torch.dtype) -> Tensor:
-        """Values (pairs, 2) for (i from j, j from i) as (2, rows, atoms, 1) for (first, second) on the ring."""
+        """Values (pairs, 2) for i from j and j from i as (2, rows, atoms, 1) for first and second atom."""
         forth, back = values[self.pair].transpose(2, 0, 1)
         both = np.stack((np.where(self.swapped, back, forth), np.where(self.swapped, forth, back)))
         return torch.as_tensor(both, dtype=dtype, device=self.device)[..., None]
 
     def partner(self, x: Tensor) -> Tensor:
-        """Values (..., atoms, frames) of the second atom of every pair: (..., rows, atoms, frames), a view of a copy."""
+        """Values (..., atoms, frames) of the second atom of every pair: (..., rows, atoms, frames), a view of
+        a copy.
+        """
         *lead, n_atoms, n_frames = x.shape
         doubled = torch.cat((x, x[..., : self.rows, :]), dim=-2)
         size = (*lead, self.rows, n_atoms, n_frames)
@@ -56,7 +61,9 @@ class PairRing:
         return doubled.as_strided(size, stride, n_frames)
 
     def room(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """An empty buffer for `sum_second` and the view (rows, atoms, frames) of it to write values of pairs to."""
+        """An empty buffer for `sum_second` and the view (rows, atoms, frames) of it to write values of pairs
+        to.
+        """
         rows, n_atoms, n_frames = like.shape
         buffer = like.new_empty((rows, rows + n_atoms, n_frames))
         return buffer, buffer[:, rows:]
@@ -64,8 +71,8 @@ class PairRing:
     def sum_second(self, buffer: Tensor) -> Tensor:
         """Sum values of pairs over the pairs where an atom comes second: (atoms, frames).
 
-        Atom k is second in row d of atom k - d. With every row continued to the left, that is a slanted view of the
-        buffer, whose rows add up. (Over pairs where an atom comes first the sum is `values.sum(0)`.)
+        Atom k is second in row d of atom k - d. With every row continued to the left, that is a slanted view
+        of the buffer, whose rows add up. (Over pairs where an atom comes first the sum is `values.sum(0)`.)
         """
         rows, n_atoms, n_frames = buffer.shape[0], self.n_atoms, buffer.shape[2]
         buffer[:, :rows] = buffer[:, n_atoms:]
@@ -75,7 +82,9 @@ class PairRing:
 
 @dataclass(frozen=True)
 class PairDistances:
-    """Squared and inverse distances (also squared) of all pairs, and the extremes of the distances as numbers (nm)."""
+    """Squared and inverse distances (also squared) of all pairs, and the extremes of the distances as numbers
+    (nm).
+    """
 
     squared: Tensor
     inverse: Tensor
@@ -100,11 +109,16 @@ class PairDistances:
 
 
 class NonbondedTerms:
-    """c12/r^12 - c6/r^6 + q (1/r + krf r^2 - crf) for r < cutoff; exceptions c12/r^12 - c6/r^6 + q/r at any r."""
+    """c12/r^12 - c6/r^6 + q (1/r + krf r^2 - crf) for r < cutoff; exceptions c12/r^12 - c6/r^6 + q/r at any
+    r.
+    """
 
     def __init__(self, parameters: EnergyParameters, ring: PairRing, dtype: torch.dtype) -> None:
         field_charge = np.where(parameters.pair_is_exception, 0.0, parameters.pair_charge)
-        field_k, field_c = parameters.reaction_field_k * field_charge, parameters.reaction_field_c * field_charge
+        field_k, field_c = (
+            parameters.reaction_field_k * field_charge,
+            parameters.reaction_field_c * field_charge,
+        )
         self.cutoff_nm = parameters.cutoff_nm
         self.c12 = ring.table(parameters.pair_c12, dtype, weighted=True)
         self.c6 = ring.table(parameters.pair_c6, dtype, weighted=True)
@@ -115,7 +129,9 @@ class NonbondedTerms:
         self.field_constant = float(field_c.sum())
 
     def __call__(self, pairs: PairDistances, gradient: bool) -> tuple[Tensor, float, Tensor | None]:
-        """Energies of pairs, a constant to add to every frame's sum, and, if asked, the pull -(dE/dr)/r of pairs."""
+        """Energies of pairs, a constant to add to every frame's sum, and, if asked, the pull -(dE/dr)/r of
+        pairs.
+        """
         inverse6 = pairs.inverse_squared * pairs.inverse_squared * pairs.inverse_squared
         repulsion = self.c12 * inverse6
         coulomb = self.charge * pairs.inverse

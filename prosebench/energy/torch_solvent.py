@@ -1,7 +1,8 @@
-"""Generalised Born solvent in torch: Born radii, solvation energy and surface term, with the chain rule by hand.
+"""Generalised Born solvent in torch: Born radii, solvation energy and surface term, with the chain rule by
+hand.
 
-Expressions and sources: `torch_energy`; symbols: `GBParameters`. Values of pairs are (rows, atoms, frames) on a
-`PairRing`; direction 0 is what the second atom of a pair does to the first, direction 1 the reverse.
+Expressions and sources: `torch_energy`; symbols: `GBParameters`. Values of pairs are (rows, atoms, frames) on
+a `PairRing`; direction 0 is what the second atom of a pair does to the first, direction 1 the reverse.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from prosebench.energy.parameters import GBParameters, NeckParameters
 from prosebench.energy.torch_pairs import PairDistances, PairRing
-
 
 LARGEST_EXPONENT = 60.0
 """exp(-60) is 0 to double precision beside r^2, and keeps slow denormal numbers out of the arithmetic."""
@@ -64,7 +64,9 @@ class SolventTerms:
         constant, by_radius_of_pairs = self._pairs(pairs, near, born, energies, pull)
         if pull is not None:
             by_integral = (by_radius + by_radius_of_pairs) * born.slope
-            through_born = first_slope.mul_(by_integral).addcmul_(second_slope, self.ring.partner(by_integral))
+            through_born = first_slope.mul_(by_integral).addcmul_(
+                second_slope, self.ring.partner(by_integral)
+            )
             pull.addcmul_(through_born, pairs.inverse)
         return atom_energies.sum(0, dtype=torch.float64) + constant
 
@@ -73,9 +75,9 @@ class SolventTerms:
     ) -> tuple[Tensor, Tensor]:
         """8 H(r; o, s) on the first (direction 0) or second atom of every pair, written to out, and -8 dH/dr.
 
-        With Q = 1/U^2 - 1/L^2 and T = (r - s^2/r) Q + 2 log(L/U)/r: 8 H = T - 4 (1/U - 1/L), -8 dH/dr = T/r - 2 Q.
-        U is held above o: there L = U = o, and all parts are 0. For s - r > o (an atom deep inside the other's sphere) the
-        terms of dL/dr no longer cancel, and 1/L^2 stays. The neck comes on top.
+        With Q = 1/U^2 - 1/L^2 and T = (r - s^2/r) Q + 2 log(L/U)/r: 8 H = T - 4 (1/U - 1/L), -8 dH/dr = T/r -
+        2 Q. U is held above o: there L = U = o, and all parts are 0. For s - r > o (an atom deep inside the
+        other's sphere) the terms of dL/dr no longer cancel, and 1/L^2 stays. The neck comes on top.
         """
         o, s = self.descreened[direction], self.descreening[direction]
         upper = torch.maximum(r + s, o)
@@ -108,7 +110,9 @@ class SolventTerms:
         inverse = 1.0 / self.offset_radius - bend / self.atom_radius
         radius = 1.0 / inverse
         psi_slope = self.alpha - psi * (2.0 * self.beta - 3.0 * psi * self.gamma)
-        slope = radius * radius * (1.0 - bend * bend) / self.atom_radius * psi_slope * (self.offset_radius / 8.0)
+        slope = (
+            radius * radius * (1.0 - bend * bend) / self.atom_radius * psi_slope * (self.offset_radius / 8.0)
+        )
         return BornRadii(radius, inverse, slope)
 
     def _atoms(self, born: BornRadii) -> tuple[Tensor, Tensor]:
@@ -118,9 +122,16 @@ class SolventTerms:
         return solvation + surface, -(solvation + 6.0 * surface) * born.inverse
 
     def _pairs(
-        self, pairs: PairDistances, near: Tensor | None, born: BornRadii, energies: Tensor, pull: Tensor | None
+        self,
+        pairs: PairDistances,
+        near: Tensor | None,
+        born: BornRadii,
+        energies: Tensor,
+        pull: Tensor | None,
     ) -> tuple[float, Tensor]:
-        """Add the pair energies, and the pull at fixed Born radii. Returns a constant energy and dE/dB (atoms, frames)."""
+        """Add the pair energies, and the pull at fixed Born radii. Returns a constant energy and dE/dB
+        (atoms, frames).
+        """
         partner = self.ring.partner(born.radius)
         minus_4_product = (-4.0 * born.radius) * partner
         exponent = (pairs.squared / minus_4_product).clamp_(min=-LARGEST_EXPONENT)

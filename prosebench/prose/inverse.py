@@ -1,34 +1,250 @@
-"""From latent z to coordinates x, token by token."""
-import torch
-from torch import Tensor
+"""From latent z to coordinates x: token by token, because each one needs those before it.
 
-from prosebench.prose.layers import Past
+`Inverter` is the fast way. It does once what does not depend on the frames: the affine parts of layer norms are folded
+into the linear maps behind them, weights are laid out for the matrix products, and the conditions of a peptide are
+computed at batch 1, so that an adaptive layer norm is a plain layer norm whose weight and bias are those of the token.
+Keys and values go into arrays made once. `inverse_reference` is the straightforward way, against which it is tested.
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from prosebench.prose.config import ProseConfig
+from prosebench.prose.layers import AdaptiveLayer, Modulation, Past, PlainLayer, SwiGLU
 from prosebench.prose.network import Block, Network
 from prosebench.prose.tokens import Tokens, take
 
+LARGEST_BATCH = {"cpu": 512, "cuda": 8192}
+"""Beyond these, a larger batch made nothing faster."""
+
+MEMORY_SHARE = 0.5
+"""Part of the free memory that keys, values and activations may take."""
+
+
+def inverse(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """x (frames, atoms, 3) and log |det dx/dz| (frames,) of z for one peptide; prepares everything for this call."""
+    return Inverter(network).of(tokens)(z)
+
 
 def inverse_reference(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """x (frames, atoms, 3) and log |det dx/dz| (frames,) of z: the straightforward way, as a test oracle.
+    """The same numbers in the straightforward way: a test oracle, and what benchmarks measure beside the fast way.
 
     The layers of the network on one token at a time, conditions computed for every frame, keys and values of the
-    past grown by concatenation. Without padding.
+    past grown by concatenation.
     """
-    x, log_det = z, torch.zeros(len(z), dtype=z.dtype, device=z.device)
+    x, log_det = z, z.new_zeros(len(z))
     embedded = network.embedding(tokens).expand(len(z), -1, -1)
     for block, order in zip(reversed(network.blocks), tokens.orders.flip(0), strict=True):
-        moved, change = _undo_block(block, take(x, order), take(embedded, order))
-        x, log_det = take(moved, order.argsort(dim=-1)), log_det + change
+        x, change = _undo_by_reference(block, take(x, order), take(embedded, order))
+        x, log_det = take(x, order.argsort(dim=-1)), log_det + change
     return x, log_det
 
 
-def _undo_block(block: Block, z: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor]:
-    """Arguments in the order of the block, embedded for every frame."""
+def _undo_by_reference(block: nn.Module, z: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor]:
+    assert isinstance(block, Block)
     past = [Past() for _ in block.layers]
-    x, log_det = [z[:, :1]], torch.zeros(len(z), dtype=z.dtype, device=z.device)
+    x, log_det = z[:, :1], z.new_zeros(len(z))
     for k in range(z.shape[1] - 1):
-        log_scale, shift = block.affine(x[-1], block.conditions(embedded[:, k : k + 2], first=k), past)
-        x.append(z[:, k + 1 : k + 2] * log_scale.exp() + shift)
+        conditions = block.conditions(embedded[:, k : k + 2], first=k)
+        log_scale, shift = block.affine(x[:, k : k + 1], conditions, past)
+        x = torch.cat([x, z[:, k + 1 : k + 2] * log_scale.exp() + shift], dim=1)
         log_det = log_det + log_scale.sum(dim=(1, 2))
-    return torch.cat(x, dim=1), log_det
+    return x, log_det
 
-inverse = inverse_reference
+
+class Inverter:
+    """A network prepared for inversion, with copies of its weights: make it anew when the weights have changed."""
+
+    @torch.no_grad()
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.blocks = [_Block(block) for block in network.blocks if isinstance(block, Block)]
+
+    @torch.no_grad()
+    def of(self, tokens: Tokens) -> "PeptideInverter":
+        """Ready for frames of one peptide. Raises ValueError for tokens of several, or with padding."""
+        if len(tokens.mask) != 1 or not bool(tokens.mask.all()):
+            raise ValueError("the inverse takes one peptide at a time, without padding")
+        embedded = self.network.embedding(tokens)
+        orders = [order[0] for order in tokens.orders]
+        steps = [
+            block.steps(embedded[:, order]) for block, order in zip(self.blocks, orders, strict=True)
+        ]
+        return PeptideInverter(self, orders, steps)
+
+
+class PeptideInverter:
+    """z -> x for frames of one peptide."""
+
+    def __init__(self, inverter: Inverter, orders: list[Tensor], steps: list[list["_Step"]]) -> None:
+        self.inverter, self.orders, self.steps = inverter, orders, steps
+
+    @torch.no_grad()
+    def __call__(self, z: Tensor, batch: int | None = None) -> tuple[Tensor, Tensor]:
+        """x (frames, atoms, 3) and log |det dx/dz| (frames,) of z, `batch` frames at a time (by default, what fits)."""
+        size = batch or batch_that_fits(self.inverter.network.config, z)
+        parts = [self._batch(part) for part in z.split(size)]
+        return torch.cat([x for x, _ in parts]), torch.cat([log_det for _, log_det in parts])
+
+    def _batch(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        x = z.transpose(0, 1).contiguous()  # (atoms, frames, 3): a token is one piece of memory
+        log_det = z.new_zeros(len(z))
+        caches = [_Cache.empty(z, self.inverter.network.config) for _ in self.inverter.blocks[0].layers]
+        for block, order, steps in zip(self.inverter.blocks[::-1], self.orders[::-1], self.steps[::-1], strict=True):
+            moved = x[order]
+            block.undo(moved, log_det, steps, caches)
+            x[order] = moved
+        return x.transpose(0, 1).contiguous(), log_det
+
+
+def batch_that_fits(config: ProseConfig, z: Tensor) -> int:
+    """Frames at a time for z (frames, atoms, 3): what half of the free memory of its device holds, within limits."""
+    values_a_frame = config.channels * (2 * config.layers_per_block * z.shape[1] + 8 * config.expansion)
+    if z.device.type == "cuda":
+        free = torch.cuda.mem_get_info(z.device)[0]
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    fitting = int(MEMORY_SHARE * free) // (values_a_frame * z.element_size())
+    return max(1, min(fitting, LARGEST_BATCH.get(z.device.type, LARGEST_BATCH["cuda"]), max(1, len(z))))
+
+
+@dataclass(frozen=True)
+class _Cache:
+    """Keys and values of one layer, (frames, tokens, heads, head_dim) each; filled from the front."""
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def empty(cls, z: Tensor, config: ProseConfig) -> "_Cache":
+        shape = (len(z), z.shape[1] - 1, config.heads, config.head_dim)
+        return cls(z.new_empty(shape), z.new_empty(shape))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Conditions of one token: start (channels,), and the modulations of each layer, (channels,) a vector."""
+
+    start: Tensor
+    modulations: list[list[Modulation]]
+
+
+class _Block:
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.layers = [_Layer(layer) for layer in block.layers]
+        self.project_in = _right(block.project_in)
+        self.project_out = _right(block.project_out)
+
+    def steps(self, embedded: Tensor) -> list[_Step]:
+        """Conditions of each token of a peptide, from its embedded atoms (1, atoms, channels) in the block's order."""
+        conditions = self.block.conditions(embedded)
+        starts = conditions.start[0] + self.block.project_in.bias
+        return [
+            _Step(start, [_of_token(modulations or [], k) for modulations in conditions.layers])
+            for k, start in enumerate(starts)
+        ]
+
+    def undo(self, x: Tensor, log_det: Tensor, steps: list[_Step], caches: list[_Cache]) -> None:
+        """Turn z into x (atoms, frames, 3) and add to log_det (frames,), both in place."""
+        for k, step in enumerate(steps):
+            h = torch.addmm(step.start, x[k], self.project_in)
+            for layer, modulations, cache in zip(self.layers, step.modulations, caches, strict=True):
+                h = layer.update(h, modulations, cache, k)
+            log_scale, shift = torch.addmm(self.block.project_out.bias, h, self.project_out).chunk(2, dim=-1)
+            x[k + 1].mul_(log_scale.exp()).add_(shift)
+            log_det += log_scale.sum(dim=-1)
+
+
+class _Layer:
+    """One layer on one token of every frame, h (frames, channels)."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        core = layer.core if isinstance(layer, AdaptiveLayer) else layer
+        assert isinstance(core, PlainLayer)
+        self.core = _Core(core)
+        transition = getattr(layer, "transition", None)
+        self.transition = _Transition(transition) if transition is not None else None
+
+    def update(self, h: Tensor, modulations: list[Modulation], cache: _Cache, k: int) -> Tensor:
+        """The layer's output for token k; h may be changed."""
+        if not modulations:
+            return self.core.update(h, cache, k)
+        h.addcmul_(self.core.update(_modulated(h, modulations[0]), cache, k), modulations[0].output_scale)
+        if self.transition is not None:
+            h.addcmul_(self.transition(_modulated(h, modulations[1])), modulations[1].output_scale)
+        return h
+
+
+class _Core:
+    """A plain layer: attention to the tokens so far, feed-forward.
+
+    The weight of the key norm goes into the query norm. The bias of the key norm adds the same to every score of a
+    query, which softmax does not see.
+    """
+
+    def __init__(self, layer: PlainLayer) -> None:
+        attention, feed_forward = layer.attention, layer.feed_forward
+        qkv, qkv_bias = _folded(attention.norm, attention.qkv)
+        self.query, self.key, self.value = (part.contiguous() for part in qkv.chunk(3, dim=1))
+        self.query_bias, self.key_bias, self.value_bias = qkv_bias.chunk(3)
+        self.norm_weight = attention.query_norm.weight * attention.key_norm.weight
+        self.norm_bias = attention.query_norm.bias * attention.key_norm.weight
+        self.out, self.out_bias = _right(attention.out), attention.out.bias
+        self.up, self.up_bias = _folded(feed_forward.norm, feed_forward.up)
+        self.down, self.down_bias = _right(feed_forward.down), feed_forward.down.bias
+
+    def update(self, h: Tensor, cache: _Cache, k: int) -> Tensor:
+        """h + attention, then h + feed-forward, in place; token k goes into the cache."""
+        h.addmm_(self._attended(_normed(h), cache, k), self.out).add_(self.out_bias)
+        inner = torch.addmm(self.up_bias, _normed(h), self.up)
+        return h.addmm_(torch.ops.aten.gelu_(inner), self.down).add_(self.down_bias)
+
+    def _attended(self, normed: Tensor, cache: _Cache, k: int) -> Tensor:
+        frames, channels = normed.shape
+        heads = cache.keys.shape[2:]
+        query = torch.addmm(self.query_bias, normed, self.query)
+        query = F.layer_norm(query, (channels,), self.norm_weight, self.norm_bias)
+        key = _normed(torch.addmm(self.key_bias, normed, self.key))
+        cache.keys[:, k] = key.view(frames, *heads)
+        torch.addmm(self.value_bias, normed, self.value, out=cache.values[:, k].view(frames, channels))
+        keys, values = cache.keys[:, : k + 1].transpose(1, 2), cache.values[:, : k + 1].transpose(1, 2)
+        attended = F.scaled_dot_product_attention(query.view(frames, *heads)[:, :, None], keys, values)
+        return attended.reshape(frames, channels)
+
+
+class _Transition:
+    """SwiGLU, its two maps apart so that each half is one piece of memory."""
+
+    def __init__(self, transition: SwiGLU) -> None:
+        self.value, self.gate = (part.contiguous() for part in _right(transition.up).chunk(2, dim=1))
+        self.down = _right(transition.down)
+
+    def __call__(self, h: Tensor) -> Tensor:
+        return torch.mm(torch.mm(h, self.value).mul_(F.silu(torch.mm(h, self.gate), inplace=True)), self.down)
+
+
+def _normed(h: Tensor) -> Tensor:
+    return F.layer_norm(h, h.shape[-1:])
+
+
+def _modulated(h: Tensor, modulation: Modulation) -> Tensor:
+    return F.layer_norm(h, h.shape[-1:], modulation.scale, modulation.shift)
+
+
+def _right(linear: nn.Linear) -> Tensor:
+    """Weight for a product from the right, h @ weight, (in, out), contiguous: the fastest layout for small batches."""
+    return linear.weight.detach().t().contiguous()
+
+
+def _folded(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight (in, out) and bias of a linear map that takes the place of layer norm's affine part and itself."""
+    return (linear.weight * norm.weight).t().contiguous(), linear.weight @ norm.bias + linear.bias
+
+
+def _of_token(modulations: list[Modulation], k: int) -> list[Modulation]:
+    return [Modulation(m.scale[0, k], m.shift[0, k], m.output_scale[0, k]) for m in modulations]

@@ -76,7 +76,13 @@ class RunBuilder:
         )
         phases = {"sampling": seconds, "preparation": 1.0, "training": 0.0, "target": 0.9 * seconds}
         provenance = Provenance(
-            host="node", device="cpu", commit="abc", started="2026-01-01", finished="2026-01-01", sittings=1, seconds=phases
+            host="node",
+            device="cpu",
+            commit="abc",
+            started="2026-01-01",
+            finished="2026-01-01",
+            sittings=1,
+            seconds=phases,
         )
         write_json(folder / "provenance.json", provenance.model_dump(mode="json"))
         write_json(folder / "record.json", record.model_dump(mode="json"))
@@ -103,7 +109,9 @@ def trajectory(sequence: str, n_frames: int, *, steps_between: int, seed: int) -
     state = PhaseState(peptide.start_nm[None], np.zeros((1, peptide.n_atoms, 3)))
     n_steps = n_frames * steps_between
     keep = np.arange(1, n_frames + 1) * steps_between
-    found = energy.langevin(state, n_steps, LangevinSettings(friction_per_ps=5.0, time_step_fs=2.0), seed, 0, keep)
+    found = energy.langevin(
+        state, n_steps, LangevinSettings(friction_per_ps=5.0, time_step_fs=2.0), seed, 0, keep
+    )
     return Ensemble(found.frames_nm[:, 0], found.energies_kt[:, 0])
 
 
@@ -170,7 +178,10 @@ def fill_run(run: RunBuilder, pool: Ensemble, reference: Reference) -> RunBuilde
             Ensemble(proposals.positions_nm, proposals.energies_kt, weights, np.arange(1, 601)),
         )
         clashing = Ensemble(
-            md.positions_nm, np.where(np.arange(120) % 40 == 39, np.inf, md.energies_kt + 3.0), None, np.arange(1, 121) * 5
+            md.positions_nm,
+            np.where(np.arange(120) % 40 == 39, np.inf, md.energies_kt + 3.0),
+            None,
+            np.arange(1, 121) * 5,
         )
         run.done(run.cell(row="clashing", settings={}, seed=seed), clashing)
         run.skipped(run.cell(row="tbg", settings={}, seed=seed), "not trained on N-terminal proline")

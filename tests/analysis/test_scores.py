@@ -98,7 +98,11 @@ def test_without_a_reference_only_costs_are_known(run_folder: Path, tmp_path: Pa
 
 
 def test_scoring_again_reads_what_is_stored_and_gives_the_same(
-    pool: Ensemble, reference: Reference, reference_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: Ensemble,
+    reference: Reference,
+    reference_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     fill_run(RunBuilder(tmp_path), pool, reference)
     first = score_run(tmp_path, [reference_folder])
@@ -124,9 +128,7 @@ def test_a_damaged_cell_or_record_does_not_stop_the_others(
     assert good.exists()
 
 
-def test_a_reference_of_another_temperature_is_refused(
-    pool: Ensemble, reference: Reference, tmp_path: Path
-):
+def test_a_reference_of_another_temperature_is_refused(pool: Ensemble, reference: Reference, tmp_path: Path):
     run = RunBuilder(tmp_path)
     replace(reference, temperature_kelvin=400.0).save(tmp_path / "AA.npz")
     run.done(run.cell(), with_evaluations(pool.select(slice(0, 60)), np.arange(1, 61) * 10))

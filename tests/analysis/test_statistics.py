@@ -69,7 +69,11 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 
 def test_overlap_of_intervals():
-    one, other, point = Estimate(1.0, 0.5, 1.5, 4, 2), Estimate(2.0, 1.4, 2.6, 4, 2), Estimate(1.6, None, None, 1, 1)
+    one, other, point = (
+        Estimate(1.0, 0.5, 1.5, 4, 2),
+        Estimate(2.0, 1.4, 2.6, 4, 2),
+        Estimate(1.6, None, None, 1, 1),
+    )
     assert one.overlaps(other)
     assert other.overlaps(one)
     assert not one.overlaps(point)

@@ -44,7 +44,10 @@ class _Parameters(ctypes.Structure):
         + [(name, POINTER(c_double)) for name in ("angle_constant", "torsion_cos", "torsion_sin")]
         + [(name, POINTER(c_double)) for name in ("pair_c12", "pair_c6", "pair_charge", "pair_solvent")]
         + [("pair_is_exception", POINTER(c_uint8))]
-        + [(name, POINTER(c_double)) for name in ("radius", "offset_radius", "scaled_radius", "alpha", "beta")]
+        + [
+            (name, POINTER(c_double))
+            for name in ("radius", "offset_radius", "scaled_radius", "alpha", "beta")
+        ]
         + [(name, POINTER(c_double)) for name in ("gamma", "self_coefficient", "surface_coefficient")]
     )
 
@@ -354,13 +357,13 @@ class NativeEnergy:
         keep = np.ascontiguousarray(keep_steps, dtype=np.int64)
         if n_steps < 0:
             raise ValueError(f"n_steps must not be negative, got {n_steps}")
-        if keep.ndim != 1 or (keep.size and (keep[0] < 1 or keep[-1] > n_steps or (np.diff(keep) <= 0).any())):
+        if keep.ndim != 1 or (
+            keep.size and (keep[0] < 1 or keep[-1] > n_steps or (np.diff(keep) <= 0).any())
+        ):
             raise ValueError(f"keep_steps must be ascending numbers from 1 to n_steps = {n_steps}")
         return keep
 
-    def _kt(
-        self, settings: LangevinSettings, temperatures_kelvin: Floats | None, n_replicas: int
-    ) -> Floats:
+    def _kt(self, settings: LangevinSettings, temperatures_kelvin: Floats | None, n_replicas: int) -> Floats:
         temperatures = np.full(n_replicas, settings.temperature_kelvin, dtype=np.float64)
         if temperatures_kelvin is not None:
             temperatures = np.asarray(temperatures_kelvin, dtype=np.float64)

@@ -34,25 +34,26 @@ struct Block {
     DoubleSum<Real> energy;
 };
 
+// Lays the arrays out in `memory`; returns how many vectors they take.
 template <class Real>
-size_t block_vectors(const Molecule<Real>& molecule) {
+size_t lay_out(Block<Real>& block, const Molecule<Real>& molecule, Vec<Real>* memory) {
     const size_t n = molecule.n_atoms;
-    return 9 * n + 5 * n + 3 * (n * (n - 1) / 2);
-}
-
-template <class Real>
-void lay_out(Block<Real>& block, const Molecule<Real>& molecule, void* memory) {
-    const size_t n = molecule.n_atoms;
-    Vec<Real>* next = static_cast<Vec<Real>*>(memory);
-    block.position = next;
-    block.gradient = next + 3 * n;
-    block.velocity = next + 6 * n;
-    block.integral = next + 9 * n;
-    block.born = next + 10 * n;
-    block.inverse_born = next + 11 * n;
-    block.born_slope = next + 12 * n;
-    block.born_gradient = next + 13 * n;
-    block.pairs = next + 14 * n;
+    size_t used = 0;
+    const auto take = [&](size_t vectors) {
+        Vec<Real>* start = memory + used;
+        used += vectors;
+        return start;
+    };
+    block.position = take(3 * n);
+    block.gradient = take(3 * n);
+    block.velocity = take(3 * n);
+    block.integral = take(n);
+    block.born = take(n);
+    block.inverse_born = take(n);
+    block.born_slope = take(n);
+    block.born_gradient = take(n);
+    block.pairs = take(3 * (n * (n - 1) / 2));
+    return used;
 }
 
 template <class Real>
@@ -149,8 +150,9 @@ void torsions(const Molecule<Real>& molecule, Block<Real>& block) {
             const Vec3<Real> on_0 = -(torque * inverse_m * inverse_m) * m, on_3 = torque * inverse_n * inverse_n * n;
             add(block.gradient, at[0], V(1.0), on_0);
             add(block.gradient, at[3], V(1.0), on_3);
-            add(block.gradient, at[1], V(1.0), along_3 * on_3 - (along_1 + 1.0) * on_0);
-            add(block.gradient, at[2], V(1.0), along_1 * on_0 - (along_3 + 1.0) * on_3);
+            const Vec3<Real> lever = along_1 * on_0 - along_3 * on_3;
+            add(block.gradient, at[1], V(-1.0), on_0 + lever);
+            add(block.gradient, at[2], V(1.0), lever - on_3);
         }
     }
     block.energy.add(energy);
@@ -421,28 +423,37 @@ void non_bonded(const Molecule<Real>& molecule, Block<Real>& block) {
     if (kGradient && molecule.has_solvent) born_chain_rule(molecule, block);
 }
 
-// Can any pair of any lane be beyond the cutoff? Also puts not-a-number into the energy of frames that hold one.
+// 0 in lanes where all components are finite, not-a-number elsewhere.
 template <class Real>
-bool cutoff_matters(const Molecule<Real>& molecule, Block<Real>& block) {
+Vec<Real> zero_if_finite(const Vec<Real>* array, int n_components) {
+    Vec<Real> probe = 0.0;
+    for (int k = 0; k < n_components; k++) probe = fma(array[k], Vec<Real>(0.0), probe);
+    return probe;
+}
+
+// Can any pair of any lane be beyond the cutoff?
+template <class Real>
+bool cutoff_matters(const Molecule<Real>& molecule, const Block<Real>& block) {
     using V = Vec<Real>;
-    V diagonal = 0.0, probe = 0.0;
+    V diagonal = 0.0;
     for (int c = 0; c < 3; c++) {
         V low = block.position[c], high = low;
         for (int i = 0; i < molecule.n_atoms; i++) {
             const V x = block.position[3 * i + c];
             low = min(low, x);
             high = max(high, x);
-            probe = fma(x, V(0.0), probe);
         }
         diagonal = fma(high - low, high - low, diagonal);
     }
-    block.energy.add(probe);
     return any(V(molecule.squared_cutoff * Real(0.9999)) < diagonal);
 }
 
+// Energies and gradients of the block's positions. A lane whose coordinates or gradient are not finite gets an energy that
+// is not finite either, and leaves the other lanes alone.
 template <class Real, bool kGradient>
 void evaluate(const Molecule<Real>& molecule, Block<Real>& block) {
     block.energy = {};
+    block.energy.add(zero_if_finite(block.position, 3 * molecule.n_atoms));
     if (kGradient)
         for (int k = 0; k < 3 * molecule.n_atoms; k++) block.gradient[k] = 0.0;
     bonds<Real, kGradient>(molecule, block);
@@ -452,6 +463,7 @@ void evaluate(const Molecule<Real>& molecule, Block<Real>& block) {
         non_bonded<Real, kGradient, true>(molecule, block);
     else
         non_bonded<Real, kGradient, false>(molecule, block);
+    if (kGradient) block.energy.add(zero_if_finite(block.gradient, 3 * molecule.n_atoms));
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ void energies(const Molecule<Real>& molecule, const EnergyBatch& batch, int64_t 
     const int64_t first = block_number * Vec<Real>::lanes;
     const int used = used_lanes<Real>(batch.n_frames, first);
     Block<Real> block;
-    lay_out(block, molecule, memory);
+    lay_out(block, molecule, static_cast<Vec<Real>*>(memory));
     if (batch.frames_are_double)
         read_frames<Real, double>(molecule, batch, first, used, block);
     else
@@ -52,7 +52,8 @@ void energies(const Molecule<Real>& molecule, const EnergyBatch& batch, int64_t 
 
 template <class Real>
 size_t workspace_bytes(const Molecule<Real>& molecule) {
-    return block_vectors(molecule) * kVectorBytes;
+    Block<Real> block;
+    return lay_out<Real>(block, molecule, nullptr) * kVectorBytes;
 }
 
 template <class Real>

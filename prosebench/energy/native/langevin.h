@@ -92,7 +92,7 @@ void langevin(const Molecule<Real>& molecule, const LangevinBatch& batch, int64_
     const int64_t first = block_number * kLanes;
     const int used = used_lanes<Real>(batch.n_replicas, first);
     Block<Real> block;
-    lay_out(block, molecule, memory);
+    lay_out(block, molecule, static_cast<Vec<Real>*>(memory));
     StepConstants<Real> constants;
     const double decay = __builtin_exp(-batch.friction_per_ps * batch.time_step_ps);
     constants.time_step = batch.time_step_ps;

@@ -1,0 +1,192 @@
+"""Own references: parallel tempering to find all basins, then plain MD from its frames for the truth and its dynamics.
+
+Plain trajectories from one start stay in its basin for longer than anyone waits. Tempering crosses between basins;
+its coldest frames are equilibrium starts, and trajectories from them are equilibrium samples with real time in them,
+which TICA needs. Both are ordinary cells: a reference that is killed continues.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jobs.display import Progress
+from jobs.launch import run_local
+from jobs.plan import lay_out
+from jobs.worker import code_commit
+from prosebench.dynamics import maxwell_velocities
+from prosebench.energy.settings import TargetSettings, make_target
+from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.ensemble import Ensemble
+from prosebench.method import load_method
+from prosebench.peptide import Peptide
+from prosebench.record import Cell, read_record
+from prosebench.reference import Reference, build_reference
+
+STEPS_PER_NS = 1_000_000
+FRAME_INTERVAL_PS = 10.0
+"""Time between kept frames, as in the published references."""
+TEMPERING_FRAMES = 4096
+_TRIAL_STEPS = 200
+
+
+@dataclass(frozen=True)
+class ReferencePlan:
+    """How a reference is made. Times are per replica, at 1 fs a step.
+
+    ladders x levels replicas temper for tempering_ns; then `replicas` trajectories of md_ns each start from the
+    coldest frames. TICA is fitted at lag_ns (published: 1 ns); n_frames are drawn for the reference, of which one half
+    is scored against and the other is spare.
+    """
+
+    ladders: int = 16
+    levels: int = 4
+    hottest_kelvin: float = 600.0
+    tempering_ns: float = 2.0
+    replicas: int = 64
+    md_ns: float = 3.2
+    lag_ns: float = 1.0
+    n_frames: int = 20_000
+    seed: int = 0
+
+    @property
+    def tempering_evaluations(self) -> int:
+        """Energy evaluations of tempering, all replicas together."""
+        return round(self.ladders * self.levels * self.tempering_ns * STEPS_PER_NS)
+
+    @property
+    def md_evaluations(self) -> int:
+        """Energy evaluations of plain MD, all replicas together."""
+        return round(self.replicas * self.md_ns * STEPS_PER_NS)
+
+    @property
+    def md_frames(self) -> int:
+        """Frames kept of plain MD, all replicas together."""
+        return self.replicas * round(self.md_ns * 1000 / FRAME_INTERVAL_PS)
+
+
+@dataclass(frozen=True)
+class MadeReference:
+    """A reference with the trajectories behind it and the coldest frames of tempering, to judge its convergence by."""
+
+    reference: Reference
+    trajectories: list[Ensemble]
+    tempering: Ensemble
+
+
+def estimate_seconds(sequences: Sequence[str], plan: ReferencePlan, settings: TargetSettings) -> float:
+    """Core seconds that references of these peptides will take, from a short trial of each."""
+    total = 0.0
+    for sequence in sequences:
+        peptide = Peptide.from_sequence(sequence)
+        target = make_target(peptide, settings)
+        temperatures = np.full(plan.replicas, settings.temperature_kelvin)
+        velocities = maxwell_velocities(peptide, temperatures, np.random.default_rng(0))
+        state = PhaseState(np.repeat(peptide.start_nm[None], plan.replicas, axis=0), velocities)
+        nothing = np.array([], dtype=np.int64)
+        started = time.perf_counter()
+        target.langevin(state, _TRIAL_STEPS, LangevinSettings(settings.temperature_kelvin), 0, 0, nothing)
+        rate = _TRIAL_STEPS * plan.replicas / (time.perf_counter() - started)
+        total += (plan.tempering_evaluations + plan.md_evaluations) / rate
+    return total
+
+
+def make_references(
+    sequences: Sequence[str],
+    plan: ReferencePlan,
+    settings: TargetSettings,
+    directory: Path,
+    *,
+    workers: int,
+    watch_cells: Callable[[list[Path]], Progress],
+) -> dict[str, MadeReference]:
+    """Run what is missing in a run folder and build a reference for each peptide whose cells all finished."""
+    tempering = [_tempering_cell(sequence, plan, settings) for sequence in sequences]
+    _run(tempering, directory, workers, watch_cells)
+    ready = [cell for cell in tempering if _ensemble_path(directory, cell).exists()]
+    md = [_md_cell(cell.peptide, plan, settings, _ensemble_path(directory, cell)) for cell in ready]
+    _run(md, directory, workers, watch_cells)
+    made = {}
+    for hot, cold in zip(ready, md, strict=True):
+        if _ensemble_path(directory, cold).exists():
+            made[cold.peptide] = _build(hot, cold, plan, directory)
+    return made
+
+
+def _run(
+    cells: list[Cell], directory: Path, workers: int, watch_cells: Callable[[list[Path]], Progress]
+) -> None:
+    folders = lay_out(cells, directory)
+    with watch_cells(folders) as progress:
+        run_local(folders, directory, workers=workers, watch=progress)
+
+
+def _tempering_cell(sequence: str, plan: ReferencePlan, settings: TargetSettings) -> Cell:
+    options = {"ladders": plan.ladders, "levels": plan.levels, "hottest_kelvin": plan.hottest_kelvin, "discard": 0.25}
+    return _cell(
+        sequence, "parallel-tempering", options, plan.tempering_evaluations, TEMPERING_FRAMES, plan, settings
+    )
+
+
+def _md_cell(sequence: str, plan: ReferencePlan, settings: TargetSettings, starts: Path) -> Cell:
+    options = {"replicas": plan.replicas, "discard": 0.0, "starts": str(starts)}
+    return _cell(sequence, "md-replicas", options, plan.md_evaluations, plan.md_frames, plan, settings)
+
+
+def _cell(
+    sequence: str,
+    method: str,
+    options: dict[str, object],
+    budget: int,
+    frames: int,
+    plan: ReferencePlan,
+    settings: TargetSettings,
+) -> Cell:
+    # Chunks of some seconds: these cells are a thousand times longer than those of a benchmark.
+    full = load_method(method).Settings(**options, chunk_evaluations=5_000_000)
+    return Cell(
+        suite="reference",
+        peptide=sequence,
+        row=method,
+        method=method,
+        settings=full.model_dump(mode="json"),
+        budgets=(budget,),
+        frames=frames,
+        seed=plan.seed,
+        target=settings,
+    )
+
+
+def _ensemble_path(directory: Path, cell: Cell) -> Path:
+    return directory / "cells" / cell.folder_name / "ensemble.npz"
+
+
+def _build(hot: Cell, cold: Cell, plan: ReferencePlan, directory: Path) -> MadeReference:
+    record = read_record(directory / "cells" / cold.folder_name)
+    ensemble = record.load_ensemble(directory / "cells" / cold.folder_name)
+    # Frames are stored time by time, all replicas of one time together.
+    trajectories = [ensemble.select(slice(replica, None, plan.replicas)) for replica in range(plan.replicas)]
+    reference = build_reference(
+        Peptide.from_sequence(cold.peptide),
+        trajectories,
+        frame_interval_ps=FRAME_INTERVAL_PS,
+        lag_frames=round(plan.lag_ns * 1000 / FRAME_INTERVAL_PS),
+        n_frames=min(plan.n_frames, len(ensemble)),
+        seed=plan.seed,
+        temperature_kelvin=cold.target.temperature_kelvin,
+        force_field=cold.target.force_field,
+        # The starts are equilibrium frames already: reweighting would only add its noise.
+        koopman_reweighting=False,
+        source={
+            "made_by": "parallel tempering, then plain MD from its coldest frames",
+            "plan": asdict(plan),
+            "target": record.target,
+            "commit": code_commit(),
+            "cells": {"tempering": hot.id, "md": cold.id},
+            "total_evaluations": plan.tempering_evaluations + plan.md_evaluations,
+        },
+    )
+    tempered = read_record(directory / "cells" / hot.folder_name).load_ensemble(directory / "cells" / hot.folder_name)
+    return MadeReference(reference, trajectories, tempered)

@@ -1,0 +1,122 @@
+"""The target for whole batches: the same physics as OpenMM, by the native kernel or by torch."""
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prosebench.energy.native import NativeEnergy, NativeUnavailable
+from prosebench.energy.parameters import EnergyParameters, UnsupportedForce, read_parameters
+from prosebench.energy.target import (
+    Description,
+    LangevinResult,
+    LangevinSettings,
+    PhaseState,
+    check_frames,
+    kt_kj_mol,
+)
+from prosebench.force_field import ForceField
+
+if TYPE_CHECKING:
+    from prosebench.energy.torch_engine import TorchEngine
+    from prosebench.peptide import Peptide
+
+EnergyPath = Literal["auto", "native", "torch"]
+PRECISIONS = ("single", "double")
+
+
+class BatchedEnergy:
+    """Energies, gradients and Langevin dynamics of a peptide for batches of frames.
+
+    path "native" is the C++ kernel, "torch" runs anywhere that torch does (device "cpu" or "cuda"); "auto"
+    takes the native kernel on a CPU where it is built and knows the solvent model, and torch otherwise.
+    Precision "single" means single arithmetic with energies summed in double. Raises UnsupportedForce for a
+    System that neither can represent (then use OpenMMEnergy), NativeUnavailable or UnsupportedForce for a
+    native path that was asked for and cannot be had.
+    """
+
+    def __init__(
+        self,
+        peptide: "Peptide",
+        temperature_kelvin: float = 310.0,
+        *,
+        force_field: ForceField | None = None,
+        path: EnergyPath = "auto",
+        precision: str = "single",
+        threads: int = 1,
+        device: str = "cpu",
+    ) -> None:
+        _check(path, get_args(EnergyPath))
+        _check(precision, PRECISIONS)
+        self.n_atoms = peptide.n_atoms
+        self.temperature_kelvin = temperature_kelvin
+        self.precision, self.threads, self.device = precision, threads, device
+        self._scale = 1.0 / kt_kj_mol(temperature_kelvin)
+        parameters = read_parameters(peptide.system(force_field or ForceField()))
+        self._engine = self._make_engine(parameters, path)
+
+    def _make_engine(self, parameters: EnergyParameters, path: EnergyPath) -> "NativeEnergy | TorchEngine":
+        on_cpu = self.device == "cpu"
+        if path == "native" and not on_cpu:
+            raise ValueError(
+                f"the native kernel runs on the CPU; for device {self.device!r} use path='torch'"
+            )
+        if path == "native" or (path == "auto" and on_cpu):
+            try:
+                return NativeEnergy(
+                    parameters, self.threads, "double" if self.precision == "double" else "single"
+                )
+            except (NativeUnavailable, UnsupportedForce):
+                if path == "native":
+                    raise
+        # torch takes seconds to import; a worker with the native kernel does without it.
+        from prosebench.energy.torch_engine import TorchEngine
+
+        return TorchEngine(parameters, self.threads, self.precision, self.device)
+
+    def energy(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Reduced energies (n,) in kT of frames (n, atoms, 3) in nm; inf where not finite."""
+        return self._engine.energy(check_frames(frames_nm, self.n_atoms), scale=self._scale)
+
+    def energy_and_gradient(
+        self, frames_nm: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Energies (n,) in kT and gradients (n, atoms, 3) in kT/nm; gradient 0 where the energy is inf."""
+        return self._engine.energy_and_gradient(check_frames(frames_nm, self.n_atoms), scale=self._scale)
+
+    def langevin(
+        self,
+        state: PhaseState,
+        n_steps: int,
+        settings: LangevinSettings,
+        random_key: int,
+        first_step: int,
+        keep_steps: NDArray[np.int64],
+        *,
+        temperatures_kelvin: NDArray[np.float64] | None = None,
+    ) -> LangevinResult:
+        """See `Target.langevin`. Both paths draw the same random numbers; rounding makes trajectories part in
+        time.
+        """
+        return self._engine.langevin(
+            state,
+            n_steps,
+            settings,
+            random_key,
+            first_step,
+            keep_steps,
+            temperatures_kelvin=temperatures_kelvin,
+            scale=self._scale,
+        )
+
+    def describe(self) -> Description:
+        """Engine, path, precision, threads, and the instruction set or device, for the record."""
+        common: Description = {"engine": "batched", "precision": self.precision, "threads": self.threads}
+        if isinstance(self._engine, NativeEnergy):
+            return common | {"path": "native", "instruction_set": self._engine.instruction_set}
+        return common | {"path": "torch", "device": self.device}
+
+
+def _check(value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"unknown choice {value!r}; known: {', '.join(choices)}")

@@ -1,0 +1,182 @@
+import csv
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from analysis.statistics import Estimate
+from analysis.tables import Table, main_table, peptide_table
+from analysis.tables_text import csv_text, escape, latex, markdown, terminal, texts
+
+
+def lines_of(
+    row: str, values: dict[str, list[float]], *, method: str = "", **changes: object
+) -> list[dict[str, object]]:
+    """Lines of the long table of one row: values by peptide, one a seed."""
+    common: dict[str, object] = {
+        "suite": "s",
+        "row": row,
+        "method": method or row,
+        "budget": 1000,
+        "metric": "energy-w2",
+        "frames": 100,
+        "status": "done",
+        "reason": "",
+        "reference": "0123456789ab",
+        "cell_id": "c",
+    }
+    return [
+        common | {"peptide": peptide, "length": len(peptide), "seed": seed, "value": value} | changes
+        for peptide, of_seeds in values.items()
+        for seed, value in enumerate(of_seeds)
+    ]
+
+
+@pytest.fixture
+def scores() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            *lines_of("reference-draw", {"AA": [0.1, 0.1], "KG": [0.1, 0.1]}),
+            *lines_of("worse", {"AA": [2.0, 2.1], "KG": [2.2, 2.3]}),
+            *lines_of("md", {"AA": [1.0, 1.2], "KG": [1.1, 1.3]}),
+            *lines_of("prose", {"AA": [0.9, 1.3], "KG": [1.2, 1.25]}),
+            *lines_of("half", {"AA": [0.2, 0.2]}),
+            *lines_of("half", {"KG": [np.nan]}, metric="", status="failed", reason="no memory & no_time"),
+            *lines_of(
+                "tbg", {"AA": [np.nan], "KG": [np.nan]}, metric="", status="skipped", reason="needs 50 % more"
+            ),
+        ]
+    )
+
+
+def row_of(table: Table, name: str):
+    return next(row for row in table.rows if row.row == name)
+
+
+def test_rows_stand_in_order_with_the_floor_last(scores: pd.DataFrame):
+    table = main_table(scores)
+    assert [row.row for row in table.rows] == ["prose", "md", "tbg", "half", "worse", "reference-draw"]
+    assert table.rows[-1].floor
+    assert row_of(table, "md").estimates["energy-w2"].value == pytest.approx(1.15)
+    assert row_of(table, "md").peptides == "2/2"
+    assert row_of(table, "md").seeds == "2"
+
+
+def test_the_best_is_bold_with_all_that_cannot_be_told_from_it(scores: pd.DataFrame):
+    table = main_table(scores)
+    assert [row.row for row in table.rows if "energy-w2" in row.best] == ["prose", "md"]
+
+
+def test_a_row_on_fewer_peptides_does_not_compete(scores: pd.DataFrame):
+    half = row_of(main_table(scores), "half")
+    assert half.peptides == "1/2"
+    assert not half.best
+    assert "no memory" in half.note
+
+
+def test_a_row_alone_has_won_nothing():
+    table = main_table(
+        pd.DataFrame(lines_of("md", {"AA": [1.0, 2.0]}) + lines_of("reference-draw", {"AA": [0.1]}))
+    )
+    assert not any(row.best for row in table.rows)
+
+
+def test_more_is_better_for_ess():
+    low, high = (
+        lines_of("md", {"AA": [0.1, 0.12]}, metric="ess"),
+        lines_of("prose", {"AA": [0.5, 0.52]}, metric="ess"),
+    )
+    table = main_table(pd.DataFrame(low + high))
+    assert [row.row for row in table.rows if "ess" in row.best] == ["prose"]
+
+
+def test_a_gap_gives_its_reason_everywhere(scores: pd.DataFrame):
+    table = main_table(scores)
+    assert row_of(table, "tbg").gap == "n/a: needs 50 % more"
+    assert "n/a: needs 50 % more" in markdown(table)
+    assert "n/a: needs 50 % more" in csv_text(table)
+    assert r"n/a: needs 50 \% more" in latex(table)
+    assert "n/a: needs 50 % more" in shown(table)
+
+
+def shown(table: Table) -> str:
+    console = Console(width=160, file=io.StringIO(), record=True)
+    console.print(terminal(table))
+    return console.export_text()
+
+
+def test_groups_are_named_by_what_varies(scores: pd.DataFrame):
+    longer = scores.assign(peptide=scores["peptide"] + "AA", length=4)
+    assert "2 residues, 1,000 energy evaluations" in latex(main_table(pd.concat([scores, longer])))
+    assert "2 residues" not in latex(main_table(scores))
+
+
+def test_peptides_alone(scores: pd.DataFrame):
+    table = peptide_table(scores)
+    assert len(table.rows) == 12
+    assert {row.peptides for row in table.rows} == {"1/1", "0/1"}
+    assert markdown(table).count("| AA |") == 6
+    assert "AA, 1,000 energy evaluations" in latex(table)
+
+
+def test_csv_has_every_digit(scores: pd.DataFrame):
+    rows = {row["row"]: row for row in csv.DictReader(io.StringIO(csv_text(main_table(scores))))}
+    found = row_of(main_table(scores), "md").estimates["energy-w2"]
+    assert float(rows["md"]["energy-w2"]) == found.value
+    assert float(rows["md"]["energy-w2-low"]) == found.low
+    assert rows["md"]["torus-w2"] == ""
+    assert rows["reference-draw"]["floor"] == "True"
+
+
+def test_the_footer_says_what_the_numbers_are(scores: pd.DataFrame):
+    text = markdown(main_table(scores))
+    for words in ("Frames scored: 100", "AA 01234567", "95 % interval", "do not reach zero"):
+        assert words in text
+    assert "which no row of this table shows" in markdown(
+        main_table(scores[scores["row"] != "reference-draw"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (Estimate(0.45219, 0.4012, 0.5103, 4, 2), ("0.452", "[0.401, 0.510]")),
+        (Estimate(0.45219, 0.4519, 0.4523, 4, 2), ("0.452", "[0.452, 0.452]")),
+        (Estimate(12.34, 8.2, 16.1, 4, 2), ("12.3", "[8.2, 16.1]")),
+        (Estimate(1234.5, 900.0, 1500.0, 4, 2), ("1234", "[900, 1500]")),
+        (Estimate(0.00123, None, None, 1, 1), ("0.00123", "")),
+        (Estimate(3.2e7, None, None, 1, 1), ("3.20e+07", "")),
+        (Estimate(0.0, 0.0, 0.0, 4, 2), ("0", "")),
+        (Estimate(np.inf, 1.5, np.inf, 4, 2), ("inf", "[1.50, inf]")),
+        (Estimate(np.nan, None, None, 4, 2), ("nan", "")),
+    ],
+)
+def test_numbers_show_what_is_known(found: Estimate, expected: tuple[str, str]):
+    assert texts(found) == expected
+
+
+def test_latex_escapes_and_balances(scores: pd.DataFrame):
+    text = latex(main_table(scores.replace({"row": {"worse": "a_b & c%#{}"}})), caption="50 % & more")
+    assert escape("a_b & c%#{}") in text
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    headings, md = (line for line in text.splitlines() if line.startswith(("method", "md")))
+    assert headings.count(" & ") == md.count(" & ") == 10
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(scores: pd.DataFrame, tmp_path: Path):
+    table = latex(
+        main_table(scores.replace({"row": {"worse": "a_b & c%#{}~^\\"}})), caption="50 % & more", label="t"
+    )
+    head = r"\documentclass[twocolumn]{article}\usepackage[margin=2cm]{geometry}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "t.tex").write_text(f"{head}\n{table}\\end{{document}}\n")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
