@@ -1,8 +1,8 @@
 """Builds the native energy library; everything else about the package is in pyproject.toml.
 
-The library is optional: without a C++ compiler the package installs all the same and computes energies with PyTorch.
-It holds the kernels of several instruction sets, each from a source of its own with flags of its own, and picks one
-when it runs, so the flags here never name the CPU of the machine that builds.
+The library is optional: without a C++ compiler the package installs all the same and computes energies with
+torch. It holds the kernels of several instruction sets, each from a source of its own with flags of its own,
+and picks one when it runs, so the flags here never name the CPU of the machine that builds.
 """
 
 import platform
@@ -36,7 +36,7 @@ class BuildKernel(build_ext):
             )
         except Exception as error:  # no compiler, an old one, a foreign one: the package works without
             print(
-                f"prosebench: native energy library not built ({error}); energies will use PyTorch",
+                f"prosebench: native energy library not built ({error}); energies will use torch",
                 file=sys.stderr,
             )
 

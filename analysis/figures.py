@@ -47,11 +47,12 @@ def write_figures(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Write every figure of a scored run folder into target, as PNG, PDF and SVG; returns the paths, sorted.
+    """Write every figure of a scored run folder into target, as PNG, PDF and SVG; returns the paths,
+    sorted.
 
     Per peptide `<peptide>-energy`, `-ramachandran` and `-tica`, over the suite `scaling-<name>`; with several
-    suites in one folder the suite's name stands in front. Only what was scored is shown; the floor has no maps of
-    its own.
+    suites in one folder the suite's name stands in front. Only what was scored is shown; the floor has no
+    maps of its own.
     """
     chosen = selections(scores)
     several = scores.loc[scores["suite"] != "", "suite"].nunique() > 1
@@ -69,7 +70,9 @@ def write_figures(
 
 
 def selections(scores: pd.DataFrame) -> list[Selection]:
-    """What the figures of each peptide show: scored cells of all rows but the floor, at up to MOST_BUDGETS."""
+    """What the figures of each peptide show: scored cells of all rows but the floor, at up to
+    MOST_BUDGETS.
+    """
     methods = dict(zip(scores["row"], scores["method"], strict=True))
     rows = tuple(row for row in row_order(scores["row"], methods) if row)
     place = ["suite", "peptide", "row", "budget", "cell_id"]
@@ -121,15 +124,19 @@ def _peptide_figures(job: Job) -> list[Path]:
 def _samples(
     choice: Selection, directory: Path, reference: Reference, topology: mdtraj.Topology
 ) -> tuple[list[Sample], int]:
-    """The scored frames of each row and budget, seeds together, and how many reference frames they were scored
-    against.
+    """The scored frames of each row and budget, seeds together, and how many reference frames they were
+    scored against.
     """
     folders = _folders(directory)
     parts: dict[tuple[str, int], list[Ensemble]] = {}
     n_frames = 0
     for row, budget, cell_id in choice.cells:
         record = read_record(folders[cell_id])
-        there = at_budget(record.load_ensemble(folders[cell_id]), budget, record.cell)
+        try:
+            ensemble = record.load_ensemble(folders[cell_id])
+        except (DamagedFile, OSError):  # scores outlive ensembles: records may be kept without their frames
+            continue
+        there = at_budget(ensemble, budget, record.cell)
         frames = there.select(select_scored(there, record.cell.frames, scoring_seed(record.cell)))
         fixed, _, _ = fix_chirality(frames.positions_nm, topology, reference.scored.positions_nm[0])
         parts.setdefault((row, budget), []).append(Ensemble(fixed, frames.energies_kt))

@@ -72,8 +72,8 @@ def energy_histogram(
 ) -> Figure:
     """Histograms of energies (kT), one panel a budget: the reference filled, one line a row.
 
-    The axis spans the reference and the middle 98 % of every row whose median is near it (within 1.5 widths of
-    the reference). A panel says how many frames lie outside or have no finite energy.
+    The axis spans the reference and the middle 98 % of every row whose median is near it (within 1.5 widths
+    of the reference). A panel says how many frames lie outside or have no finite energy.
     """
     budgets = sorted({sample.budget for sample in samples}) or [0]
     with styled():
@@ -206,8 +206,8 @@ def _map_figure(
     points: Callable[[Ensemble], list[Floats]],
     axes_of: list[tuple[Axis, Axis]],
 ) -> Figure:
-    """A line of maps, reference first and then each row, for each budget; or for each pair of axes, where there
-    are several, at the largest budget. Lines of more than MOST_COLUMNS maps are wrapped.
+    """A line of maps, reference first and then each row, for each budget; or for each pair of axes, where
+    there are several, at the largest budget. Lines of more than MOST_COLUMNS maps are wrapped.
     """
     budgets = sorted({sample.budget for sample in samples}) or [0]
     many_pairs = len(axes_of) > 1
@@ -301,12 +301,14 @@ def _draw_map(
 
 
 def _free_energy(points: Floats, x: Axis, y: Axis) -> NDArray[np.float64]:
-    """-ln of the density (bins of x, bins of y) in kT above its minimum; inf below half the peak of one frame.
+    """-ln of the density (bins of x, bins of y) in kT above its minimum; inf below half the peak of one
+    frame.
 
-    The histogram is smoothed by a Gaussian of about two bins, more for fewer frames (their number to the power
-    -1/6), across the seam of periodic axes.
+    The histogram is smoothed by a Gaussian of about two bins, more for fewer frames (their number to the
+    power -1/6), across the seam of periodic axes.
     """
-    counts, _, _ = np.histogram2d(*points.T, bins=(x.bins, y.bins), range=((x.low, x.high), (y.low, y.high)))
+    ranges = np.array([(x.low, x.high), (y.low, y.high)])
+    counts = np.histogram2d(points[:, 0], points[:, 1], (x.bins, y.bins), ranges)[0]
     scale = np.clip((_FRAMES_PER_UNIT_WIDTH / max(len(points), 1)) ** (1.0 / 6.0), 0.75, 2.0)
     width = _SMOOTHING_BINS * scale
     smooth = gaussian_filter(counts, width, mode="wrap" if x.periodic else "constant")

@@ -43,11 +43,12 @@ class Curve(NamedTuple):
 
 
 def scaling(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure:
-    """Metrics against energy evaluations of sampling, log-log: a column a metric, a line of panels a length.
+    """Metrics against energy evaluations of sampling, log-log: a column a metric, a line of panels a
+    length.
 
-    A line joins a row's means over peptides; its band is the interval over peptides and seeds. The grey line and
-    band are the floor: what frames of the reference itself score. A value that is not finite is marked at the
-    upper edge.
+    A line joins a row's means over peptides; its band is the interval over peptides and seeds. The grey line
+    and band are the floor: what frames of the reference itself score. A value that is not finite is marked at
+    the upper edge.
     """
     shown = [metric for metric in METRICS if metric.name in metrics]
     scored = scores[scores["status"].isin(SCORED) & scores["metric"].isin(metrics)]
@@ -133,9 +134,15 @@ def _draw(axes: Axes, curve: Curve, look: Look) -> None:
     if not finite.all():
         lost = budgets[~finite]
         axes.plot(
-            lost, np.full(len(lost), 0.97), look.marker, color=look.colour, fillstyle="none",
-            transform=axes.get_xaxis_transform(), clip_on=False, label=curve.row if not finite.any() else None,
-        )  # fmt: skip
+            lost,
+            np.full(len(lost), 0.97),
+            look.marker,
+            color=look.colour,
+            fillstyle="none",
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            label=curve.row if not finite.any() else None,
+        )
         axes.annotate(
             r"$\infty$", (lost[0], 0.97), xycoords=axes.get_xaxis_transform(), xytext=(5, 0),
             textcoords="offset points", color=look.colour, va="center", fontsize=8,
@@ -157,7 +164,7 @@ def _tidy(axes: Axes, budgets: list[int]) -> None:
         axes.yaxis.set_major_locator(
             LogLocator(subs=tuple(np.arange(1.0, 10.0)) if narrow else (1.0, 2.0, 5.0))
         )
-    if 1e-3 < low and high < 1e4:
+    if low > 1e-3 and high < 1e4:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y", which="major", color="#e6e6e6", linewidth=0.5, zorder=0)

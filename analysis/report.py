@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from rich.table import Table as RichTable
 
 from analysis import tables_text
 from analysis.convergence import statement
@@ -22,13 +21,13 @@ Progress = Callable[[str, int, int], None]
 
 _CAPTIONS = {
     "energy": "Energies of the scored frames, all seeds together; the reference is filled.",
-    "ramachandran": "Free energy over backbone torsions, all seeds together; thin lines are the reference's contours at "
-    "1, 3 and 5 kT. Few frames are drawn as points.",
+    "ramachandran": "Free energy over backbone torsions, all seeds together; thin lines are the reference's "
+    "contours at 1, 3 and 5 kT. Few frames are drawn as points.",
     "tica": "Free energy over the two TICA components of the reference, drawn in the same way.",
 }
 _SCALING_CAPTION = (
-    "Metrics against energy evaluations of sampling: mean over peptides of the mean over seeds, with its 95 % interval. "
-    "Grey: the floor, what frames of the reference itself score."
+    "Metrics against energy evaluations of sampling: mean over peptides of the mean over seeds, with its 95 "
+    "% interval. Grey: the floor, what frames of the reference itself score."
 )
 
 
@@ -42,9 +41,9 @@ class Report:
     main: Table
 
     @property
-    def table(self) -> RichTable:
+    def table(self) -> tables_text.TerminalTable:
         """The main table for a terminal."""
-        return tables_text.terminal(self.main)
+        return tables_text.TerminalTable(self.main)
 
 
 def write_report(
@@ -54,10 +53,12 @@ def write_report(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Report:
-    """Score a run folder and write `directory/report`; the same records and references give the same bytes.
+    """Score a run folder and write `directory/report`; the same records and references give the same
+    bytes.
 
-    table.{md,csv,tex} and per_peptide.{md,csv}, figures/, and report.md, which shows them all. Works on an unfinished
-    run too: what is missing is in the tables with its reason. Raises FileNotFoundError for a folder without cells.
+    table.{md,csv,tex} and per_peptide.{md,csv}, figures/, and report.md, which shows them all. Works on an
+    unfinished run too: what is missing is in the tables with its reason. Raises FileNotFoundError for a
+    folder without cells.
     """
     if not cell_folders(directory):
         raise FileNotFoundError(
@@ -101,8 +102,8 @@ def _page(
     stand = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
     sections = [
         f"# {_suites(scores)}",
-        f"Cells and budgets: {stand}. Every number below is rebuilt from the records of this folder; all of them, with "
-        "every digit, are in [scores.csv](../scores.csv).",
+        f"Cells and budgets: {stand}. Every number below is rebuilt from the records of this folder; all of "
+        "them, with every digit, are in [scores.csv](../scores.csv).",
         "## Scores\n\n" + table + "\nAlso as [CSV](table.csv) and [LaTeX](table.tex); each peptide alone: "
         "[per_peptide.md](per_peptide.md), [CSV](per_peptide.csv).",
         *_figure_sections(figures),

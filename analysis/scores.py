@@ -39,11 +39,14 @@ COLUMNS = (
     "cell_id",
 )
 STATUSES = ("done", "partial", "unscored", "skipped", "failed", "waiting")
-"""done; partial: fewer frames than asked for; unscored: no reference; skipped: the method cannot do this cell; failed;
-waiting: not finished yet."""
+"""done; partial: fewer frames than asked for; unscored: no reference; skipped: the method cannot do this
+cell; failed; waiting: not finished yet.
+"""
 
 TOLERATED_LOSS = 0.01
-"""Share of the frames asked for that may lack before a score is called partial (a weight filter takes a few)."""
+"""Share of the frames asked for that may lack before a score is called partial (a weight filter takes a
+few).
+"""
 
 Progress = Callable[[int, int], None]
 """Called with the number of cells that are done and the number of all cells."""
@@ -69,12 +72,13 @@ def score_run(
 ) -> pd.DataFrame:
     """Long table (COLUMNS) of every metric of every cell of a run folder at each of its budgets.
 
-    Metrics are those of `analysis.score.score`, with sampling-evaluations, preparation-evaluations, sampling-seconds,
-    wall-seconds and, at a cell's last budget, failures. The clock runs for a whole cell: at a smaller budget,
-    sampling seconds are its share pro rata of evaluations. `frames` is how many frames were scored, `length` the
-    number of residues. A cell without metrics has one line per budget with an empty metric, a status (STATUSES) and a
-    reason; one bad cell never stops the others. Where a run folder holds a row twice, see `_one_each` and `_labels`.
-    Scores are kept in `directory/scores`, by content; workers > 1 scores in that many processes.
+    Metrics are those of `analysis.score.score`, with sampling-evaluations, preparation-evaluations,
+    sampling-seconds, wall-seconds and, at a cell's last budget, failures. The clock runs for a whole cell: at
+    a smaller budget, sampling seconds are its share pro rata of evaluations. `frames` is how many frames were
+    scored, `length` the number of residues. A cell without metrics has one line per budget with an empty
+    metric, a status (STATUSES) and a reason; one bad cell never stops the others. Where a run folder holds a
+    row twice, see `_one_each` and `_labels`. Scores are kept in `directory/scores`, by content; workers > 1
+    scores in that many processes.
     """
     folders = cell_folders(directory)
     jobs = [(folder, directory / "scores", tuple(map(Path, reference_folders))) for folder in folders]
@@ -217,8 +221,8 @@ def _costs(folder: Path, record: Record, budget: int) -> dict[str, float]:
 def _cached_scores(
     folder: Path, record: Record, reference: Reference, path: Path
 ) -> list[dict[str, float] | str]:
-    """Scores of a finished cell at each of its budgets, or why there is none there; read from path if they are
-    there.
+    """Scores of a finished cell at each of its budgets, or why there is none there; read from path if they
+    are there.
     """
     key = {"ensemble": record.ensemble_sha256, "reference": reference.hash, "version": SCORE_VERSION}
     try:
@@ -257,7 +261,9 @@ def scoring_seed(cell: Cell) -> int:
 
 @lru_cache(maxsize=1)
 def load_reference(path: Path, modified_ns: int) -> Reference:
-    """The reference at a path as of a time of change; the last one is kept, as cells come sorted by peptide."""
+    """The reference at a path as of a time of change; the last one is kept, as cells come sorted by
+    peptide.
+    """
     return Reference.load(path)
 
 
@@ -278,7 +284,8 @@ def _decoded(metrics: dict[str, str]) -> dict[str, float]:
 def _labels(cells: list[Cell]) -> dict[str, str]:
     """Label of each cell's row, by cell id: the row's name, and what tells it from its namesakes.
 
-    Cells of one row that were run with other settings, frames or physics stand apart: "md [friction_per_ps=1.0]".
+    Cells of one row that were run with other settings, frames or physics stand apart: "md
+    [friction_per_ps=1.0]".
     """
     variants: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for cell in cells:
@@ -313,8 +320,8 @@ def _key(value: Any) -> str:
 def _one_each(marks: list[Mark]) -> list[Mark]:
     """One mark for each (row with its settings, peptide, budget, seed).
 
-    A run folder holds two where a suite was run again with other budgets: the one with metrics stands, then the one
-    of the larger last budget.
+    A run folder holds two where a suite was run again with other budgets: the one with metrics stands, then
+    the one of the larger last budget.
     """
     best: dict[tuple[Any, ...], Mark] = {}
     ranked = sorted(marks, key=lambda mark: (not mark.metrics, -mark.cell.budgets[-1], mark.cell.id))

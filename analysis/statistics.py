@@ -15,8 +15,8 @@ _BOOTSTRAP_SEED = 20250825
 class Estimate:
     """A value with its 95 % interval, and on how many peptides and seeds it stands.
 
-    low and high are None where nothing varies (one value), or where a value is not a number. n_seeds is the smallest
-    number of seeds of any peptide.
+    low and high are None where nothing varies (one value), or where a value is not a number. n_seeds is the
+    smallest number of seeds of any peptide.
     """
 
     value: float
@@ -41,10 +41,11 @@ class Estimate:
 def estimate(values: pd.DataFrame) -> Estimate:
     """Mean over peptides of the mean over seeds, from columns peptide, seed, value.
 
-    The interval is that of a hierarchical percentile bootstrap: peptides are drawn with replacement, then seeds of
-    each drawn peptide. One peptide leaves the spread over its seeds, one seed that over peptides. The random stream
-    is fixed. Infinite values make the estimate (and, where they are drawn often enough, an end) infinite; NaN makes it
-    NaN. From very few peptides and seeds a percentile bootstrap is too narrow. Raises ValueError for no values.
+    The interval is that of a hierarchical percentile bootstrap: peptides are drawn with replacement, then
+    seeds of each drawn peptide. One peptide leaves the spread over its seeds, one seed that over peptides.
+    The random stream is fixed. Infinite values make the estimate (and, where they are drawn often enough, an
+    end) infinite; NaN makes it NaN. From very few peptides and seeds a percentile bootstrap is too narrow.
+    Raises ValueError for no values.
     """
     if values.empty:
         raise ValueError("there are no values to estimate anything from")

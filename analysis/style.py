@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -32,7 +32,9 @@ _BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE, _SKY = (
     "#E69F00",
     "#56B4E9",
 )
-"""Colours of Okabe and Ito, "Color Universal Design" (2008), without black (ink) and yellow (too pale for lines)."""
+"""Colours of Okabe and Ito, "Color Universal Design" (2008), without black (ink) and yellow (too pale for
+lines).
+"""
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,14 @@ def styled() -> Iterator[None]:
     """Figures made inside have the house style, whatever settings the caller has."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
+        mpl.rcParams.update(cast(Any, _SETTINGS))
         yield
 
 
 def looks(rows: Iterable[str]) -> dict[str, Look]:
-    """Look of each row. Known methods have theirs fixed; another name keeps its own unless two names want one look."""
+    """Look of each row. Known methods have theirs fixed; another name keeps its own unless two names want
+    one look.
+    """
     names = sorted(set(rows))
     found = {name: _FIXED[name] for name in names if name in _FIXED}
     for name in names:

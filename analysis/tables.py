@@ -1,6 +1,7 @@
 """Tables: methods by budget, every number with its interval, every gap with its reason.
 
-`main_table` and `peptide_table` build a Table out of the long table of scores; `analysis.tables_text` writes it.
+`main_table` and `peptide_table` build a Table out of the long table of scores; `analysis.tables_text` writes
+it.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ SCORED = ("done", "partial")
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of a table: the metric's name in the scores, its heading and unit, which way is better, and a factor
-    on its values. Only a metric with `better` takes part in the contest for bold.
+    """A column of a table: the metric's name in the scores, its heading and unit, which way is better, and
+    a factor on its values. Only a metric with `better` takes part in the contest for bold.
     """
 
     name: str
@@ -50,9 +51,9 @@ COSTS = (
 class TableRow:
     """One method at one budget, on all peptides of a length or on one.
 
-    estimates by metric; best: metrics in which no row of the group is better beyond the intervals; peptides is "how
-    many are scored / of how many", seeds the number of seeds or its range; gap is "n/a: reason" where nothing was scored,
-    note what a reader must know besides.
+    estimates by metric; best: metrics in which no row of the group is better beyond the intervals; peptides
+    is "how many are scored / of how many", seeds the number of seeds or its range; gap is "n/a: reason" where
+    nothing was scored, note what a reader must know besides.
     """
 
     suite: str
@@ -145,9 +146,8 @@ def _row(lines: pd.DataFrame, n_peptides: int, *, single: bool) -> TableRow:
     first, scored = lines.iloc[0], lines[lines["status"].isin(SCORED)]
     estimates = {}
     for metric in (*METRICS, *COSTS):
-        values = (lines if metric in COSTS else scored)[
-            lambda frame, name=metric.name: frame["metric"] == name
-        ]
+        source = lines if metric in COSTS else scored
+        values = source[source["metric"] == metric.name]
         if len(values):
             estimates[metric.name] = estimate(values.assign(value=values["value"] * metric.factor))
     seeds = scored.groupby("peptide")["seed"].nunique()
@@ -190,7 +190,8 @@ def _reasons(lines: pd.DataFrame) -> str:
 def _with_best(rows: list[TableRow]) -> list[TableRow]:
     """The rows of one group with `best` filled in.
 
-    Only rows on the largest number of peptides compete, the floor never does, and one row alone has won nothing.
+    Only rows on the largest number of peptides compete, the floor never does, and one row alone has won
+    nothing.
     """
     wholes = [_scored_peptides(row) for row in rows if not row.floor]
     rivals = [row for row in rows if not row.floor and _scored_peptides(row) == max(wholes) > 0]
@@ -218,27 +219,28 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
         return ("Nothing has been scored yet.",)
     of = "seeds" if single else "peptides and, within them, seeds"
     mean = "mean over seeds" if single else "mean over peptides of the mean over seeds"
-    lines = [
-        f"Frames scored: {_range(scored['frames'].tolist())} of each cell, against the scored half of the reference.",
-        f"Values: {mean}; in brackets the 95 % interval of a bootstrap over {of}, which is too narrow where these are few.",
-        "Bold: the best of its budget and all whose interval overlaps it; only rows on the most peptides compete.",
-        "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a run's last one, "
-        "the share of its sampling time pro rata of evaluations.",
+    return (
+        f"Frames scored: {_range(scored['frames'].tolist())} of each cell, against the scored half of the "
+        "reference.",
+        f"Values: {mean}, with the 95 % interval (in brackets; ±: half its width) of a bootstrap over {of}; "
+        "where these are few it is too narrow.",
+        _floor_line(scored),
+        "Bold: the best of its budget and all whose interval overlaps it; only rows on the most peptides "
+        "compete.",
+        "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a "
+        "run's last one, the share of its sampling time pro rata of evaluations.",
         f"References: {_references(scored)}.",
-    ]
+        *(f"Not readable: {reason}" for reason in scores.loc[scores["row"] == "", "reason"]),
+    )
+
+
+def _floor_line(scored: pd.DataFrame) -> str:
     if (scored["method"] == FLOOR).any():
-        lines.insert(
-            2,
-            "Floor (reference-draw): frames drawn from the half of the reference that is not scored against. Distances between finite "
-            "samples do not reach zero; a perfect sampler scores the floor, not 0.",
+        return (
+            "Floor (reference-draw): frames drawn from the half of the reference that is not scored against. "
+            "Distances between finite samples do not reach zero; a perfect sampler scores the floor, not 0."
         )
-    else:
-        lines.insert(
-            2, "Distances between finite samples have a floor above zero, which no row of this table shows."
-        )
-    damaged = scores[scores["row"] == ""]
-    lines += [f"Not readable: {reason}" for reason in damaged["reason"]]
-    return tuple(lines)
+    return "Distances between finite samples have a floor above zero, which no row of this table shows."
 
 
 def _references(scored: pd.DataFrame) -> str:

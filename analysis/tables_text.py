@@ -3,15 +3,19 @@
 import csv
 import io
 import math
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from analysis.statistics import Estimate
 from analysis.tables import Metric, Table, TableRow
 
+FULL_WIDTH = 112
+NARROW_METRICS = ("ess", "energy-w2", "torus-w2", "tica-w2")
 _DASH = "–"
 _LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -34,15 +38,22 @@ _LATEX_ESCAPES = {
 
 
 def texts(found: Estimate) -> tuple[str, str]:
-    """An estimate as ("0.452", "[0.400, 0.510]"), the second empty where there is no interval or it is a point.
+    """An estimate as ("0.452", "[0.400, 0.510]"), the second empty where there is no interval or it is a
+    point.
 
-    As many decimals as show two digits of the interval's half-width, but never more than three digits of the value.
+    As many decimals as show two digits of the interval's half-width, but never more than three digits of the
+    value.
     """
-    if found.low is None or found.high is None or found.low == found.high:
+    if found.low is None or found.high is None or _is_point(found):
         return _number(found.value, _decimals(found.value, None)), ""
     decimals = _decimals(found.value, (found.high - found.low) / 2.0)
     low, high = (_number(end, decimals) for end in (found.low, found.high))
     return _number(found.value, decimals), f"[{low}, {high}]"
+
+
+def _is_point(found: Estimate) -> bool:
+    """Whether the ends of the interval differ by no more than the rounding of the metrics themselves."""
+    return math.isclose(*found.ends, rel_tol=1e-6)
 
 
 def _decimals(value: float, half_width: float | None) -> int:
@@ -96,28 +107,48 @@ def _piped(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def terminal(table: Table, title: str | None = None) -> RichTable:
-    """The table for rich: values with the half-widths of their intervals below them, one section a budget."""
+@dataclass(frozen=True)
+class TerminalTable:
+    """The table for rich: values with the half-widths of their intervals below them, one section a budget.
+
+    A terminal of fewer than FULL_WIDTH columns gets the metrics of NARROW_METRICS and no wall time.
+    """
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich asks for when it prints this."""
+        narrow = options.max_width < FULL_WIDTH
+        metrics = tuple(
+            metric for metric in self.table.metrics if not narrow or metric.name in NARROW_METRICS
+        )
+        yield _rich_table(replace(self.table, metrics=metrics), narrow=narrow)
+        yield from map(Text, _below(self.table, _remarks(self.table, gaps=True)))
+        if narrow:
+            yield f"A terminal of {FULL_WIDTH} columns shows more metrics."
+
+
+def _rich_table(table: Table, *, narrow: bool) -> RichTable:
     remarks = _remarks(table, gaps=True)
-    made = RichTable(
-        title=title, box=box.SIMPLE_HEAD, caption="\n".join(_below(table, remarks)), caption_justify="left"
-    )
+    made = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ["peptide"] * _has_peptides(table) + ["budget", "method"]:
         made.add_column(heading, no_wrap=heading != "method")
-    for heading in [*_headings(table), "peptides\u00a0× seeds"]:
-        made.add_column("\n".join(_heading_parts(heading)), justify="right")
+    headings = [heading for heading in _headings(table) if not (narrow and heading.startswith("wall"))]
+    for heading in [*headings, "peptides\u00a0× seeds"]:
+        made.add_column("\n".join(_heading_parts(heading)), justify="right", no_wrap=True)
     for rows in table.groups:
         for row in rows:
             start = [row.peptide] * _has_peptides(table) + [f"{row.budget:,}"]
             shown = start if row is rows[0] else [""] * len(start)
-            made.add_row(
-                *shown, *_terminal_cells(table, row, _mark(remarks, row)), style="dim" if row.floor else None
-            )
+            cells = _terminal_cells(table, row, _mark(remarks, row))
+            cells = [*cells[:-2], cells[-1]] if narrow else cells
+            made.add_row(*shown, *cells, style="dim" if row.floor else None)
         made.add_section()
     return made
 
 
 def _terminal_cells(table: Table, row: TableRow, mark: str) -> list[Text]:
+    """Method, metrics, evaluations, wall time, and on what the row stands."""
     cells = [Text(f"{row.label} [{mark}]" if mark else row.label)]
     for metric in table.metrics:
         value, _ = _metric_texts(row, metric)
@@ -131,14 +162,16 @@ def _terminal_cells(table: Table, row: TableRow, mark: str) -> list[Text]:
 
 def _half_width(row: TableRow, metric: Metric) -> str:
     found = row.estimates.get(metric.name)
-    if row.gap or found is None or found.low is None or found.high is None or found.low == found.high:
+    if row.gap or found is None or found.low is None or found.high is None or _is_point(found):
         return ""
     half = (found.high - found.low) / 2.0
     return f"\n±{_number(half, _decimals(found.value, half))}" if math.isfinite(half) else ""
 
 
 def csv_text(table: Table) -> str:
-    """The table in CSV: every digit, interval ends in columns of their own, nothing where there is no number."""
+    """The table in CSV: every digit, interval ends in columns of their own, nothing where there is no
+    number.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     columns = ("suite", "length", "peptide", "budget", "row", "floor", "peptides", "seeds")
@@ -162,7 +195,9 @@ def _csv_numbers(found: Estimate | None, metric: Metric) -> list[str]:
 
 
 def latex(table: Table, caption: str = "", label: str = "") -> str:
-    """The table in LaTeX: needs the package booktabs and a page-wide float; bold and intervals as in Markdown."""
+    """The table in LaTeX: needs the package booktabs and a page-wide float; bold and intervals as in
+    Markdown.
+    """
     remarks = _remarks(table, gaps=False)
     headings = ["method", *_headings(table), "peptides\u00a0× seeds"]
     columns = "l" + "c" * (len(headings) - 1)

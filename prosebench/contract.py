@@ -43,12 +43,11 @@ class Case:
     Settings are the method's defaults, but for what it names itself in `contract_settings` to keep the check short.
     """
 
-    name: str
+    method: type[Method]
     scratch: Path
     peptide: Peptide = field(default_factory=lambda: Peptide.from_sequence("AA"))
 
     def __post_init__(self) -> None:
-        self.method = load_method(self.name)
         self.target = HarmonicTarget(self.peptide.start_nm)
 
     def fresh(self) -> Method:
@@ -80,7 +79,7 @@ class Case:
 
 def check_contract(name: str, scratch: Path) -> Iterator[tuple[str, bool, str]]:
     """Run every check on a method; yields the check's name, whether it passed, and what was seen."""
-    case = Case(name, scratch)
+    case = Case(load_method(name), scratch)
     for check in CHECKS:
         try:
             yield check.__name__.replace("_", " "), True, check(case)

@@ -95,9 +95,7 @@ class BatchedEnergy:
         *,
         temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
-        """See `Target.langevin`. Both paths draw the same random numbers; rounding makes trajectories part in
-        time.
-        """
+        """See `Target.langevin`. Both paths draw the same random numbers; only rounding parts them."""
         return self._engine.langevin(
             state,
             n_steps,

@@ -1,7 +1,9 @@
 """How fast each way to the energy is, with OpenMM's CPU platform on one thread as the yardstick.
 
-Absolute times change from machine to machine and with what else runs there; ratios taken within one run hold. So all
-engines take turns, round after round, and a ratio is the median over rounds of ratios within a round.
+Absolute times change from machine to machine and with what else runs there; ratios taken within one run hold.
+So all engines take turns, round after round, and a ratio is the median over rounds of ratios within a round.
+OpenMM waits for a thread of its own, which a busy machine delays; the ratios are therefore of CPU time, and
+those of an engine on several threads are multiplied by what the further threads gain in wall time.
 """
 
 import time
@@ -14,19 +16,26 @@ import openmm
 from numpy.typing import NDArray
 
 from prosebench.energy.batched import BatchedEnergy
-from prosebench.energy.native import NativeUnavailable
+from prosebench.energy.native import available
 from prosebench.energy.openmm import OpenMMEnergy
 from prosebench.energy.target import LangevinSettings, PhaseState, Target
 
 if TYPE_CHECKING:
     from prosebench.peptide import Peptide
 
+Row = dict[str, str | int | float]
+
 YARDSTICK = "openmm-cpu"
 QUANTITIES = ("energy", "energy and gradient", "MD step")
 BATCHES = {"native": 1024, "torch": 256, YARDSTICK: 32, "openmm-reference": 4}
-"""Frames or replicas per call, so that a call of any engine takes some 10 to 100 ms; OpenMM takes them one by one."""
+"""Frames or replicas per call; OpenMM takes them one by one."""
 
 MD_STEPS = 10
+LEAST_SECONDS = 0.05
+"""Length of a measurement: calls are repeated to fill it."""
+
+PAUSE_SECONDS = 0.5
+"""Before every round: torch's threads go on spinning after their work, which spoils what follows."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,15 @@ class _Task:
     work: int
     run: Callable[[], object]
 
-    def seconds(self) -> float:
-        """Wall time per frame or step."""
-        start = time.perf_counter()
-        self.run()
-        return (time.perf_counter() - start) / self.work
+    def measure(self) -> tuple[float, float]:
+        """Wall time and CPU time per frame or step, in seconds."""
+        self.run()  # fills the caches
+        calls, wall, cpu = 0, time.perf_counter(), time.process_time()
+        while time.perf_counter() - wall < LEAST_SECONDS:
+            self.run()
+            calls += 1
+        done = calls * self.work
+        return (time.perf_counter() - wall) / done, (time.process_time() - cpu) / done
 
 
 def bench_energy(
@@ -51,31 +64,31 @@ def bench_energy(
     threads: tuple[int, ...] = (1, 2),
     *,
     rounds: int = 7,
-) -> list[dict[str, str | int | float]]:
+) -> list[Row]:
     """Time energy, energy with gradient and MD step of every engine on every peptide.
 
-    Each row: peptide, atoms, quantity, engine (openmm-cpu, openmm-reference, native, torch), threads, microseconds per
-    frame or replica step (median over rounds), ratio (speed relative to openmm-cpu on one thread). OpenMM runs on
-    one thread. The native engine is left out where it is not built.
+    Each row: peptide, atoms, quantity, engine (openmm-cpu, openmm-reference, native, torch), threads,
+    microseconds (wall) and cpu_microseconds per frame or replica step (medians over rounds), ratio (speed
+    relative to openmm-cpu on one thread). OpenMM has one thread; native is left out where it is not built.
     """
-    from prosebench.peptide import (
-        Peptide,
-    )  # peptides know targets' force fields; only this function needs peptides
+    from prosebench.peptide import Peptide
 
-    return [row for name in peptides for row in _bench(Peptide.from_sequence(name), threads, rounds)]
+    counts = tuple(sorted({1, *threads}))
+    return [row for name in peptides for row in _bench(Peptide.from_sequence(name), counts, rounds)]
 
 
-def _bench(peptide: "Peptide", threads: tuple[int, ...], rounds: int) -> list[dict[str, str | int | float]]:
+def _bench(peptide: "Peptide", threads: tuple[int, ...], rounds: int) -> list[Row]:
     tasks = _tasks(peptide, threads)
-    for task in tasks:
-        task.run()
-    seconds = np.array([[task.seconds() for task in tasks] for _ in range(rounds)])
-    rows = []
-    for column, task in enumerate(tasks):
-        yardstick = next(
-            k for k, t in enumerate(tasks) if t.engine == YARDSTICK and t.quantity == task.quantity
-        )
-        ratios = seconds[:, yardstick] / seconds[:, column]
+    measured = np.array([_round(tasks) for _ in range(rounds)])
+    wall, cpu = measured[..., 0], measured[..., 1]
+
+    def column(engine: str, quantity: str) -> int:
+        return next(k for k, t in enumerate(tasks) if (t.engine, t.quantity) == (engine, quantity))
+
+    rows: list[Row] = []
+    for k, task in enumerate(tasks):
+        alone, yardstick = column(task.engine, task.quantity), column(YARDSTICK, task.quantity)
+        ratios = cpu[:, yardstick] / cpu[:, alone] * wall[:, alone] / wall[:, k]
         rows.append(
             {
                 "peptide": peptide.sequence,
@@ -83,32 +96,35 @@ def _bench(peptide: "Peptide", threads: tuple[int, ...], rounds: int) -> list[di
                 "quantity": task.quantity,
                 "engine": task.engine,
                 "threads": task.threads,
-                "microseconds": float(np.median(seconds[:, column])) * 1e6,
+                "microseconds": float(np.median(wall[:, k])) * 1e6,
+                "cpu_microseconds": float(np.median(cpu[:, k])) * 1e6,
                 "ratio": float(np.median(ratios)),
             }
         )
     return rows
 
 
+def _round(tasks: list[_Task]) -> list[tuple[float, float]]:
+    time.sleep(PAUSE_SECONDS)
+    return [task.measure() for task in tasks]
+
+
 def _tasks(peptide: "Peptide", threads: tuple[int, ...]) -> list[_Task]:
-    """All tasks, ordered so that engines to be compared on a quantity run one after the other."""
+    """All tasks, torch last."""
     engines: list[tuple[str, int, Target]] = [
         (YARDSTICK, 1, OpenMMEnergy(peptide, threads=1)),
         ("openmm-reference", 1, OpenMMEnergy(peptide, platform="Reference")),
     ]
-    for count in threads:
-        try:
-            engines.append(("native", count, BatchedEnergy(peptide, path="native", threads=count)))
-        except NativeUnavailable:
-            break
-    engines += [("torch", count, BatchedEnergy(peptide, path="torch", threads=count)) for count in threads]
-    frames = _frames(peptide, engines[-1][2] if engines[2][0] == "torch" else engines[2][2])
+    if available():
+        engines += [("native", n, BatchedEnergy(peptide, path="native", threads=n)) for n in threads]
+    torch = [("torch", n, BatchedEnergy(peptide, path="torch", threads=n)) for n in threads]
+    frames = _frames(peptide, (engines + torch)[2][2])
     tasks = []
-    for quantity in QUANTITIES:
-        for engine, count, target in engines:
-            batch = frames[np.arange(BATCHES[engine]) % len(frames)]
-            work, run = _work(peptide, engine, target, quantity, batch)
-            tasks.append(_Task(engine, count, quantity, work, run))
+    for group in (engines, torch):
+        for quantity in QUANTITIES:
+            for engine, count, target in group:
+                batch = frames[np.arange(BATCHES[engine]) % len(frames)]
+                tasks.append(_Task(engine, count, quantity, *_work(peptide, engine, target, quantity, batch)))
     return tasks
 
 

@@ -13,7 +13,6 @@ from prosebench.peptide import Peptide
 ABSOLUTE_TOLERANCE_KJ_MOL = 5e-3
 RELATIVE_TOLERANCE = 5e-6
 _SHAKES_NM = (0.0, 0.002, 0.005, 0.005, 0.01, 0.01)
-_STRETCH = 3.0
 
 
 class GateClosed(RuntimeError):  # noqa: N818
@@ -29,12 +28,11 @@ class Gate:
 
 
 def make_gate(peptide: Peptide, force_field: ForceField) -> Gate:
-    """Gate frames of a peptide: its start structure, shaken more and more, and stretched beyond the cutoff."""
+    """Gate frames of a peptide: its start structure, shaken more and more."""
     rng = np.random.default_rng(0)
     start = peptide.start_nm
-    frames = np.array(
-        [start + rng.normal(scale=shake, size=start.shape) for shake in _SHAKES_NM] + [_STRETCH * start]
-    ).astype(np.float32)
+    shaken = [start + rng.normal(scale=shake, size=start.shape) for shake in _SHAKES_NM]
+    frames = np.array(shaken, dtype=np.float32)
     reference = OpenMMEnergy(peptide, force_field=force_field, platform="Reference")
     energies = reference.energy(frames) * kt_kj_mol(reference.temperature_kelvin)
     return Gate(frames.astype(np.float64), energies)

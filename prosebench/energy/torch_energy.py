@@ -43,7 +43,9 @@ class TorchEnergy:
 
     dtype is that of the arithmetic of angles, torsions and pairs; bonds and all sums of energies are in
     double. Memory is bounded by chunks of frames. A frame that is not finite, or whose energy or gradient is
-    not, has energy inf and gradient 0; it does not change the numbers of other frames.
+    not, has energy inf and gradient 0 and leaves other frames alone. Cutoffs are applied pair by pair only in
+    chunks with pairs beyond them, so the last digits of an energy may depend on the frames it is computed
+    with.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class TorchEnergy:
             chunk = frames_nm[part].to(self.device, torch.float64)
             finite = chunk.isfinite().all(dim=(1, 2))
             x = torch.where(finite[:, None, None], chunk, 0.0).permute(2, 1, 0)
-            energy, gradient_rows = self._chunk((x - x.mean(1, keepdim=True)).contiguous(), gradient)
+            energy, gradient_rows = self._chunk((x - x.mean(1, keepdim=True).round()).contiguous(), gradient)
             finite &= energy.isfinite()
             if gradient_rows is not None:
                 finite &= gradient_rows.isfinite().all(dim=(0, 1))
@@ -91,9 +93,7 @@ class TorchEnergy:
         return energies, gradients if gradient else None
 
     def _chunk(self, x: Tensor, gradient: bool) -> tuple[Tensor, Tensor | None]:
-        """Energies (frames,) and gradient (3, atoms, frames) of centred positions of the same shape, all
-        double.
-        """
+        """Energies (frames,) and gradient (3, atoms, frames) of positions near the origin, all in double."""
         energy = torch.zeros(x.shape[-1], dtype=torch.float64, device=self.device)
         total = torch.zeros_like(x) if gradient else None
         self._bonded.add(x, energy, total)

@@ -77,7 +77,8 @@ class PairRing:
         rows, n_atoms, n_frames = buffer.shape[0], self.n_atoms, buffer.shape[2]
         buffer[:, :rows] = buffer[:, n_atoms:]
         stride = ((rows + n_atoms - 1) * n_frames, n_frames, 1)
-        return buffer.as_strided((rows, n_atoms, n_frames), stride, (rows - 1) * n_frames).sum(0)
+        start = max(0, rows - 1) * n_frames
+        return buffer.as_strided((rows, n_atoms, n_frames), stride, start).sum(0)
 
 
 @dataclass(frozen=True)

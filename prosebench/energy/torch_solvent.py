@@ -47,6 +47,7 @@ class SolventTerms:
         self.descreening = ring.atom_table(gb.scaled_radius, dtype).flip(0)
         self.descreening_squared = self.descreening**2
         self.engulfed_below_nm = float((self.descreening - self.descreened).max()) if ring.rows else 0.0
+        self.has_negative_radii = bool((gb.scaled_radius < 0).any())
         self.neck = None if gb.neck is None else _Neck(gb.neck, ring, dtype)
 
     def add(self, pairs: PairDistances, energies: Tensor, pull: Tensor | None) -> Tensor:
@@ -94,6 +95,10 @@ class SolventTerms:
         slope = common.mul_(pairs.inverse).sub_(squares, alpha=2.0)
         if pairs.shortest_nm <= self.engulfed_below_nm:
             slope.sub_((s - r > o) * inverse_lower * inverse_lower, alpha=8.0)
+        if self.has_negative_radii:  # GBn2's sulfur: there L > U also where U is held
+            outside = r + s > o
+            out.mul_(outside)
+            slope.mul_(outside)
         if self.neck is not None:
             self.neck.add(direction, r, out, slope)
         for values in (out, slope):

@@ -19,10 +19,11 @@ class ConfigError(ValueError):
 class ProseConfig(BaseModel):
     """Everything that decides the shape of a flow and the units of its coordinates.
 
-    conditioning "adaptive" is Prose: what is known of a token scales and shifts every layer norm and scales every
-    layer's output. "additive" is the plain TarFlow: it is added to the token once. lookahead shows a token the
-    condition of the next one, too; transition adds a SwiGLU to every adaptive layer. orders are taken in turn by the
-    blocks. Coordinates are divided by nm_per_unit; max_residues is the longest peptide that the flow was made for.
+    conditioning "adaptive" is Prose: what is known of a token scales and shifts every layer norm and scales
+    every layer's output. "additive" is the plain TarFlow: it is added to the token once. lookahead shows a
+    token the condition of the next one, too; transition adds a SwiGLU to every adaptive layer. orders are
+    taken in turn by the blocks. Coordinates are divided by nm_per_unit; max_residues is the longest peptide
+    that the flow was made for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,12 +37,12 @@ class ProseConfig(BaseModel):
     conditioning: Literal["adaptive", "additive"] = "adaptive"
     transition: bool = True
     lookahead: bool = True
-    orders: tuple[str, ...] = Field(ORDER_KEYS, min_length=1)
+    orders: Annotated[tuple[str, ...], Field(min_length=1)] = ORDER_KEYS
     atom_rows: Positive = 128
     residue_rows: Positive = 64
     residue_sinusoid_base: float = 1000.0
     position_sinusoid_base: float = 10_000.0
-    nm_per_unit: float = Field(0.35, gt=0)
+    nm_per_unit: Annotated[float, Field(gt=0)] = 0.35
     max_residues: Positive = 8
 
     @field_validator("orders")
@@ -55,7 +56,9 @@ class ProseConfig(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> "ProseConfig":
         if self.channels % self.head_dim or self.channels % 2:
-            raise ValueError(f"channels ({self.channels}) must be even and a multiple of head_dim ({self.head_dim})")
+            raise ValueError(
+                f"channels ({self.channels}) must be even and a multiple of head_dim ({self.head_dim})"
+            )
         if self.transition and self.conditioning == "additive":
             raise ValueError('a transition needs conditioning = "adaptive"; set transition = false')
         return self
@@ -73,18 +76,23 @@ class ProseConfig(BaseModel):
 
 def size_names() -> list[str]:
     """Names of the sizes that come with prosebench."""
-    return sorted(path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml"))
+    return sorted(
+        path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml")
+    )
 
 
 def load_size(name_or_path: str | Path) -> ProseConfig:
-    """A shipped size by its name, or any by the path of its TOML file. Raises ConfigError for anything else."""
+    """A shipped size by its name, or any by the path of its TOML file. Raises ConfigError for anything
+    else."""
     path = Path(name_or_path)
     if str(name_or_path) in size_names():
         text = (_shipped() / f"{name_or_path}.toml").read_text()
     elif path.suffix == ".toml" and path.is_file():
         text = path.read_text()
     else:
-        raise ConfigError(f"unknown size {str(name_or_path)!r}; known: {', '.join(size_names())}, or a .toml file")
+        raise ConfigError(
+            f"unknown size {str(name_or_path)!r}; known: {', '.join(size_names())}, or a .toml file"
+        )
     try:
         return ProseConfig.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

@@ -1,9 +1,10 @@
 """From latent z to coordinates x: token by token, because each one needs those before it.
 
-`Inverter` is the fast way. It does once what does not depend on the frames: the affine parts of layer norms are folded
-into the linear maps behind them, weights are laid out for the matrix products, and the conditions of a peptide are
-computed at batch 1, so that an adaptive layer norm is a plain layer norm whose weight and bias are those of the token.
-Keys and values go into arrays made once. `inverse_reference` is the straightforward way, against which it is tested.
+`Inverter` is the fast way. It does once what does not depend on the frames: the affine parts of layer norms
+are folded into the linear maps behind them, weights are laid out for the matrix products, and the conditions
+of a peptide are computed at batch 1, so that an adaptive layer norm is a plain layer norm whose weight and
+bias are those of the token. Keys and values go into arrays made once. `inverse_reference` is the
+straightforward way, against which it is tested.
 """
 
 import os
@@ -26,15 +27,17 @@ MEMORY_SHARE = 0.5
 
 
 def inverse(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """x (frames, atoms, 3) and log |det dx/dz| (frames,) of z for one peptide; prepares everything for this call."""
+    """x (frames, atoms, 3) and log |det dx/dz| (frames,) of z for one peptide; prepares everything for this
+    call."""
     return Inverter(network).of(tokens)(z)
 
 
 def inverse_reference(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """The same numbers in the straightforward way: a test oracle, and what benchmarks measure beside the fast way.
+    """The same numbers in the straightforward way: a test oracle, and what benchmarks measure beside the fast
+    way.
 
-    The layers of the network on one token at a time, conditions computed for every frame, keys and values of the
-    past grown by concatenation.
+    The layers of the network on one token at a time, conditions computed for every frame, keys and values of
+    the past grown by concatenation.
     """
     x, log_det = z, z.new_zeros(len(z))
     embedded = network.embedding(tokens).expand(len(z), -1, -1)
@@ -57,7 +60,8 @@ def _undo_by_reference(block: nn.Module, z: Tensor, embedded: Tensor) -> tuple[T
 
 
 class Inverter:
-    """A network prepared for inversion, with copies of its weights: make it anew when the weights have changed."""
+    """A network prepared for inversion, with copies of its weights: make it anew when the weights have
+    changed."""
 
     @torch.no_grad()
     def __init__(self, network: Network) -> None:
@@ -71,9 +75,7 @@ class Inverter:
             raise ValueError("the inverse takes one peptide at a time, without padding")
         embedded = self.network.embedding(tokens)
         orders = [order[0] for order in tokens.orders]
-        steps = [
-            block.steps(embedded[:, order]) for block, order in zip(self.blocks, orders, strict=True)
-        ]
+        steps = [block.steps(embedded[:, order]) for block, order in zip(self.blocks, orders, strict=True)]
         return PeptideInverter(self, orders, steps)
 
 
@@ -85,7 +87,8 @@ class PeptideInverter:
 
     @torch.no_grad()
     def __call__(self, z: Tensor, batch: int | None = None) -> tuple[Tensor, Tensor]:
-        """x (frames, atoms, 3) and log |det dx/dz| (frames,) of z, `batch` frames at a time (by default, what fits)."""
+        """x (frames, atoms, 3) and log |det dx/dz| (frames,) of z, `batch` frames at a time (by default, what
+        fits)."""
         size = batch or batch_that_fits(self.inverter.network.config, z)
         parts = [self._batch(part) for part in z.split(size)]
         return torch.cat([x for x, _ in parts]), torch.cat([log_det for _, log_det in parts])
@@ -94,7 +97,9 @@ class PeptideInverter:
         x = z.transpose(0, 1).contiguous()  # (atoms, frames, 3): a token is one piece of memory
         log_det = z.new_zeros(len(z))
         caches = [_Cache.empty(z, self.inverter.network.config) for _ in self.inverter.blocks[0].layers]
-        for block, order, steps in zip(self.inverter.blocks[::-1], self.orders[::-1], self.steps[::-1], strict=True):
+        for block, order, steps in zip(
+            self.inverter.blocks[::-1], self.orders[::-1], self.steps[::-1], strict=True
+        ):
             moved = x[order]
             block.undo(moved, log_det, steps, caches)
             x[order] = moved
@@ -102,7 +107,8 @@ class PeptideInverter:
 
 
 def batch_that_fits(config: ProseConfig, z: Tensor) -> int:
-    """Frames at a time for z (frames, atoms, 3): what half of the free memory of its device holds, within limits."""
+    """Frames at a time for z (frames, atoms, 3): what half of the free memory of its device holds, within
+    limits."""
     values_a_frame = config.channels * (2 * config.layers_per_block * z.shape[1] + 8 * config.expansion)
     if z.device.type == "cuda":
         free = torch.cuda.mem_get_info(z.device)[0]
@@ -141,7 +147,8 @@ class _Block:
         self.project_out = _right(block.project_out)
 
     def steps(self, embedded: Tensor) -> list[_Step]:
-        """Conditions of each token of a peptide, from its embedded atoms (1, atoms, channels) in the block's order."""
+        """Conditions of each token of a peptide, from its embedded atoms (1, atoms, channels) in the block's
+        order."""
         conditions = self.block.conditions(embedded)
         starts = conditions.start[0] + self.block.project_in.bias
         return [
@@ -183,8 +190,8 @@ class _Layer:
 class _Core:
     """A plain layer: attention to the tokens so far, feed-forward.
 
-    The weight of the key norm goes into the query norm. The bias of the key norm adds the same to every score of a
-    query, which softmax does not see.
+    The weight of the key norm goes into the query norm. The bias of the key norm adds the same to every score
+    of a query, which softmax does not see.
     """
 
     def __init__(self, layer: PlainLayer) -> None:
@@ -237,12 +244,14 @@ def _modulated(h: Tensor, modulation: Modulation) -> Tensor:
 
 
 def _right(linear: nn.Linear) -> Tensor:
-    """Weight for a product from the right, h @ weight, (in, out), contiguous: the fastest layout for small batches."""
+    """Weight for a product from the right, h @ weight, (in, out), contiguous: the fastest layout for small
+    batches."""
     return linear.weight.detach().t().contiguous()
 
 
 def _folded(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight (in, out) and bias of a linear map that takes the place of layer norm's affine part and itself."""
+    """Weight (in, out) and bias of a linear map that takes the place of layer norm's affine part and
+    itself."""
     return (linear.weight * norm.weight).t().contiguous(), linear.weight @ norm.bias + linear.bias
 
 

@@ -1,4 +1,5 @@
-"""The layers of the flow. Shapes: tokens (frames, tokens, channels), conditions (frames | 1, tokens, channels)."""
+"""The layers of the flow. Shapes: tokens (frames, tokens, channels), conditions (frames | 1, tokens,
+channels)."""
 
 from dataclasses import dataclass, field
 
@@ -14,14 +15,18 @@ OUTPUT_SCALE_BIAS = -2.0
 
 
 def sinusoid(positions: Tensor, channels: int, base: float, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Positions (...) as (..., channels): sin and cos in turn of position / base^(2k / channels), k = 0, 1, ..."""
-    frequencies = base ** -(torch.arange(0, channels, 2, device=positions.device, dtype=torch.float64) / channels)
+    """Positions (...) as (..., channels): sin and cos in turn of position / base^(2k / channels), k = 0, 1,
+    ..."""
+    frequencies = base ** -(
+        torch.arange(0, channels, 2, device=positions.device, dtype=torch.float64) / channels
+    )
     angles = positions.double()[..., None] * frequencies
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2).to(dtype)
 
 
 class Embedding(nn.Module):
-    """Atom type, residue type, residue position and sequence length of each atom -> (peptides, atoms, channels)."""
+    """Atom type, residue type, residue position and sequence length of each atom -> (peptides, atoms,
+    channels)."""
 
     def __init__(self, config: ProseConfig) -> None:
         super().__init__()
@@ -41,7 +46,8 @@ class Embedding(nn.Module):
 
 @dataclass
 class Past:
-    """Keys and values of the tokens so far, (frames, heads, tokens, head_dim) each; grown by concatenation."""
+    """Keys and values of the tokens so far, (frames, heads, tokens, head_dim) each; grown by
+    concatenation."""
 
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
@@ -135,7 +141,8 @@ class PlainLayer(nn.Module):
 
 @dataclass(frozen=True)
 class Modulation:
-    """What a condition does to a part of a layer: scale and shift of its normed input, scale of its output."""
+    """What a condition does to a part of a layer: scale and shift of its normed input, scale of its
+    output."""
 
     scale: Tensor
     shift: Tensor
@@ -167,7 +174,8 @@ class Adaption(nn.Module):
 
 
 class AdaptiveLayer(nn.Module):
-    """A layer of Prose: a plain layer and, unless left out, a SwiGLU transition, each between its modulations."""
+    """A layer of Prose: a plain layer and, unless left out, a SwiGLU transition, each between its
+    modulations."""
 
     def __init__(self, config: ProseConfig) -> None:
         super().__init__()

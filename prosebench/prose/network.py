@@ -1,11 +1,13 @@
 """The flow: a stack of autoregressive blocks between coordinates x and latent z, with its log-determinant.
 
-A block goes through the atoms in its own order. Tokens 0..k say how token k + 1 is shifted and scaled,
-z[k+1] = (x[k+1] - shift) * exp(-log_scale); the first token stays as it is (TarFlow: Zhai et al., arXiv 2412.06329;
+A block goes through the atoms in its own order. Tokens 0..k say how token k + 1 is shifted and scaled, z[k+1]
+= (x[k+1] - shift) * exp(-log_scale); the first token stays as it is (TarFlow: Zhai et al., arXiv 2412.06329;
 Prose: arXiv 2508.18175).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +22,16 @@ POSITION_SCALE = 0.01
 
 @dataclass(frozen=True)
 class BlockConditions:
-    """What a block knows of a peptide: start (peptides, tokens, channels), added to the projected coordinates, and
-    the modulations of each layer (None for plain layers)."""
+    """What a block knows of a peptide: start (peptides, tokens, channels), added to the projected
+    coordinates, and the modulations of each layer (None for plain layers)."""
 
     start: Tensor
     layers: list[list[Modulation] | None]
 
 
 class Block(nn.Module):
-    """One autoregressive block. Its arguments are in its own order; the last token says nothing and is left out."""
+    """One autoregressive block. Its arguments are in its own order; the last token says nothing and is left
+    out."""
 
     def __init__(self, config: ProseConfig) -> None:
         super().__init__()
@@ -49,15 +52,20 @@ class Block(nn.Module):
         nn.init.zeros_(self.project_out.bias)
 
     def conditions(self, embedded: Tensor, first: int = 0) -> BlockConditions:
-        """Conditions of tokens first, first + 1, ... from the embedded atoms (peptides, tokens + 1, channels)."""
+        """Conditions of tokens first, first + 1, ...; embedded is (peptides, tokens + 1, channels)."""
         own, following = embedded[:, :-1], embedded[:, 1:]
         condition = self.project_condition(torch.cat([own, following], dim=-1) if self.lookahead else own)
         positions = torch.arange(first, first + own.shape[1], device=own.device)
-        start = self.position_scale * sinusoid(positions, embedded.shape[-1], self.base, self.position_scale.dtype)
+        start = self.position_scale * sinusoid(
+            positions, embedded.shape[-1], self.base, self.position_scale.dtype
+        )
         start = start + condition if self.additive else start.expand(1, -1, -1)
-        return BlockConditions(start, [layer.conditions(condition) for layer in self.layers])
+        layers: Iterable[Any] = self.layers
+        return BlockConditions(start, [layer.conditions(condition) for layer in layers])
 
-    def affine(self, x: Tensor, conditions: BlockConditions, past: list[Past] | None = None) -> tuple[Tensor, Tensor]:
+    def affine(
+        self, x: Tensor, conditions: BlockConditions, past: list[Past] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What tokens x (frames, tokens, 3) say of the next ones: log_scale and shift, of the shape of x.
 
         With a past (one a layer), x holds one token and earlier ones are in the past.
@@ -69,7 +77,8 @@ class Block(nn.Module):
         return log_scale, shift
 
     def forward(self, x: Tensor, embedded: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (frames, atoms, 3) -> z of the same shape and log |det dz/dx| (frames,); padding stays as it is."""
+        """x (frames, atoms, 3) -> z of the same shape and log |det dz/dx| (frames,); padding stays as it
+        is."""
         log_scale, shift = self.affine(x[:, :-1], self.conditions(embedded))
         real = mask[:, 1:, None]
         log_scale, shift = log_scale * real, shift * real
@@ -87,7 +96,8 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
 
     def forward(self, x: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """z and log |det dz/dx| (frames,) of frames of the peptides in tokens (one for all frames, or one each)."""
+        """z and log |det dz/dx| (frames,) of frames of the peptides in tokens (one for all frames, or one
+        each)."""
         embedded = self.embedding(tokens)
         log_det = torch.zeros(len(x), dtype=x.dtype, device=x.device)
         for block, order in zip(self.blocks, tokens.orders, strict=True):

@@ -24,8 +24,8 @@ LOG_DET_TOLERANCE = 2e-3
 def check_prose(path: Path) -> list[Check]:
     """Compare both directions of a flow with adaptive conditions, for every peptide of a file.
 
-    Raises DamagedFile, KeyError or ValueError for a file that is not of this kind, WeightsError for weights that do
-    not fit what the file says of itself.
+    Raises DamagedFile, KeyError or ValueError for a file that is not of this kind, WeightsError for weights
+    that do not fit what the file says of itself.
     """
     return _check(path)
 
@@ -38,7 +38,9 @@ def check_tarflow(path: Path) -> list[Check]:
 def _check(path: Path) -> list[Check]:
     arrays = read_arrays(path)
     meta = json.loads(str(arrays["meta"]))
-    state = {n.removeprefix("state/"): torch.from_numpy(a) for n, a in arrays.items() if n.startswith("state/")}
+    state = {
+        n.removeprefix("state/"): torch.from_numpy(a) for n, a in arrays.items() if n.startswith("state/")
+    }
     network = from_published(state, config_of(meta, state), str(path))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device)
@@ -80,15 +82,26 @@ def _padded(network: Network, meta: dict[str, Any], arrays: dict[str, Any], devi
 
 
 def _both_ways(network: Network, sequence: str, arrays: dict[str, Any], device: str) -> list[Check]:
-    stored = {name: arrays[f"inverse/{sequence}/{name}"] for name in ("z", "x", "log_det_inverse", "log_det_forward")}
+    stored = {
+        name: arrays[f"inverse/{sequence}/{name}"]
+        for name in ("z", "x", "log_det_inverse", "log_det_forward")
+    }
     tokens = Tokens.of([Peptide.from_sequence(sequence).topology], network.config.block_orders).to(device)
     x, log_det_inverse = inverse(network, torch.from_numpy(stored["z"]).to(device), tokens)
     z, log_det_forward = network(torch.from_numpy(stored["x"]).to(device), tokens)
     return [
         Check(f"{sequence} x", _error(x, stored["x"]), POSITION_TOLERANCE),
         Check(f"{sequence} z", _error(z, stored["z"]), POSITION_TOLERANCE),
-        Check(f"{sequence} log_det inverse", _error(log_det_inverse, stored["log_det_inverse"]), LOG_DET_TOLERANCE),
-        Check(f"{sequence} log_det forward", _error(log_det_forward, stored["log_det_forward"]), LOG_DET_TOLERANCE),
+        Check(
+            f"{sequence} log_det inverse",
+            _error(log_det_inverse, stored["log_det_inverse"]),
+            LOG_DET_TOLERANCE,
+        ),
+        Check(
+            f"{sequence} log_det forward",
+            _error(log_det_forward, stored["log_det_forward"]),
+            LOG_DET_TOLERANCE,
+        ),
     ]
 
 

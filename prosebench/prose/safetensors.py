@@ -1,4 +1,5 @@
-"""A reader of `.safetensors` files: 8 bytes with the length of the header, a JSON header, then the raw tensors.
+"""A reader of `.safetensors` files: 8 bytes with the length of the header, a JSON header, then the raw
+tensors.
 
 Format: https://github.com/huggingface/safetensors (README, "Format").
 """

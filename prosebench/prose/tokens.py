@@ -16,10 +16,10 @@ from prosebench.prose.orders import atom_order
 class Tokens:
     """Integer arrays of a batch of peptides, padded behind to the same number of atoms.
 
-    atom_type, residue_type, residue_position (peptides, atoms), length (peptides, 1): the codes, 0 where padded.
-    orders (blocks, peptides, atoms): atom indices in the order of each block, padding last. mask (peptides, atoms):
-    True for an atom. With one peptide everything broadcasts over any number of its frames, and what depends on
-    the peptide alone is computed once.
+    atom_type, residue_type, residue_position (peptides, atoms), length (peptides, 1): the codes, 0 where
+    padded. orders (blocks, peptides, atoms): atom indices in the order of each block, padding last. mask
+    (peptides, atoms): True for an atom. With one peptide everything broadcasts over any number of its frames,
+    and what depends on the peptide alone is computed once.
     """
 
     atom_type: Tensor

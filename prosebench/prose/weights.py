@@ -1,9 +1,11 @@
 """Weights of the flow: the published files and our own, from the hub or from disk.
 
-A published file is a torch pickle (`.pth`, `.pt`, a Lightning `.ckpt`) or `.safetensors`; NAMES maps its names to ours.
-Our own file is an `.npz`: the weights under our names, and JSON with the config and what else its maker wrote down.
+A published file is a torch pickle (`.pth`, `.pt`, a Lightning `.ckpt`) or `.safetensors`; NAMES maps its
+names to ours. Our own file is an `.npz`: the weights under our names, and JSON with the config and what else
+its maker wrote down.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -14,9 +16,10 @@ from typing import Any
 import huggingface_hub
 import numpy as np
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor
 
-from prosebench.prose.config import ConfigError, ProseConfig, load_size
+from prosebench.prose.config import ProseConfig, load_size
 from prosebench.prose.network import Network
 from prosebench.prose.safetensors import read_safetensors
 from prosebench.storage import DamagedFile, array_text, file_sha256, read_arrays, text_array, write_arrays
@@ -44,7 +47,8 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A network in evaluation mode, its config, and where its weights came from (file, SHA-256, maker's notes)."""
+    """A network in evaluation mode, its config, and where its weights came from (file, SHA-256, maker's
+    notes)."""
 
     network: Network
     config: ProseConfig
@@ -78,7 +82,10 @@ NAMES = {
     "blocks.*.project_out": "blocks.*.proj_out",
     **{f"blocks.*.layers.*.{a}": f"blocks.*.attn_blocks.*.{b}" for a, b in _LAYER.items()},
     **{f"blocks.*.layers.*.core.{a}": f"blocks.*.attn_blocks.*.mha.mha.{b}" for a, b in _LAYER.items()},
-    **{f"blocks.*.layers.*.core_adaption.{a}": f"blocks.*.attn_blocks.*.mha.{b}" for a, b in _ADAPTION.items()},
+    **{
+        f"blocks.*.layers.*.core_adaption.{a}": f"blocks.*.attn_blocks.*.mha.{b}"
+        for a, b in _ADAPTION.items()
+    },
     **{
         f"blocks.*.layers.*.transition_adaption.{a}": f"blocks.*.attn_blocks.*.transition.{b}"
         for a, b in _ADAPTION.items()
@@ -100,12 +107,17 @@ def published_name(name: str) -> str:
 
 
 def load_weights(
-    name_or_path: str | Path, *, size: str | Path | None = None, revision: str = HUB_REVISION, cache: Path | None = None
+    name_or_path: str | Path,
+    *,
+    size: str | Path | None = None,
+    revision: str = HUB_REVISION,
+    cache: Path | None = None,
 ) -> Weights:
     """The weights of a bundled model, of a published one (from the hub, kept in a cache), or of a file.
 
-    size tells what a published file holds, where its name does not: the name of a size, or a TOML file. revision is a
-    branch, tag or commit of the hub. Raises WeightsError, naming the first differences where a file does not fit.
+    size tells what a published file holds, where its name does not: the name of a size, or a TOML file.
+    revision is a branch, tag or commit of the hub. Raises WeightsError, naming the first differences where a
+    file does not fit.
     """
     name = str(name_or_path)
     if name in PUBLISHED:
@@ -124,10 +136,14 @@ def load_weights(
 
 
 def save_weights(path: Path, network: Network, notes: Mapping[str, Any], *, half: bool = False) -> str:
-    """Write our own `.npz` (float16 where half, else float32), with notes for `Weights.source`; its SHA-256."""
+    """Write our own `.npz` (float16 where half, else float32), with notes for `Weights.source`; its
+    SHA-256."""
     meta = {"config": network.config.model_dump(mode="json"), "notes": dict(notes)}
     kind = np.float16 if half else np.float32
-    state = {name: value.detach().cpu().float().numpy().astype(kind) for name, value in network.state_dict().items()}
+    state = {
+        name: value.detach().cpu().float().numpy().astype(kind)
+        for name, value in network.state_dict().items()
+    }
     return write_arrays(path, {"meta": text_array(json.dumps(meta, sort_keys=True)), **state}, compress=True)
 
 
@@ -139,7 +155,8 @@ def bundled_names() -> list[str]:
 def from_published(state: Mapping[str, Tensor], config: ProseConfig, origin: str = "the state") -> Network:
     """A network with published weights. Raises WeightsError with the first names and shapes that differ.
 
-    Numbers of rows of the embedding tables are those of the state; everything else must be as the config says.
+    Numbers of rows of the embedding tables are those of the state; everything else must be as the config
+    says.
     """
     rows = {
         key: len(state[f"cond_embed.{name}.weight"])
@@ -161,7 +178,8 @@ def to_published(network: Network) -> dict[str, Tensor]:
 def read_state(path: Path) -> dict[str, Tensor]:
     """Tensors of a published file by their published names, whatever they are nested in.
 
-    Where a checkpoint holds several sets of weights, the exponential moving average ("ema" in its name) is taken.
+    Where a checkpoint holds several sets of weights, the exponential moving average ("ema" in its name) is
+    taken.
     """
     if path.suffix == ".safetensors":
         content: Any = read_safetensors(path)
@@ -170,7 +188,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except Exception as error:
             # torch raises many types for files that are damaged, of another kind, or hold more than weights.
-            raise WeightsError(f"{path} cannot be read as torch weights ({str(error).splitlines()[0]})") from error
+            raise WeightsError(
+                f"{path} cannot be read as torch weights ({str(error).splitlines()[0]})"
+            ) from error
     sets = dict(_weight_sets(content, ""))
     if not sets:
         raise WeightsError(f"{path} holds no weights of a Prose or TarFlow: there is no {_ANCHOR}")
@@ -194,7 +214,9 @@ def _weight_sets(content: Any, where: str) -> Iterator[tuple[str, dict[str, Tens
 
 def _compare(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origin: str) -> None:
     differences = [f"lacks {name} {tuple(wanted[name].shape)}" for name in wanted if name not in given]
-    differences += [f"has an unknown {name} {tuple(given[name].shape)}" for name in given if name not in wanted]
+    differences += [
+        f"has an unknown {name} {tuple(given[name].shape)}" for name in given if name not in wanted
+    ]
     differences += [
         f"{name} is {tuple(given[name].shape)} and should be {tuple(wanted[name].shape)}"
         for name in wanted
@@ -235,10 +257,14 @@ def _load_own(path: Path) -> Weights:
 
 
 def _download(file: str, revision: str, cache: Path | None) -> Path:
-    """A file of the hub, from its cache on this machine where it is there already."""
-    arguments: dict[str, Any] = {"revision": revision, "cache_dir": cache, "etag_timeout": HUB_TIMEOUT_SECONDS}
+    """A file of the hub; from its cache on this machine where it is there already."""
+    where: dict[str, Any] = {"repo_id": HUB_REPOSITORY, "filename": file, "revision": revision, "cache_dir": cache}
+    with contextlib.suppress(LocalEntryNotFoundError):
+        return Path(huggingface_hub.hf_hub_download(**where, local_files_only=True))
     try:
-        return Path(huggingface_hub.hf_hub_download(HUB_REPOSITORY, file, **arguments))
+        # One quick request first: the client itself would try again for half a minute.
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
+        return Path(huggingface_hub.hf_hub_download(**where))
     except Exception as error:
         # The client passes on what its HTTP library raises, and that library differs by version.
         raise WeightsError(
@@ -251,4 +277,10 @@ def _download(file: str, revision: str, cache: Path | None) -> Path:
 def _hub_source(name: str, path: Path) -> dict[str, Any]:
     parts = path.parts
     commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else HUB_REVISION
-    return {"name": name, "repository": HUB_REPOSITORY, "commit": commit, "file": path.name, "sha256": file_sha256(path)}
+    return {
+        "name": name,
+        "repository": HUB_REPOSITORY,
+        "commit": commit,
+        "file": path.name,
+        "sha256": file_sha256(path),
+    }

@@ -152,7 +152,8 @@ def reference(reference_folder: Path) -> Reference:
 
 @pytest.fixture(scope="session")
 def run_folder(pool: Ensemble, reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a row of MD, the floor, a row with weights, one of clashes, one that was skipped and one that failed.
+    """A run with a row of MD, the floor, a row with weights, one of clashes, one that was skipped and one
+    that failed.
 
     Read only: what writes into a run folder makes its own.
     """

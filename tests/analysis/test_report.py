@@ -46,3 +46,16 @@ def check_contents(report: Path) -> None:
 def test_a_folder_without_cells_is_refused(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="no cells"):
         write_report(tmp_path)
+
+
+def test_records_without_their_frames_keep_their_scores(
+    run_folder: Path, reference_folder: Path, tmp_path: Path
+):
+    folder = next(
+        path for path in (run_folder / "cells").iterdir() if "-md-" in path.name and "AA" in path.name
+    )
+    shutil.copytree(folder, tmp_path / "cells" / folder.name)
+    before = write_report(tmp_path, [reference_folder]).scores
+    (tmp_path / "cells" / folder.name / "ensemble.npz").unlink()
+    after = write_report(tmp_path, [reference_folder])
+    assert after.scores.equals(before)

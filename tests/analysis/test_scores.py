@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.analysis.conftest import BUDGETS, FRAMES, RunBuilder, fill_run, with_evaluations
 
 from analysis import scores as module
 from analysis.score import prefix, score
@@ -12,6 +11,7 @@ from analysis.scores import COLUMNS, read_scores, score_run, scoring_seed, write
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference
+from tests.analysis.conftest import BUDGETS, FRAMES, RunBuilder, fill_run, with_evaluations
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_damaged_cell_or_record_does_not_stop_the_others(
     good, bad, foreign = (run.done(run.cell(seed=seed), ensemble) for seed in range(3))
     (bad / "ensemble.npz").write_bytes(b"other")
     (foreign / "cell.json").write_text("{")
-    table = score_run(tmp_path, [reference_folder], workers=2)
+    table = score_run(tmp_path, [reference_folder])
     failed = table[table.status == "failed"]
     assert len(failed) == len(BUDGETS) + 1
     assert failed.reason.str.contains("changed|not a JSON").all()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from analysis.statistics import Estimate
 from analysis.tables import Table, main_table, peptide_table
-from analysis.tables_text import csv_text, escape, latex, markdown, terminal, texts
+from analysis.tables_text import TerminalTable, csv_text, escape, latex, markdown, texts
 
 
 def lines_of(
@@ -104,10 +104,20 @@ def test_a_gap_gives_its_reason_everywhere(scores: pd.DataFrame):
     assert "n/a: needs 50 % more" in shown(table)
 
 
-def shown(table: Table) -> str:
-    console = Console(width=160, file=io.StringIO(), record=True)
-    console.print(terminal(table))
+def shown(table: Table, width: int = 112) -> str:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(TerminalTable(table))
     return console.export_text()
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_ones(scores: pd.DataFrame):
+    table = main_table(pd.concat([scores, scores.assign(budget=1_000_000)]))
+    assert "JSD" in shown(table)
+    assert "…" not in shown(table)
+    narrow = shown(table, 80)
+    assert "JSD" not in narrow
+    assert "…" not in narrow
+    assert "1,000,000" in narrow
 
 
 def test_groups_are_named_by_what_varies(scores: pd.DataFrame):
@@ -152,6 +162,7 @@ def test_the_footer_says_what_the_numbers_are(scores: pd.DataFrame):
         (Estimate(0.00123, None, None, 1, 1), ("0.00123", "")),
         (Estimate(3.2e7, None, None, 1, 1), ("3.20e+07", "")),
         (Estimate(0.0, 0.0, 0.0, 4, 2), ("0", "")),
+        (Estimate(0.0785, 0.0785, 0.0785 * (1 + 1e-9), 4, 2), ("0.0785", "")),
         (Estimate(np.inf, 1.5, np.inf, 4, 2), ("inf", "[1.50, inf]")),
         (Estimate(np.nan, None, None, 4, 2), ("nan", "")),
     ],
@@ -174,7 +185,8 @@ def test_latex_compiles(scores: pd.DataFrame, tmp_path: Path):
     table = latex(
         main_table(scores.replace({"row": {"worse": "a_b & c%#{}~^\\"}})), caption="50 % & more", label="t"
     )
-    head = r"\documentclass[twocolumn]{article}\usepackage[margin=2cm]{geometry}\usepackage{booktabs}\begin{document}"
+    head = r"\documentclass[twocolumn]{article}\usepackage[margin=2cm]{geometry}"
+    head += r"\usepackage{booktabs}\begin{document}"
     (tmp_path / "t.tex").write_text(f"{head}\n{table}\\end{{document}}\n")
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,9 +1,9 @@
 """The native kernel: energies, gradients and Langevin dynamics with one frame per SIMD lane.
 
-The C++ sources stand beside this file; energy.h opens with the energy expression. The library is built when the package
-is installed and holds the kernels of every instruction set; the best one that this CPU has is taken. The environment
-variable PROSEBENCH_INSTRUCTION_SET (plain, avx2 or avx512) chooses another one. Single precision means float
-arithmetic with energies summed in double; double precision is for checks.
+The C++ sources stand beside this file; energy.h opens with the energy expression. The library is built when
+the package is installed and holds the kernels of every instruction set; the best that this CPU has is taken.
+The environment variable PROSEBENCH_INSTRUCTION_SET (plain, avx2 or avx512) chooses another one. Single
+precision means float arithmetic with energies summed in double; double precision is for checks.
 """
 
 import ctypes
@@ -23,12 +23,12 @@ from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseStat
 ENVIRONMENT_VARIABLE = "PROSEBENCH_INSTRUCTION_SET"
 INSTRUCTION_SETS = ("avx512", "avx2", "plain")
 SMALLEST_RADIUS_RATIO = 0.6
-"""Of an offset radius to any scaled radius; the series of the Born integral needs it. Amber's radii have 0.67."""
+"""Of an offset radius to any scaled radius: the series of the Born integral need it. Amber's have 0.67."""
 
 Floats = NDArray[np.float64]
 
 
-class NativeUnavailable(RuntimeError):
+class NativeUnavailable(RuntimeError):  # noqa: N818 - reads as what happened
     """The native library is missing, does not load, or was asked for an instruction set the CPU lacks."""
 
 
@@ -97,9 +97,9 @@ def _library() -> ctypes.CDLL:
     path = _library_path()
     if path is None:
         raise NativeUnavailable(
-            "the native energy library is not built (no C++ compiler at installation?); with g++ or clang++ at hand, "
-            "rebuild it with `pip install --no-deps --force-reinstall .`, or `python setup.py build_ext --inplace` "
-            "in a source tree"
+            "the native energy library is not built (no C++ compiler at installation?); with g++ or clang++ "
+            "at hand, rebuild it: `pip install --no-deps --force-reinstall .`, or in a source tree "
+            "`python setup.py build_ext --inplace`"
         )
     try:
         library = ctypes.CDLL(str(path))
@@ -219,14 +219,14 @@ def _refuse(gb: GBParameters, cutoff_nm: float) -> None:
         raise UnsupportedForce("the native kernel needs one cutoff for the non-bonded and the solvent terms")
     if not 0 < gb.offset_radius.min() >= SMALLEST_RADIUS_RATIO * gb.scaled_radius.max():
         raise UnsupportedForce(
-            f"the native kernel needs offset radii of at least {SMALLEST_RADIUS_RATIO} times every scaled radius"
+            f"the native kernel needs offset radii of at least {SMALLEST_RADIUS_RATIO} of every scaled radius"
         )
 
 
 class NativeEnergy:
     """Energies in kJ/mol, gradients in kJ/mol/nm and Langevin dynamics of one molecule, by the native kernel.
 
-    Raises NativeUnavailable without the library, UnsupportedForce for a solvent model the kernel does not know.
+    Raises NativeUnavailable without the library, UnsupportedForce for a solvent model it does not know.
     threads share the frames of a call; results do not depend on their number. Calls on one object take turns.
     """
 
@@ -267,7 +267,7 @@ class NativeEnergy:
     def energy_and_gradient(
         self, frames_nm: NDArray[np.floating], *, scale: float = 1.0
     ) -> tuple[Floats, Floats]:
-        """Energies (n,) and gradients (n, atoms, 3) in kJ/mol(/nm) times scale; gradient 0 where the energy is inf."""
+        """Energies (n,), gradients (n, atoms, 3) in kJ/mol and nm, times scale; gradient 0 at energy inf."""
         frames = self._frames(frames_nm)
         energies, gradients = np.empty(len(frames)), np.empty(frames.shape)
         self._run_energies(frames, energies, gradients, scale)
@@ -306,13 +306,14 @@ class NativeEnergy:
         temperatures_kelvin: NDArray[np.float64] | None = None,
         scale: float = 1.0,
     ) -> LangevinResult:
-        """Run n_steps of Langevin dynamics on every replica; see `Target.langevin`. Energies in kJ/mol times scale.
+        """Run n_steps of Langevin dynamics on every replica; see `Target.langevin`.
 
-        The random numbers depend on (random_key, first_replica + replica, first_step + step, component) alone, and
-        the state carries everything else: a run may be cut into stretches and replicas into groups, bit for bit.
-        The state is rounded to the kernel's precision. Every 256 steps the centre of each replica is moved to the
-        origin (the energy does not notice); velocities are left alone, so all 3 n_atoms degrees of freedom count.
-        temperatures_kelvin (replicas,) replaces the temperature of the settings replica by replica.
+        Energies are in kJ/mol times scale. The random numbers depend on (random_key, first_replica + replica,
+        first_step + step, component) alone, and the state carries all else: a run may be cut into
+        stretches and replicas into groups, bit for bit. The state is rounded to the kernel's precision. Every
+        256 steps the centre of each replica is moved to the origin (the energy does not notice); velocities
+        are left alone, so all 3 n_atoms degrees of freedom count. temperatures_kelvin (replicas,) replaces
+        the temperature of the settings replica by replica.
         """
         positions, velocities = self._phase(state.positions_nm), self._phase(state.velocities_nm_ps)
         if positions.shape != velocities.shape:

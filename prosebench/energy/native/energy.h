@@ -190,17 +190,18 @@ INLINE Descreening<Real> descreen_apart(Vec<Real> inverse_squared, Vec<Real> s) 
     return {c * p, c * inverse_squared * (p + q)};
 }
 
-// Spheres cut each other, L = o. log(L/U) = -2 atanh(z) with z = (U - o)/(U + o).
+// Spheres cut each other, L = o. Every difference is taken from delta = U - o = r + (s - o), which has no rounding to speak
+// of: 1/o - 1/U = delta/(o U), log(L/U) = -2 atanh(z) with z = delta/(U + o).
 template <class Real>
 INLINE Descreening<Real> descreen_cut(Vec<Real> r, Vec<Real> inverse, const Atom<Real>& i, const Atom<Real>& j) {
     using V = Vec<Real>;
     const V o = i.offset_radius, s = j.scaled_radius, inverse_o = i.inverse_offset_radius;
-    const V upper = r + s, sum = upper + o, both = rcp(upper * sum), inverse_upper = both * sum;
-    const V z = (upper - o) * (both * upper), w = z * z;
-    const V q = V(Real(0.25) * i.inverse_offset_radius) * (sum * sum) * inverse_upper;
-    const V half_log = z * q * fma(w + w, atanh_series(w), V(-1.0)) * inverse;  // log(L/U)/(2 r)
-    const V squares = V(0.25) * ((inverse_upper - inverse_o) * (inverse_upper + inverse_o)), ratio = s * inverse;
-    const V integral = fma(fnma(s, ratio, r), squares, half_log + (inverse_o - inverse_upper));
+    const V delta = r + V(j.scaled_radius - i.offset_radius), upper = r + s, sum = upper + o;
+    const V both = rcp(upper * sum), inverse_upper = both * sum, gap = delta * inverse_o * inverse_upper;
+    const V z = delta * (both * upper), w = z * z, q = V(0.25) * inverse_o * (sum * sum) * inverse_upper;
+    const V half_log = z * q * fma(w + w, atanh_series(w), V(-1.0)) * inverse;           // log(L/U)/(2 r)
+    const V squares = V(-0.25) * gap * (inverse_upper + inverse_o), ratio = s * inverse;  // (1/U^2 - 1/L^2)/4
+    const V integral = fma(fnma(s, ratio, r), squares, half_log + gap);
     const V slope = fnma(half_log, inverse, fma(ratio * ratio, squares, squares));
     return {V(0.5) * integral, V(-0.5) * slope * inverse};
 }

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openmm import app
 
+from prosebench.energy import torch_energy
 from prosebench.energy.parameters import read_parameters
 from prosebench.energy.torch_energy import TorchEnergy
 from prosebench.energy.torch_pairs import PairRing
@@ -19,9 +20,8 @@ DOUBLE = 1e-11
 def evaluate(
     system: mm.System, frames: fr.Floats, dtype: torch.dtype = torch.float64
 ) -> tuple[fr.Floats, fr.Floats]:
-    energies, gradients = TorchEnergy(read_parameters(system), dtype).energy_and_gradient(
-        torch.as_tensor(frames)
-    )
+    energy = TorchEnergy(read_parameters(system), dtype)
+    energies, gradients = energy.energy_and_gradient(torch.as_tensor(frames))
     return energies.numpy(), gradients.numpy()
 
 
@@ -33,9 +33,10 @@ def agrees(system: mm.System, frames: fr.Floats) -> None:
 
 
 @pytest.mark.parametrize("solvent", ["obc1", "obc2", "gbn", "gbn2"])
+@pytest.mark.parametrize("sequence", ["DEFG", "AC"])
 @pytest.mark.parametrize("kind", [fr.md_frames, fr.stretched_frames, fr.clashing_frames, fr.shaken_frames])
-def test_every_solvent_to_rounding(solvent: str, kind) -> None:
-    agrees(fr.peptide("DEFG").system(fr.force_field(solvent)), kind("DEFG"))
+def test_every_solvent_to_rounding(solvent: str, sequence: str, kind) -> None:
+    agrees(fr.peptide(sequence).system(fr.force_field(solvent)), kind(sequence))
 
 
 def test_single_precision_on_md_frames() -> None:
@@ -127,8 +128,8 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = read_parameters(fr.peptide("AC").system())
     frames = torch.as_tensor(np.concatenate([fr.md_frames("AC")] * 8))
     whole = TorchEnergy(parameters).energy_and_gradient(frames)
-    monkeypatch.setattr("prosebench.energy.torch_energy.PAIR_ELEMENTS", {"cpu": 1})
-    monkeypatch.setattr("prosebench.energy.torch_energy.BONDED_FRAMES", {"cpu": 24})
+    monkeypatch.setitem(torch_energy.PAIR_ELEMENTS, "cpu", 1)
+    monkeypatch.setitem(torch_energy.BONDED_FRAMES, "cpu", 24)
     parts = TorchEnergy(parameters).energy_and_gradient(frames)
     for a, b in zip(whole, parts, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-4)

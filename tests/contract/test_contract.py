@@ -1,0 +1,125 @@
+"""Every method that is installed holds to the contract; methods that break it are caught."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from baselines.md import MD
+from prosebench import contract
+from prosebench.contract import CHECKS, Case, ContractBroken
+from prosebench.energy.analytic import HarmonicTarget
+from prosebench.energy.target import LangevinSettings
+from prosebench.ensemble import Ensemble
+from prosebench.method import Carry, Chunk, Method, Run, load_method, method_entry_points
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("contract")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", method_entry_points())
+def test_installed_methods(name: str, check, scratch: Path) -> None:
+    assert check(Case(load_method(name), scratch))
+
+
+@cache
+def _target() -> HarmonicTarget:
+    return Case(_Draws, Path()).target
+
+
+class _Draws(Method):
+    """Exact draws from the harmonic target of the contract, in chunks; the broken methods below derive from it."""
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        number = min(100, run.meter.remaining)
+        frames = self.draw(run, index, number)
+        done = run.meter.spent
+        energies = run.meter.energy(frames)
+        return Chunk(Ensemble(frames, energies, evaluations=done + np.arange(1, number + 1)), carry={})
+
+    def draw(self, run: Run, index: int, number: int) -> np.ndarray:
+        target = _target()
+        return target.centre_nm + np.sqrt(target.variance_nm2) * run.rng(index).standard_normal(
+            (number, target.n_atoms, 3)
+        )
+
+
+class _Greedy(_Draws):
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        frames = self.draw(run, index, 1000)
+        return Chunk(Ensemble(frames, run.meter.energy(frames), evaluations=np.arange(1, 1001)), carry={})
+
+
+class _Unseeded(_Draws):
+    def draw(self, run: Run, index: int, number: int) -> np.ndarray:
+        return super().draw(replace(run, cell_id="always the same"), index, number)
+
+
+class _Restless(_Draws):
+    def draw(self, run: Run, index: int, number: int) -> np.ndarray:
+        return super().draw(replace(run, cell_id=str(np.random.default_rng().random())), index, number)
+
+
+class _Forgetful(_Draws):
+    """Keeps state in the object, where a restart loses it."""
+
+    seen = 0
+
+    def draw(self, run: Run, index: int, number: int) -> np.ndarray:
+        self.seen += 1
+        return super().draw(run, 1000 * self.seen + index, number)
+
+
+class _Wide(_Draws):
+    """Three per cent too wide: the error of a temperature that is six per cent off."""
+
+    def draw(self, run: Run, index: int, number: int) -> np.ndarray:
+        frames = super().draw(run, index, number)
+        return frames + 0.03 * (frames - _target().centre_nm)
+
+
+class _Boastful(_Draws):
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        chunk = super().chunk(run, index, carry)
+        assert chunk.ensemble is not None
+        lower = Ensemble(
+            chunk.ensemble.positions_nm, chunk.ensemble.energies_kt - 1.0, evaluations=chunk.ensemble.evaluations
+        )
+        return replace(chunk, ensemble=lower)
+
+
+def test_exact_draws_hold(scratch: Path) -> None:
+    for check in CHECKS:
+        check(Case(_Draws, scratch))
+
+
+@pytest.mark.parametrize(
+    ("method", "check", "said"),
+    [
+        (_Greedy, contract.budget_is_kept, "without a single frame"),
+        (_Unseeded, contract.seeds_are_honoured, "ignores Run.rng"),
+        (_Restless, contract.seeds_are_honoured, "not from Run.rng"),
+        (_Restless, contract.chunks_resume, "state outside of the carry"),
+        (_Forgetful, contract.chunks_resume, "state outside of the carry"),
+        (_Wide, contract.moments_are_right, "standard errors off"),
+        (_Boastful, contract.energies_belong_to_frames, "off that of its frame"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_broken_methods_are_caught(method: type[Method], check, said: str, scratch: Path) -> None:
+    with pytest.raises(ContractBroken, match=said):
+        check(Case(method, scratch))
+
+
+def test_a_hot_thermostat_is_caught(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hot(temperature: float, friction: float, step: float) -> LangevinSettings:
+        return LangevinSettings(1.25 * temperature, friction, step)
+
+    monkeypatch.setattr("baselines.md.LangevinSettings", hot)
+    with pytest.raises(ContractBroken, match="standard errors off"):
+        contract.moments_are_right(Case(MD, scratch))
