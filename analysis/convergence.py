@@ -29,7 +29,8 @@ def convergence(
     """What trajectories of one peptide say about each other, as JSON.
 
     `spread`: for each of DISTANCES the mean and largest distance of a group of trajectories to the pool of the
-    others, both thinned evenly to at most n_frames (empty for a single group); by default each is its own group. `effective_frames`: number of
+    others, both thinned evenly to at most n_frames (empty for a single group); by default each is its own
+    group. `effective_frames`: number of
     independent frames in all trajectories, for the slowest of sin and cos of phi, psi and the first TICA
     component; `slowest`: which of them that is; `correlation_frames`: frames per independent frame.
     """
@@ -102,7 +103,8 @@ def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str
             f"{name} {spread[name]['mean']:.3g} (largest {spread[name]['max']:.3g}, floor {floor[name]:.3g})"
             for name in DISTANCES
         )
-        text += f"Each of {convergence['groups']} groups of trajectories against the pool of the others gives on average {compared}."
+        text += f"Each of {convergence['groups']} groups of trajectories against the pool of the others "
+        text += f"gives on average {compared}."
         if "tempering" in convergence:
             other = ", ".join(f"{name} {convergence['tempering'][name]:.3g}" for name in DISTANCES)
             text += f" Parallel tempering against the reference gives {other}."

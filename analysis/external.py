@@ -23,7 +23,7 @@ def score_file(
     temperature_kelvin: float,
     reference_folders: Sequence[Path],
 ) -> dict[str, float]:
-    """Scores by metric name of a file of frames of a peptide. Raises ValueError or FileNotFoundError saying what to change."""
+    """Scores by metric name of a file of frames. Raises ValueError or FileNotFoundError saying what to change."""
     peptide = Peptide.from_sequence(sequence)
     reference = Reference.load(find_reference(sequence, reference_folders), peptide)
     ensemble = read_frames(path, peptide, topology, temperature_kelvin)
@@ -40,7 +40,9 @@ def read_frames(path: Path, peptide: Peptide, topology: Path | None, temperature
         ensemble = Ensemble.load(path)
         if ensemble.positions_nm.shape[1] != peptide.n_atoms:
             found = ensemble.positions_nm.shape[1]
-            raise ValueError(f"{path} has frames of {found} atoms; peptide {peptide.sequence} has {peptide.n_atoms}")
+            raise ValueError(
+                f"{path} has frames of {found} atoms; peptide {peptide.sequence} has {peptide.n_atoms}"
+            )
         return ensemble
     trajectory = _load_trajectory(path, topology)
     frames = trajectory.xyz[:, _order(trajectory.topology, peptide, path)]
@@ -63,6 +65,10 @@ def _order(topology: mdtraj.Topology, peptide: Peptide, path: Path) -> np.ndarra
     wanted = atom_labels(peptide)
     missing = [label for label in wanted if label not in labels]
     if missing or len(labels) != len(wanted):
-        named = f"it lacks {', '.join(missing[:5])}" if missing else f"it has {len(labels)} atoms, not {len(wanted)}"
+        named = (
+            f"it lacks {', '.join(missing[:5])}"
+            if missing
+            else f"it has {len(labels)} atoms, not {len(wanted)}"
+        )
         raise ValueError(f"{path} is not a trajectory of the whole peptide {peptide.sequence}: {named}")
     return np.array([labels.index(label) for label in wanted])

@@ -30,7 +30,7 @@ class MD(Method):
         chunk_steps: int = Field(10_000, gt=0)
 
     settings: Settings
-    contract_settings = {"warm_up_ps": 5.0, "chunk_steps": 100}  # noqa: RUF012
+    contract_settings = {"warm_up_ps": 5.0, "chunk_steps": 100}
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """Chunk 0 minimises; then warm-up and sampling in stretches of equal length."""
@@ -79,7 +79,9 @@ class MD(Method):
             )
         return Chunk(
             ensemble=Ensemble(
-                result.frames_nm[:, 0], result.energies_kt[:, 0], evaluations=step - self._warm_up_steps + keep
+                result.frames_nm[:, 0],
+                result.energies_kt[:, 0],
+                evaluations=step - self._warm_up_steps + keep,
             )
             if len(keep)
             else None,

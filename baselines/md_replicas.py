@@ -48,7 +48,7 @@ class MDReplicas(Method):
     settings: Settings
     # Which share is discarded, and how often a frame is kept, depend on the budget.
     prefixes = False
-    contract_settings = {"chunk_evaluations": 200, "friction_per_ps": 20.0}  # noqa: RUF012
+    contract_settings = {"chunk_evaluations": 200, "friction_per_ps": 20.0}
 
     def skip(self, run: Run) -> str | None:
         """Starts must be of the peptide."""
@@ -86,7 +86,9 @@ class MDReplicas(Method):
         frames = result.frames_nm.reshape(-1, run.peptide.n_atoms, 3)
         evaluations = np.repeat((done + keep) * replicas, replicas)
         return Chunk(
-            ensemble=Ensemble(frames, result.energies_kt.ravel(), evaluations=evaluations) if len(keep) else None,
+            ensemble=Ensemble(frames, result.energies_kt.ravel(), evaluations=evaluations)
+            if len(keep)
+            else None,
             carry={
                 "positions_nm": result.state.positions_nm,
                 "velocities_nm_ps": result.state.velocities_nm_ps,

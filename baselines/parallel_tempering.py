@@ -32,7 +32,7 @@ class ParallelTempering(Method):
     settings: Settings
     # What is discarded, and how often a frame is kept, depend on the budget.
     prefixes = False
-    contract_settings = {"exchange_steps": 5, "chunk_evaluations": 200, "friction_per_ps": 20.0}  # noqa: RUF012
+    contract_settings = {"exchange_steps": 5, "chunk_evaluations": 200, "friction_per_ps": 20.0}
 
     def skip(self, run: Run) -> str | None:
         """A ladder must rise, and the budget must allow for one exchange."""
@@ -40,7 +40,7 @@ class ParallelTempering(Method):
             return f"the hottest level, {self.settings.hottest_kelvin} K, is not above {run.meter.temperature_kelvin} K"
         round_cost = self.settings.ladders * self.settings.levels * self.settings.exchange_steps
         if run.budgets[-1] * (1 - self.settings.discard) < round_cost:
-            return f"a budget of {run.budgets[-1]} is less than a round of {round_cost} evaluations and what is discarded"
+            return f"a budget of {run.budgets[-1]} is less than a round of {round_cost} evaluations"
         return None
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
@@ -74,8 +74,8 @@ class ParallelTempering(Method):
             )
             if result.failed.any():
                 raise FloatingPointError(
-                    f"{result.failed.sum()} of {replicas} replicas of {run.peptide.sequence} left finite numbers; use a "
-                    f"shorter time step than {self.settings.time_step_fs} fs or a lower hottest_kelvin"
+                    f"{result.failed.sum()} of {replicas} replicas of {run.peptide.sequence} left finite numbers; "
+                    f"use a shorter time step than {self.settings.time_step_fs} fs or a lower hottest_kelvin"
                 )
             rounds_done += 1
             if rounds_done % keep_every == 0 and run.meter.spent > first_kept:
@@ -99,7 +99,9 @@ class ParallelTempering(Method):
 
     def _temperatures(self, run: Run) -> NDArray[np.float64]:
         """Temperatures (replicas,): ladder by ladder, coldest level first."""
-        ladder = np.geomspace(run.meter.temperature_kelvin, self.settings.hottest_kelvin, self.settings.levels)
+        ladder = np.geomspace(
+            run.meter.temperature_kelvin, self.settings.hottest_kelvin, self.settings.levels
+        )
         return np.tile(ladder, self.settings.ladders)
 
     def _start(self, run: Run, temperatures: NDArray[np.float64]) -> PhaseState:
@@ -125,8 +127,8 @@ class ParallelTempering(Method):
     ) -> tuple[NDArray[np.int64], int, int]:
         """Who goes where: order (replicas,) of old places by new place, accepted and attempted exchanges.
 
-        Neighbours i, i+1 exchange with probability min(1, exp((b_i - b_j)(E_i - E_j))), b = 1/kT; pairs (0,1), (2,3) ...
-        in one round, (1,2), (3,4) ... in the next.
+        Neighbours i, i+1 exchange with probability min(1, exp((b_i - b_j)(E_i - E_j))), b = 1/kT; pairs (0,1),
+        (2,3) ... in one round, (1,2), (3,4) ... in the next.
         """
         levels, ladders = self.settings.levels, self.settings.ladders
         # Energies are reduced at the run's temperature, so inverse temperatures are relative to it.
@@ -140,5 +142,3 @@ class ParallelTempering(Method):
         swapped[:, lower] = np.where(accept, order[:, lower + 1], order[:, lower])
         swapped[:, lower + 1] = np.where(accept, order[:, lower], order[:, lower + 1])
         return swapped.ravel(), int(accept.sum()), accept.size
-
-

@@ -48,7 +48,9 @@ def read_chunk(folder: Path, cell_id: str, index: int) -> StoredChunk:
     try:
         meta = json.loads(array_text(arrays.pop("meta")))
         if (meta["cell_id"], meta["index"]) != (cell_id, index):
-            raise DamagedFile(f"{path} is chunk {meta['index']} of cell {meta['cell_id']}, not chunk {index} of {cell_id}")
+            raise DamagedFile(
+                f"{path} is chunk {meta['index']} of cell {meta['cell_id']}, not chunk {index} of {cell_id}"
+            )
         frames = _under("ensemble.", arrays)
         chunk = Chunk(
             ensemble=Ensemble.from_arrays(frames) if frames else None,
@@ -80,7 +82,9 @@ def read_chain(folder: Path, cell_id: str, set_aside: Path) -> tuple[list[Stored
     expected = {_path(folder, index).name for index in range(len(chain))}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name not in expected:
-            warnings.append(f"{path} does not continue the chain of chunks; set aside as {move_aside(path, set_aside)}")
+            warnings.append(
+                f"{path} does not continue the chain of chunks; set aside as {move_aside(path, set_aside)}"
+            )
     return chain, warnings
 
 

@@ -10,12 +10,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from jobs.status import STATES, CellState, read_state
+from jobs.status import STATES, CellState, State, read_state
 
 REFRESH_SECONDS = 0.5
 LOG_SECONDS = 10.0
 RATE_WINDOW_SECONDS = 20.0
-_ENDED = ("done", "skipped", "failed", "parked")
+_ENDED: tuple[State, ...] = ("done", "skipped", "failed", "parked")
+_MENTIONED: tuple[State, ...] = ("running", "failed", "parked", "skipped")
 
 
 class Progress:
@@ -63,16 +64,18 @@ class Progress:
         elif final or self._last_look - self._last_log >= LOG_SECONDS:
             self._last_log = self._last_look
             now = [f"{state.cell.peptide}/{state.cell.row}" for state in states if state.state == "running"]
-            self._console.print(f"{time.strftime('%H:%M:%S')} {line}{'; on ' + ', '.join(now) if now else ''}")
+            self._console.print(
+                f"{time.strftime('%H:%M:%S')} {line}{'; on ' + ', '.join(now) if now else ''}"
+            )
 
     def _summary(self, states: list[CellState]) -> str:
         counts = Counter(state.state for state in states)
-        ended = sum(counts[name] for name in _ENDED)
+        ended = sum(state.state in _ENDED for state in states)
         (first_time, first), (last_time, last) = self._history[0], self._history[-1]
         rate = (last - first) / (last_time - first_time) if last_time > first_time else 0.0
         left = sum(state.cell.budgets[-1] - state.spent for state in states if state.state not in _ENDED)
         parts = [f"{ended}/{len(states)} cells ended"]
-        parts += [f"{counts[name]} {name}" for name in ("running", "failed", "parked", "skipped") if counts[name]]
+        parts += [f"{counts[name]} {name}" for name in _MENTIONED if counts[name]]
         parts.append(f"{rate:,.0f} evaluations/s")
         if left and rate:
             parts.append(f"about {format_seconds(left / rate)} left")
@@ -99,9 +102,7 @@ def _running_table(states: list[CellState]) -> Table:
     for state in states:
         if state.state == "running":
             cell = state.cell
-            table.add_row(
-                cell.peptide, cell.row, str(cell.seed), f"{state.spent:,}", f"{cell.budgets[-1]:,}"
-            )
+            table.add_row(cell.peptide, cell.row, str(cell.seed), f"{state.spent:,}", f"{cell.budgets[-1]:,}")
     return table
 
 

@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from prosebench.storage import read_json
-
 from jobs.worker import Desk, may_run, note_failure, run_cell
+from prosebench.storage import read_json
 
 LOCKED_PAUSE_SECONDS = 1.0
 WATCH_SECONDS = 0.25

@@ -4,12 +4,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from jobs.chunks import move_aside
 from prosebench.method import load_method
 from prosebench.record import Cell, cell_folders, read_cell, read_record
 from prosebench.storage import DamagedFile, write_json
 from prosebench.suite import Suite
-
-from jobs.chunks import move_aside
 
 
 def plan_cells(suite: Suite) -> list[Cell]:
@@ -74,9 +73,13 @@ def set_foreign_aside(directory: Path) -> list[str]:
                 record.load_ensemble(folder)
         except FileNotFoundError as error:
             if (folder / "record.json").exists():
-                warnings.append(f"{error}; its record is set aside as {_aside(folder / 'record.json', directory)}")
+                warnings.append(
+                    f"{error}; its record is set aside as {_aside(folder / 'record.json', directory)}"
+                )
         except DamagedFile as error:
-            warnings.append(f"{error}; its record is set aside as {_aside(folder / 'record.json', directory)}")
+            warnings.append(
+                f"{error}; its record is set aside as {_aside(folder / 'record.json', directory)}"
+            )
     return warnings
 
 

@@ -20,7 +20,11 @@ def prepare(directory: Path, sequence: str, settings: TargetSettings) -> tuple[P
     path = directory / "peptides" / f"{sequence}-{physics}.npz"
     if not path.exists():
         gate = make_gate(peptide, settings.force_field)
-        content = {"start_nm": peptide.start_nm, "gate_nm": gate.frames_nm, "gate_kj_mol": gate.energies_kj_mol}
+        content = {
+            "start_nm": peptide.start_nm,
+            "gate_nm": gate.frames_nm,
+            "gate_kj_mol": gate.energies_kj_mol,
+        }
         write_once(path, arrays_bytes(content))
     arrays = read_arrays(path)
     return peptide.with_start(arrays["start_nm"]), Gate(arrays["gate_nm"], arrays["gate_kj_mol"])

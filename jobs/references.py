@@ -6,7 +6,7 @@ which TICA needs. Both are ordinary cells: a reference that is killed continues.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -124,7 +124,12 @@ def _run(
 
 
 def _tempering_cell(sequence: str, plan: ReferencePlan, settings: TargetSettings) -> Cell:
-    options = {"ladders": plan.ladders, "levels": plan.levels, "hottest_kelvin": plan.hottest_kelvin, "discard": 0.25}
+    options = {
+        "ladders": plan.ladders,
+        "levels": plan.levels,
+        "hottest_kelvin": plan.hottest_kelvin,
+        "discard": 0.25,
+    }
     return _cell(
         sequence, "parallel-tempering", options, plan.tempering_evaluations, TEMPERING_FRAMES, plan, settings
     )
@@ -138,14 +143,14 @@ def _md_cell(sequence: str, plan: ReferencePlan, settings: TargetSettings, start
 def _cell(
     sequence: str,
     method: str,
-    options: dict[str, object],
+    options: Mapping[str, object],
     budget: int,
     frames: int,
     plan: ReferencePlan,
     settings: TargetSettings,
 ) -> Cell:
     # Chunks of some seconds: these cells are a thousand times longer than those of a benchmark.
-    full = load_method(method).Settings(**options, chunk_evaluations=5_000_000)
+    full = load_method(method).Settings.model_validate({**options, "chunk_evaluations": 5_000_000})
     return Cell(
         suite="reference",
         peptide=sequence,
@@ -188,5 +193,7 @@ def _build(hot: Cell, cold: Cell, plan: ReferencePlan, directory: Path) -> MadeR
             "total_evaluations": plan.tempering_evaluations + plan.md_evaluations,
         },
     )
-    tempered = read_record(directory / "cells" / hot.folder_name).load_ensemble(directory / "cells" / hot.folder_name)
+    tempered = read_record(directory / "cells" / hot.folder_name).load_ensemble(
+        directory / "cells" / hot.folder_name
+    )
     return MadeReference(reference, trajectories, tempered)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jobs.worker import MAX_ATTEMPTS
 from prosebench.record import Cell, cell_folders, read_cell, read_record
 from prosebench.storage import DamagedFile, read_json
-
-from jobs.worker import MAX_ATTEMPTS
 
 State = Literal["done", "skipped", "running", "waiting", "failed", "parked", "lost"]
 STATES: dict[State, str] = {
@@ -27,7 +26,7 @@ SILENT_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class CellState:
-    """State of one cell: evaluations of sampling spent, seconds since the last sign of life, and a reason if there is one."""
+    """State of one cell: evaluations of sampling spent, seconds since the last sign of life, a reason."""
 
     folder: Path
     cell: Cell
@@ -65,7 +64,9 @@ def read_state(folder: Path) -> CellState:
             return CellState(folder, cell, "lost", spent, "its worker is gone", age)
     if failure:
         state: State = "parked" if failure["attempts"] >= MAX_ATTEMPTS else "failed"
-        return CellState(folder, cell, state, spent, f"{failure['reason']} (attempt {failure['attempts']})", age)
+        return CellState(
+            folder, cell, state, spent, f"{failure['reason']} (attempt {failure['attempts']})", age
+        )
     return CellState(folder, cell, "waiting", spent)
 
 
@@ -101,6 +102,12 @@ def find_cell(name: str, directory: Path) -> Path:
         if path.parent.name.startswith(name) or path.parent.name.rsplit("-", 1)[-1].startswith(name)
     ]
     if len(fitting) != 1:
-        found = f"{len(fitting)} cells fit: {', '.join(path.name for path in fitting[:5])}" if fitting else "no cell fits"
-        raise FileNotFoundError(f"{name!r} under {directory}: {found}; give a folder, or more of the name or id")
+        found = (
+            f"{len(fitting)} cells fit: {', '.join(path.name for path in fitting[:5])}"
+            if fitting
+            else "no cell fits"
+        )
+        raise FileNotFoundError(
+            f"{name!r} under {directory}: {found}; give a folder, or more of the name or id"
+        )
     return fitting[0]

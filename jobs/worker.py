@@ -12,6 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from jobs.chunks import StoredChunk, read_chain, write_chunk
+from jobs.locks import cell_lock
+from jobs.prepare import force_field_hash, prepare, start_hash
 from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import BudgetExhausted, Clock, Ledger, Meter
 from prosebench.energy.settings import make_target
@@ -20,10 +23,6 @@ from prosebench.method import Carry, Chunk, Method, Run, load_method
 from prosebench.record import Cell, Provenance, Record, read_cell
 from prosebench.reference import find_reference
 from prosebench.storage import TEMPORARY_SUFFIX, read_json, write_json
-
-from jobs.chunks import StoredChunk, read_chain, write_chunk
-from jobs.locks import cell_lock
-from jobs.prepare import force_field_hash, prepare, start_hash
 
 Outcome = Literal["done", "failed", "locked"]
 MAX_ATTEMPTS = 3
@@ -152,7 +151,9 @@ def _continue(folder: Path, cell: Cell, run: Run, method: Method, chain: list[St
         chain.append(stored)
         _beat(folder, run.meter, index + 1)
         if os.getppid() != parent:
-            raise SystemExit("the process that started this worker is gone; the cell continues at the next run")
+            raise SystemExit(
+                "the process that started this worker is gone; the cell continues at the next run"
+            )
 
 
 def _next_chunk(method: Method, run: Run, index: int, carry: Carry) -> Chunk:
@@ -162,7 +163,9 @@ def _next_chunk(method: Method, run: Run, index: int, carry: Carry) -> Chunk:
         # What earlier chunks kept stays; the ledger shows the whole budget spent.
         return Chunk(ensemble=None, carry={}, done=True)
     if chunk.ensemble is not None and chunk.ensemble.evaluations is None:
-        raise TypeError(f"method {type(method).__name__} returned frames without `evaluations`; see prosebench.method.Chunk")
+        raise TypeError(
+            f"method {type(method).__name__} returned frames without `evaluations`; see prosebench.method.Chunk"
+        )
     return replace(chunk, done=chunk.done or run.meter.remaining <= 0)
 
 
@@ -199,7 +202,9 @@ def _provenance(folder: Path, record: Record, chain: list[StoredChunk]) -> Prove
         host=socket.gethostname(),
         device=str(record.target.get("device", "cpu")),
         commit=code_commit(),
-        started=datetime.fromtimestamp((folder / "cell.json").stat().st_mtime, UTC).isoformat(timespec="seconds"),
+        started=datetime.fromtimestamp((folder / "cell.json").stat().st_mtime, UTC).isoformat(
+            timespec="seconds"
+        ),
         finished=_now(),
         sittings=len({stored.sitting for stored in chain}),
         seconds={phase: round(sum(stored.seconds[phase] for stored in chain), 6) for phase in phases},

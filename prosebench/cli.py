@@ -45,7 +45,9 @@ def main() -> None:
 @app.command()
 def run(
     suite: SuiteName,
-    directory: Annotated[Path | None, typer.Option("--dir", help="Run folder; default: runs/<suite>.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Run folder; default: runs/<suite>.")
+    ] = None,
     methods: Names = "",
     peptides: Names = "",
     budgets: Annotated[str, typer.Option(help="Comma-separated numbers of evaluations.")] = "",
@@ -54,7 +56,9 @@ def run(
     workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
     references: References = None,
     retry_parked: Annotated[bool, typer.Option(help="Try again what failed three times.")] = False,
-    report_: Annotated[bool, typer.Option("--report/--no-report", help="Score and report at the end.")] = True,
+    report_: Annotated[
+        bool, typer.Option("--report/--no-report", help="Score and report at the end.")
+    ] = True,
 ) -> None:
     """Run the missing cells of a suite on this machine, then score them and print the table."""
     from jobs.display import Progress
@@ -157,12 +161,16 @@ def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides"
 
 @app.command()
 def score(
-    what: Annotated[Path, typer.Argument(help="Run folder, ensemble (.npz), or trajectory that mdtraj reads.")],
+    what: Annotated[
+        Path, typer.Argument(help="Run folder, ensemble (.npz), or trajectory that mdtraj reads.")
+    ],
     peptide: Annotated[str, typer.Option(help="Sequence; needed for an ensemble or a trajectory.")] = "",
     topology: Annotated[Path | None, typer.Option(help="PDB file that names a trajectory's atoms.")] = None,
     frames: Annotated[int, typer.Option(help="Frames to score of an ensemble or a trajectory.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling of weighted frames.")] = 0,
-    temperature_kelvin: Annotated[float, typer.Option(help="Temperature at which energies are reduced.")] = 310.0,
+    temperature_kelvin: Annotated[
+        float, typer.Option(help="Temperature at which energies are reduced.")
+    ] = 310.0,
     references: References = None,
 ) -> None:
     """Score the records of a run folder, or any ensemble or trajectory, against the reference."""
@@ -200,7 +208,9 @@ def report(directory: Directory, references: References = None) -> None:
 def reference(
     suite: SuiteName,
     peptides: Names = "",
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the finished references.")] = Path("references"),
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the finished references.")] = Path(
+        "references"
+    ),
     directory: Annotated[Path, typer.Option("--dir", help="Run folder of the work behind them.")] = Path(
         "runs/references"
     ),
@@ -208,12 +218,14 @@ def reference(
     md_ns: Annotated[float, typer.Option(help="Plain MD, per replica.")] = 3.2,
     replicas: Annotated[int, typer.Option(help="Trajectories of plain MD.")] = 64,
     lag_ns: Annotated[float, typer.Option(help="Lag of TICA.")] = 1.0,
-    frames: Annotated[int, typer.Option(help="Frames of a reference; half of them are scored against.")] = 20_000,
+    frames: Annotated[
+        int, typer.Option(help="Frames of a reference; half of them are scored against.")
+    ] = 20_000,
     seed: Annotated[int, typer.Option(help="Seed of the dynamics and of the draw.")] = 0,
     workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option(help="Only estimate how long it will take.")] = False,
 ) -> None:
-    """Make own references: parallel tempering, then plain MD from its frames; resumable, with a convergence statement."""
+    """Make own references: parallel tempering, then plain MD from its frames; resumable."""
     from analysis.convergence import assess, statement
     from jobs.display import Progress, format_seconds
     from jobs.references import ReferencePlan, estimate_seconds, make_references
@@ -226,11 +238,15 @@ def reference(
     missing = [sequence for sequence in chosen.peptides if not (out_dir / f"{sequence}.npz").exists()]
     number = workers or len(os.sched_getaffinity(0))
     total_ns = (plan.tempering_evaluations + plan.md_evaluations) / 1e6
-    out.print(f"{len(missing)} references to make ({len(chosen.peptides) - len(missing)} are there), {total_ns:.0f} ns each")
+    out.print(
+        f"{len(missing)} references to make ({len(chosen.peptides) - len(missing)} are there), {total_ns:.0f} ns each"
+    )
     if not missing:
         return
     seconds = estimate_seconds(missing, plan, chosen.target)
-    out.print(f"about {format_seconds(seconds)} of one core, {format_seconds(seconds / number)} with {number} workers")
+    out.print(
+        f"about {format_seconds(seconds)} of one core, {format_seconds(seconds / number)} with {number} workers"
+    )
     if dry_run:
         return
     folders: list[Path] = []
@@ -244,7 +260,9 @@ def reference(
         topology = Peptide.from_sequence(sequence).topology
         judged = assess(one.reference, one.trajectories, one.tempering, topology)
         judged.save(out_dir / f"{sequence}.npz")
-        out.print(f"\n[bold]{sequence}[/bold] {out_dir / sequence}.npz\n{statement(judged.convergence, judged.floor)}")
+        out.print(
+            f"\n[bold]{sequence}[/bold] {out_dir / sequence}.npz\n{statement(judged.convergence, judged.floor)}"
+        )
     _tell_unfinished(folders)
 
 
@@ -255,7 +273,9 @@ def _tell_unfinished(folders: list[Path]) -> NoReturn:
     states = [read_state(folder) for folder in folders]
     unfinished = [state for state in states if state.state not in ("done", "skipped")]
     for state in unfinished:
-        err.print(f"[red]{state.state}:[/red] {escape(f'{state.folder.name}: {state.reason}')}", soft_wrap=True)
+        err.print(
+            f"[red]{state.state}:[/red] {escape(f'{state.folder.name}: {state.reason}')}", soft_wrap=True
+        )
     raise typer.Exit(1 if unfinished else 0)
 
 
@@ -270,14 +290,21 @@ def check(method: Annotated[str, typer.Argument(help="Name of an installed metho
     with tempfile.TemporaryDirectory() as scratch:
         for name, passed, seen in check_contract(method, Path(scratch)):
             broken += not passed
-            out.print(f"{'[green]pass[/green]' if passed else '[red]FAIL[/red]'}  {name}: {escape(seen)}", soft_wrap=True)
-    out.print(f"{method} {'holds to the contract' if not broken else f'breaks the contract in {broken} places'}")
+            out.print(
+                f"{'[green]pass[/green]' if passed else '[red]FAIL[/red]'}  {name}: {escape(seen)}",
+                soft_wrap=True,
+            )
+    out.print(
+        f"{method} {'holds to the contract' if not broken else f'breaks the contract in {broken} places'}"
+    )
     raise typer.Exit(1 if broken else 0)
 
 
 @app.command()
 def doctor(
-    vectors: Annotated[Path | None, typer.Option(help="Folder of conformance files to check against.")] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Folder of conformance files to check against.")
+    ] = None,
 ) -> None:
     """What this machine can do; with --vectors, whether it computes the published functions."""
     from prosebench.doctor import check_vectors, examine
@@ -296,14 +323,19 @@ def doctor(
     checkers = {"atom_orders": check_atom_orders, "metrics_": check_metrics}
     for path, checks in check_vectors(vectors, checkers):
         if checks is None:
-            out.print(f"[yellow]not checked[/yellow]  {path.name}: no part of this version computes what it holds")
+            out.print(
+                f"[yellow]not checked[/yellow]  {path.name}: no part of this version computes what it holds"
+            )
             continue
         failed = [one for one in checks if not one.passed]
         bad += bool(failed)
         out.print(f"{'[red]FAIL[/red]' if failed else '[green]pass[/green]'}  {path.name}")
         for one in checks:
             mark = "[green]pass[/green]" if one.passed else "[red]FAIL[/red]"
-            out.print(f"      {mark}  {one.quantity}: {one.error:.2e} (tolerance {one.tolerance:.0e})", soft_wrap=True)
+            out.print(
+                f"      {mark}  {one.quantity}: {one.error:.2e} (tolerance {one.tolerance:.0e})",
+                soft_wrap=True,
+            )
     raise typer.Exit(1 if bad else 0)
 
 
@@ -321,7 +353,9 @@ def _split(text: str) -> list[str]:
 
 def _numbers(text: str, option: str) -> list[int]:
     try:
-        return [int(float(part)) if "e" in part.lower() else int(part.replace("_", "")) for part in _split(text)]
+        return [
+            int(float(part)) if "e" in part.lower() else int(part.replace("_", "")) for part in _split(text)
+        ]
     except ValueError:
         _fail(f"{option} {text!r} is not a list of whole numbers such as 10000,1e6")
 

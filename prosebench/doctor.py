@@ -108,13 +108,19 @@ def _slurm() -> Finding:
     if not shutil.which("sbatch"):
         return Finding("SLURM", "absent", "no sbatch on PATH; cells run on this machine")
     answer = subprocess.run(["sinfo", "--version"], capture_output=True, text=True, check=False)
-    return Finding("SLURM", "ok" if answer.returncode == 0 else "missing", (answer.stdout or answer.stderr).strip())
+    return Finding(
+        "SLURM", "ok" if answer.returncode == 0 else "missing", (answer.stdout or answer.stderr).strip()
+    )
 
 
 def _mpi() -> Finding:
     if find_spec("mpi4py") is None:
-        return Finding("MPI", "absent", "mpi4py is not installed (pip install 'prosebench[cluster]'); one rank a cell")
-    launcher = next((name for name in ("srun", "mpiexec", "mpirun") if shutil.which(name)), "no launcher on PATH")
+        return Finding(
+            "MPI", "absent", "mpi4py is not installed (pip install 'prosebench[cluster]'); one rank a cell"
+        )
+    launcher = next(
+        (name for name in ("srun", "mpiexec", "mpirun") if shutil.which(name)), "no launcher on PATH"
+    )
     return Finding("MPI", "ok", f"mpi4py {version('mpi4py')}, {launcher}")
 
 
@@ -122,6 +128,7 @@ def _hub() -> Finding:
     try:
         socket.create_connection((HUB_HOST, 443), timeout=3).close()
     except OSError as error:
-        return Finding("hub", "absent", f"{HUB_HOST} is out of reach ({error}); set PROSEBENCH_DATA to a local copy")
+        return Finding(
+            "hub", "absent", f"{HUB_HOST} is out of reach ({error}); set PROSEBENCH_DATA to a local copy"
+        )
     return Finding("hub", "ok", f"{HUB_HOST} answers")
-

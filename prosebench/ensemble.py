@@ -22,8 +22,8 @@ class Ensemble:
     evaluations of sampling had been spent when the frame was there. Raises ValueError where shapes disagree.
     """
 
-    positions_nm: NDArray[np.float32]
-    energies_kt: NDArray[np.float64]
+    positions_nm: NDArray[Any]
+    energies_kt: NDArray[Any]
     log_weights: NDArray[np.float64] | None = None
     evaluations: NDArray[np.int64] | None = None
 
@@ -62,7 +62,12 @@ class Ensemble:
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> "Ensemble":
         """The reverse of `arrays`. Raises KeyError where positions or energies are missing."""
-        return cls(*(arrays[name] if name in _FIELDS[:2] else arrays.get(name) for name in _FIELDS))
+        return cls(
+            arrays["positions_nm"],
+            arrays["energies_kt"],
+            arrays.get("log_weights"),
+            arrays.get("evaluations"),
+        )
 
     def save(self, path: str | Path, *, compress: bool = False) -> str:
         """Write an `.npz` file and return its SHA-256."""
@@ -74,7 +79,9 @@ class Ensemble:
         arrays = read_arrays(Path(path))
         missing = [name for name in _FIELDS[:2] if name not in arrays]
         if missing:
-            raise DamagedFile(f"{path} is not an ensemble: it lacks {', '.join(missing)} (it has {sorted(arrays)})")
+            raise DamagedFile(
+                f"{path} is not an ensemble: it lacks {', '.join(missing)} (it has {sorted(arrays)})"
+            )
         return cls.from_arrays(arrays)
 
 
@@ -83,4 +90,6 @@ def concatenate(parts: Sequence[Ensemble]) -> Ensemble:
     if not parts:
         raise ValueError("there is nothing to concatenate: no parts were given")
     names = [name for name in _FIELDS if all(getattr(part, name) is not None for part in parts)]
-    return Ensemble.from_arrays({name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    return Ensemble.from_arrays(
+        {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    )

@@ -96,13 +96,15 @@ class Method(ABC):
         """Do piece `index` (0, 1, ...). The carry of the first one is empty. Keep a chunk to a few seconds."""
 
 
-class UnknownMethod(ValueError):  # noqa: N818
+class UnknownMethod(ValueError):
     """No installed package offers this method."""
 
 
 def method_entry_points() -> dict[str, EntryPoint]:
     """All methods that installed packages offer, by name, not yet imported."""
-    return {point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)}
+    return {
+        point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)
+    }
 
 
 def load_method(name: str) -> type[Method]:
@@ -112,5 +114,7 @@ def load_method(name: str) -> type[Method]:
         raise UnknownMethod(f"unknown method {name!r}; known: {', '.join(known)}")
     loaded = known[name].load()
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
-        raise TypeError(f"entry point {known[name].value!r} of method {name!r} is not a subclass of prosebench.method.Method")
+        raise TypeError(
+            f"entry point {known[name].value!r} of method {name!r} is not a subclass of prosebench.method.Method"
+        )
     return loaded

@@ -90,7 +90,9 @@ class Record(BaseModel):
         """The frames. Raises DamagedFile where the file is not the one that the record speaks of."""
         path = folder / "ensemble.npz"
         if file_sha256(path) != self.ensemble_sha256:
-            raise DamagedFile(f"{path} has changed since its record was written; remove the folder and run again")
+            raise DamagedFile(
+                f"{path} has changed since its record was written; remove the folder and run again"
+            )
         return Ensemble.load(path)
 
 
@@ -112,7 +114,9 @@ def read_cell(folder: Path) -> Cell:
     """The cell of a folder. Raises DamagedFile where cell.json is foreign or does not belong to this folder."""
     cell = _read_model(folder / "cell.json", Cell)
     if cell.folder_name != folder.name:
-        raise DamagedFile(f"{folder / 'cell.json'} describes {cell.folder_name}, another cell than its folder's name")
+        raise DamagedFile(
+            f"{folder / 'cell.json'} describes {cell.folder_name}, another cell than its folder's name"
+        )
     return cell
 
 
@@ -138,8 +142,12 @@ def cell_folders(directory: Path) -> list[Path]:
 def _read_model(path: Path, model: type[Model]) -> Model:
     content = read_json(path)
     if isinstance(content, dict) and content.get("schema_version", SCHEMA) != SCHEMA:
-        raise DamagedFile(f"{path} has schema version {content['schema_version']}; this prosebench reads {SCHEMA}")
+        raise DamagedFile(
+            f"{path} has schema version {content['schema_version']}; this prosebench reads {SCHEMA}"
+        )
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise DamagedFile(f"{path} is not a {model.__name__.lower()} file: {error.errors()[0]['msg']}") from error
+        raise DamagedFile(
+            f"{path} is not a {model.__name__.lower()} file: {error.errors()[0]['msg']}"
+        ) from error

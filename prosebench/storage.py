@@ -62,7 +62,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DamagedFile(f"{path} is not a JSON file ({error}); remove it or restore it from a copy") from error
+        raise DamagedFile(
+            f"{path} is not a JSON file ({error}); remove it or restore it from a copy"
+        ) from error
 
 
 def arrays_bytes(arrays: Mapping[str, NDArray[Any]], *, compress: bool = False) -> bytes:
@@ -95,7 +97,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise
     except Exception as error:
         # numpy and zipfile raise a dozen different types for a bad file; all of them mean the same here.
-        raise DamagedFile(f"{path} is not a whole .npz file ({error}); remove it or restore it from a copy") from error
+        raise DamagedFile(
+            f"{path} is not a whole .npz file ({error}); remove it or restore it from a copy"
+        ) from error
 
 
 def text_array(text: str) -> NDArray[np.uint8]:

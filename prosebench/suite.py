@@ -69,7 +69,9 @@ class Suite(BaseModel):
             settings = load_method(method).Settings(**given)
         except ValidationError as error:
             known = ", ".join(load_method(method).Settings.model_fields) or "none"
-            raise SuiteError(f"suite {self.name}, [methods.{name}]: {_explain(error)}; known settings: {known}") from error
+            raise SuiteError(
+                f"suite {self.name}, [methods.{name}]: {_explain(error)}; known settings: {known}"
+            ) from error
         except ValueError as error:
             raise SuiteError(f"suite {self.name}: {error}") from error
         return method, settings.model_dump(mode="json")
@@ -77,11 +79,13 @@ class Suite(BaseModel):
 
 def suite_names() -> list[str]:
     """Names of the suites that come with prosebench."""
-    return sorted(path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml"))
+    return sorted(
+        path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml")
+    )
 
 
 def load_suite(name_or_path: str) -> Suite:
-    """A shipped suite by its name, or any suite by its path. Raises SuiteError naming what is wrong and what is known."""
+    """A shipped suite by its name, or any suite by its path. Raises SuiteError naming what is wrong."""
     path = Path(name_or_path)
     if name_or_path in suite_names():
         text = (_shipped() / f"{name_or_path}.toml").read_text()
@@ -90,14 +94,18 @@ def load_suite(name_or_path: str) -> Suite:
     elif path.suffix == ".toml":
         raise SuiteError(f"there is no suite file {name_or_path}; shipped suites: {', '.join(suite_names())}")
     else:
-        raise SuiteError(f"unknown suite {name_or_path!r}; known: {', '.join(suite_names())}, or a path to a .toml file")
+        raise SuiteError(
+            f"unknown suite {name_or_path!r}; known: {', '.join(suite_names())}, or a path to a .toml file"
+        )
     try:
         content = tomllib.loads(text)
         suite = Suite.model_validate(content)
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"suite {name_or_path} is not TOML: {error}") from error
     except ValidationError as error:
-        raise SuiteError(f"suite {name_or_path}: {_explain(error)}; known keys: {', '.join(Suite.model_fields)}") from error
+        raise SuiteError(
+            f"suite {name_or_path}: {_explain(error)}; known keys: {', '.join(Suite.model_fields)}"
+        ) from error
     return suite
 
 
@@ -122,7 +130,9 @@ def narrow(
     if peptides:
         unknown = [sequence for sequence in peptides if sequence not in suite.peptides]
         if unknown:
-            raise SuiteError(f"suite {suite.name} has no peptide {', '.join(unknown)}; it has {' '.join(suite.peptides)}")
+            raise SuiteError(
+                f"suite {suite.name} has no peptide {', '.join(unknown)}; it has {' '.join(suite.peptides)}"
+            )
         content["peptides"] = list(peptides)
     if budgets:
         content["budgets"] = list(budgets)
@@ -140,7 +150,9 @@ def _assign(content: dict[str, Any], assignment: str) -> None:
     place, equals, text = assignment.partition("=")
     row, dot, key = place.strip().rpartition(".")
     if not (equals and dot and key):
-        raise SuiteError(f"--set {assignment!r} is not of the form row.key=value, as in md.friction_per_ps=1.0")
+        raise SuiteError(
+            f"--set {assignment!r} is not of the form row.key=value, as in md.friction_per_ps=1.0"
+        )
     tables = {"target": content["target"], **content["methods"]}
     if row not in tables:
         raise SuiteError(f"--set {assignment!r}: there is no row {row!r}; known: {', '.join(tables)}")

@@ -77,14 +77,18 @@ class HarmonicTarget:
         for step in range(1, n_steps + 1):
             velocities -= step_ps * self.constant_kj_mol_nm2 / self.mass_dalton * (positions - self.centre_nm)
             positions += step_ps / 2 * velocities
-            noise = np.random.Generator(np.random.Philox(key=random_key, counter=[0, 0, 0, first_step + step]))
+            noise = np.random.Generator(
+                np.random.Philox(key=random_key, counter=[0, 0, 0, first_step + step])
+            )
             velocities = decay * velocities + spread * noise.standard_normal(positions.shape)
             positions += step_ps / 2 * velocities
             if step in wanted:
                 kept.append(positions.copy())
         frames = np.array(kept, dtype=np.float32).reshape(-1, *positions.shape)
         energies = np.array([self.energy(frame) for frame in kept]).reshape(len(kept), len(positions))
-        return LangevinResult(PhaseState(positions, velocities), frames, energies, np.zeros(len(positions), bool))
+        return LangevinResult(
+            PhaseState(positions, velocities), frames, energies, np.zeros(len(positions), bool)
+        )
 
     def describe(self) -> Description:
         """Engine and precision."""

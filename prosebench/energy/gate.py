@@ -15,13 +15,13 @@ RELATIVE_TOLERANCE = 5e-6
 _SHAKES_NM = (0.0, 0.002, 0.005, 0.005, 0.01, 0.01)
 
 
-class GateClosed(RuntimeError):  # noqa: N818
+class GateClosed(RuntimeError):
     """The target of this machine does not compute the energies that were stored; nothing is run on it."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Frames (n, atoms, 3) in nm and their energies (n,) in kJ/mol on OpenMM's Reference platform (double precision)."""
+    """Frames (n, atoms, 3) in nm and their energies (n,) in kJ/mol on OpenMM's Reference platform."""
 
     frames_nm: NDArray[np.float64]
     energies_kj_mol: NDArray[np.float64]
@@ -39,7 +39,7 @@ def make_gate(peptide: Peptide, force_field: ForceField) -> Gate:
 
 
 def pass_gate(gate: Gate, target: Target) -> float:
-    """The largest deviation in kJ/mol of the target from the stored energies. Raises GateClosed where it is too large."""
+    """The largest deviation in kJ/mol from the stored energies. Raises GateClosed where it is too large."""
     energies = target.energy(gate.frames_nm) * kt_kj_mol(target.temperature_kelvin)
     deviations = np.abs(energies - gate.energies_kj_mol)
     allowed = ABSOLUTE_TOLERANCE_KJ_MOL + RELATIVE_TOLERANCE * np.abs(gate.energies_kj_mol)

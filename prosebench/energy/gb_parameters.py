@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 
-class UnsupportedForce(ValueError):  # noqa: N818
+class UnsupportedForce(ValueError):
     """The System holds something that the batched energy does not compute; the message names it."""
 
 

@@ -48,7 +48,7 @@ class Clock:
     target: float = 0.0
 
 
-class BudgetExhausted(Exception):  # noqa: N818 - the end of a budget is not an error
+class BudgetExhausted(Exception):
     """A method asked for more evaluations than were left.
 
     The frames that the budget still covered were evaluated and charged. `result` holds what they gave, in the form
@@ -56,7 +56,9 @@ class BudgetExhausted(Exception):  # noqa: N818 - the end of a budget is not an 
     """
 
     def __init__(self, budget: int, asked: int, granted: int, result: object) -> None:
-        super().__init__(f"the budget of {budget} evaluations is spent: {asked} were asked for, {granted} were left")
+        super().__init__(
+            f"the budget of {budget} evaluations is spent: {asked} were asked for, {granted} were left"
+        )
         self.granted = granted
         self.result = result
 

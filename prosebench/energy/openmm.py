@@ -49,7 +49,9 @@ class OpenMMEnergy:
         self._platform = _find_platform(platform)
         self.precision = _check_precision(platform, precision)
         self.threads = threads
-        self._properties = {"Threads": str(threads), "DeterministicForces": "true"} if platform == "CPU" else {}
+        self._properties = (
+            {"Threads": str(threads), "DeterministicForces": "true"} if platform == "CPU" else {}
+        )
         if platform in ("CUDA", "OpenCL", "HIP"):
             self._properties = {"Precision": self.precision}
         self._context = self._make_context(openmm.VerletIntegrator(0.001))
@@ -177,7 +179,9 @@ def _check_precision(platform: str, precision: str | None) -> str:
     fixed = _PRECISION_OF_PLATFORM.get(platform)
     if fixed is not None:
         if precision not in (None, fixed):
-            raise ValueError(f"OpenMM's {platform} platform computes in {fixed} precision, not in {precision!r}")
+            raise ValueError(
+                f"OpenMM's {platform} platform computes in {fixed} precision, not in {precision!r}"
+            )
         return fixed
     if precision is None:
         return "mixed"

@@ -20,7 +20,7 @@ class TargetSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    temperature_kelvin: float = Field(310.0, gt=0)
+    temperature_kelvin: float = Field(default=310.0, gt=0)
     force_field: ForceField = ForceField()
     engine: Literal["batched", "openmm"] = "batched"
     platform: str = "CPU"

@@ -60,8 +60,15 @@ class LangevinResult:
 class Target(Protocol):
     """The Boltzmann distribution of a system at a temperature."""
 
-    n_atoms: int
-    temperature_kelvin: float
+    @property
+    def n_atoms(self) -> int:
+        """Atoms of a frame."""
+        ...
+
+    @property
+    def temperature_kelvin(self) -> float:
+        """Temperature at which energies are reduced."""
+        ...
 
     def energy(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
         """Reduced energies (n,) in kT of frames (n, atoms, 3) in nm; inf where not finite."""
@@ -90,7 +97,8 @@ class Target(Protocol):
         v += dt F/m; x += dt/2 v; v = a v + sqrt(1 - a^2) sqrt(kT/m) xi; x += dt/2 v with a = exp(-friction dt).
         keep_steps holds the local step numbers (1..n_steps, ascending) after which frames are kept.
         temperatures_kelvin (replicas,) are the bath temperatures of replica exchange; without them all replicas have
-        settings.temperature_kelvin. The random numbers depend on (random_key, replica, first_step + step) alone, where the engine allows it.
+        settings.temperature_kelvin. The random numbers depend on (random_key, replica,
+        first_step + step) alone, where the engine allows it.
         """
         ...
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import AdaptiveLayer, Modulation, Past, PlainLayer, SwiGLU

@@ -34,10 +34,11 @@ def atom_order(topology: mdtraj.Topology, key: str) -> NDArray[np.int64]:
     if key not in ORDER_KEYS:
         raise ValueError(f"unknown order {key!r}; known are {', '.join(ORDER_KEYS)}")
     turned = "_variant" in key
-    if "_backbone-first_" in key:
-        order = _backbone_first(topology, turned)
-    else:
-        order = _residue_by_residue(topology, turned)
+    order = (
+        _backbone_first(topology, turned)
+        if "_backbone-first_" in key
+        else _residue_by_residue(topology, turned)
+    )
     if sorted(order) != list(range(topology.n_atoms)):
         raise ValueError(
             f"{topology} is not a peptide of natural amino acids: some of its atoms have no place"

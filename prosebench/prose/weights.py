@@ -258,7 +258,12 @@ def _load_own(path: Path) -> Weights:
 
 def _download(file: str, revision: str, cache: Path | None) -> Path:
     """A file of the hub; from its cache on this machine where it is there already."""
-    where: dict[str, Any] = {"repo_id": HUB_REPOSITORY, "filename": file, "revision": revision, "cache_dir": cache}
+    where: dict[str, Any] = {
+        "repo_id": HUB_REPOSITORY,
+        "filename": file,
+        "revision": revision,
+        "cache_dir": cache,
+    }
     with contextlib.suppress(LocalEntryNotFoundError):
         return Path(huggingface_hub.hf_hub_download(**where, local_files_only=True))
     try:

@@ -88,7 +88,9 @@ class _Boastful(_Draws):
         chunk = super().chunk(run, index, carry)
         assert chunk.ensemble is not None
         lower = Ensemble(
-            chunk.ensemble.positions_nm, chunk.ensemble.energies_kt - 1.0, evaluations=chunk.ensemble.evaluations
+            chunk.ensemble.positions_nm,
+            chunk.ensemble.energies_kt - 1.0,
+            evaluations=chunk.ensemble.evaluations,
         )
         return replace(chunk, ensemble=lower)
 

@@ -27,7 +27,7 @@ chunk_steps = 100
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def small_suite(tmp_path: Path) -> Path:
     path = tmp_path / "small.toml"
     path.write_text(SMALL)

@@ -44,7 +44,10 @@ def test_fifty_kills_change_nothing(undisturbed: tuple[Path, dict[str, bytes]], 
     moments = random.Random(0)
     for _ in range(KILLS):
         process = subprocess.Popen(
-            command(suite, directory), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command(suite, directory),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         time.sleep(moments.uniform(0.3, LONGEST_SECONDS))
         os.killpg(process.pid, signal.SIGKILL)
@@ -64,7 +67,11 @@ def test_ctrl_c_stops_at_once_and_the_same_command_continues(
     directory = tmp_path / "run"
     _copy_start(suite.parent / "run", directory)
     process = subprocess.Popen(
-        command(suite, directory), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, text=True
+        command(suite, directory),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
     )
     while not list(directory.glob("cells/*/chunks/*.npz")):
         time.sleep(0.05)

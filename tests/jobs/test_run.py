@@ -32,7 +32,9 @@ def test_a_run_leaves_records_and_a_second_one_does_nothing(small_suite: Path, t
         assert not list((folder / "chunks").iterdir())
     before = {path: path.stat().st_mtime_ns for path in directory.glob("cells/*/*") if path.name != "lock"}
     run(*command(small_suite, directory))
-    assert before == {path: path.stat().st_mtime_ns for path in directory.glob("cells/*/*") if path.name != "lock"}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in directory.glob("cells/*/*") if path.name != "lock"
+    }
 
 
 def test_a_failing_cell_becomes_a_reason_and_the_others_go_on(small_suite: Path, tmp_path: Path) -> None:
@@ -99,8 +101,14 @@ def test_status_knows_waiting_cells(small_suite: Path, tmp_path: Path) -> None:
         (["run", "--suite", "quickstarts"], "unknown suite 'quickstarts'; known: dipeptides-30"),
         (["run", "--suite", "quickstart", "--methods", "mdd"], "unknown method 'mdd'; known: "),
         (["run", "--suite", "quickstart", "--peptides", "AX"], "no peptide AX"),
-        (["run", "--suite", "quickstart", "--budgets", "many"], "--budgets 'many' is not a list of whole numbers"),
-        (["run", "--suite", "quickstart", "--set", "md.step=3"], "unknown key 'step'; known settings: friction_per_ps"),
+        (
+            ["run", "--suite", "quickstart", "--budgets", "many"],
+            "--budgets 'many' is not a list of whole numbers",
+        ),
+        (
+            ["run", "--suite", "quickstart", "--set", "md.step=3"],
+            "unknown key 'step'; known settings: friction_per_ps",
+        ),
         (["status", "nowhere"], "nowhere holds no cells"),
         (["show", "nothing"], "no cell fits"),
         (["list", "things"], "known: suites, methods, peptides"),

@@ -38,7 +38,9 @@ def test_concatenate_keeps_weights_only_where_all_have_them() -> None:
     ("positions", "energies", "named"),
     [((4, 5), (4,), "positions_nm"), ((4, 5, 2), (4,), "positions_nm"), ((4, 5, 3), (3,), "energies_kt")],
 )
-def test_shapes_that_disagree_are_named(positions: tuple[int, ...], energies: tuple[int, ...], named: str) -> None:
+def test_shapes_that_disagree_are_named(
+    positions: tuple[int, ...], energies: tuple[int, ...], named: str
+) -> None:
     with pytest.raises(ValueError, match=named):
         Ensemble(np.zeros(positions), np.zeros(energies))
 

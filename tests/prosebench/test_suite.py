@@ -82,7 +82,10 @@ def test_narrowing(tmp_path: Path) -> None:
         settings=["md.chunk_steps=7", "target.engine=openmm", "target.temperature_kelvin=393"],
     )
     assert (suite.peptides, suite.budgets, suite.seeds) == (("SS",), (50,), (3, 4))
-    assert suite.method_settings("md")[1] | {"chunk_steps": 7, "warm_up_ps": 1.0} == suite.method_settings("md")[1]
+    assert (
+        suite.method_settings("md")[1] | {"chunk_steps": 7, "warm_up_ps": 1.0}
+        == suite.method_settings("md")[1]
+    )
     assert "reference-draw" in suite.methods
     assert (suite.target.engine, suite.target.temperature_kelvin) == ("openmm", 393)
 

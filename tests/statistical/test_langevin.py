@@ -234,7 +234,7 @@ def test_wrong_input_is_refused() -> None:
 def kinetic_temperatures(n_stretches: int = 150, temperatures_kelvin: Floats | None = None) -> Floats:
     """Temperature of every atom (replicas, atoms), averaged over stretches of 0.1 ps.
 
-    Nothing removes the motion of the centre, so every atom has its three degrees of freedom; in this scheme the
+    Nothing removes the motion of the centre, so every atom has its three degrees of freedom; here the
     velocities after a step have the exact distribution for a harmonic force.
     """
     kernel, state = NativeEnergy(alanine()), warm()

@@ -28,7 +28,7 @@ SMALLEST_RADIUS_RATIO = 0.6
 Floats = NDArray[np.float64]
 
 
-class NativeUnavailable(RuntimeError):  # noqa: N818 - reads as what happened
+class NativeUnavailable(RuntimeError):
     """The native library is missing, does not load, or was asked for an instruction set the CPU lacks."""
 
 

@@ -100,7 +100,9 @@ def test_torsions_with_any_phase_and_angles_near_the_line() -> None:
     system.addForce(angles)
     frames = np.random.default_rng(0).normal(size=(20, 4, 3)) * 0.2
     axis = frames[:, 2] - frames[:, 1]
-    frames[:10, 3] = frames[:10, 2] + axis[:10] + np.array([1e-4, 0, 0])  # bends of some 1e-3 rad from the line
+    frames[:10, 3] = (
+        frames[:10, 2] + axis[:10] + np.array([1e-4, 0, 0])
+    )  # bends of some 1e-3 rad from the line
     energies, gradients = NativeEnergy(read_parameters(system), precision="double").energy_and_gradient(
         frames
     )

@@ -11,7 +11,9 @@ from prosebench.prose.network import Network
 
 torch.set_num_threads(1)
 
-topology_of: Callable[[str], mdtraj.Topology] = cache(lambda sequence: Peptide.from_sequence(sequence).topology)
+topology_of: Callable[[str], mdtraj.Topology] = cache(
+    lambda sequence: Peptide.from_sequence(sequence).topology
+)
 
 
 def tiny_config(**changes) -> ProseConfig:

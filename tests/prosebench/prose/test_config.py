@@ -28,7 +28,11 @@ def test_mini_fits_the_repository():
 
 def test_ablations_leave_out_one_thing():
     full = load_size("prose-8aa").model_dump(exclude={"description"})
-    for name, part in (("residue-by-residue", "orders"), ("no-transition", "transition"), ("no-lookahead", "lookahead")):
+    for name, part in (
+        ("residue-by-residue", "orders"),
+        ("no-transition", "transition"),
+        ("no-lookahead", "lookahead"),
+    ):
         ablation = load_size(f"prose-8aa-{name}").model_dump(exclude={"description"})
         assert {key for key in full if full[key] != ablation[key]} == {part}
 
@@ -43,7 +47,7 @@ def test_unknown_size_and_bad_files_are_refused(tmp_path):
         load_size("prose-9aa")
     path = tmp_path / "mine.toml"
     path.write_text("channels = 16\nhead_dim = 8\nblocks = 2\nlayers_per_block = 1\nheads = 2\n")
-    with pytest.raises(ConfigError, match="heads: Extra inputs.*known keys: .*channels"):
+    with pytest.raises(ConfigError, match=r"heads: Extra inputs.*known keys: .*channels"):
         load_size(path)
     path.write_text("channels = ")
     with pytest.raises(ConfigError, match="is not TOML"):

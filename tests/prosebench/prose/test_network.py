@@ -23,7 +23,9 @@ def test_log_determinant_is_that_of_the_jacobian(variant):
     network = tiny_network(**variant)
     tokens, n = tokens_of(network, "GG"), topology_of("GG").n_atoms
     x = torch.randn(1, n, 3, dtype=torch.float64)
-    jacobian = torch.autograd.functional.jacobian(lambda flat: network(flat.view(1, n, 3), tokens)[0].flatten(), x.flatten())
+    jacobian = torch.autograd.functional.jacobian(
+        lambda flat: network(flat.view(1, n, 3), tokens)[0].flatten(), x.flatten()
+    )
     expected = torch.linalg.slogdet(jacobian).logabsdet
     assert expected.abs() > 0.1
     torch.testing.assert_close(network(x, tokens)[1][0], expected, rtol=1e-10, atol=1e-10)

@@ -15,7 +15,9 @@ FOLDER = Path(__file__).parents[2] / "conformance"
 def test_published_numbers(name, check):
     checks = check(FOLDER / f"{name}.npz")
     assert [check for check in checks if not check.passed] == []
-    assert {"padded z", "padded log_det", "AA x", "AA log_det inverse"} <= {check.quantity for check in checks}
+    assert {"padded z", "padded log_det", "AA x", "AA log_det inverse"} <= {
+        check.quantity for check in checks
+    }
     assert max(check.error / check.tolerance for check in checks if check.tolerance) < 0.1
 
 
