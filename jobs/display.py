@@ -14,7 +14,7 @@ from jobs.status import STATES, CellState, State, read_state
 
 REFRESH_SECONDS = 0.5
 LOG_SECONDS = 10.0
-RATE_WINDOW_SECONDS = 20.0
+RATE_WINDOW_SECONDS = 60.0
 _ENDED: tuple[State, ...] = ("done", "skipped", "failed", "parked")
 _MENTIONED: tuple[State, ...] = ("running", "failed", "parked", "skipped")
 

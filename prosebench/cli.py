@@ -300,6 +300,28 @@ def check(method: Annotated[str, typer.Argument(help="Name of an installed metho
     raise typer.Exit(1 if broken else 0)
 
 
+bench = typer.Typer(no_args_is_help=True, help="Measure speed on this machine; ratios within one run are what to quote.")
+app.add_typer(bench, name="bench")
+
+
+@bench.command("energy")
+def bench_energy_(
+    peptides: Annotated[str, typer.Option(help="Comma-separated sequences.")] = "AA,ARIP,ISKCKNGE",
+    threads: Annotated[str, typer.Option(help="Comma-separated numbers of threads.")] = "1,2",
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 7,
+) -> None:
+    """OpenMM and the batched energy side by side: energy, energy with gradient, and MD step."""
+    from prosebench.energy.bench import bench_energy
+
+    rows = bench_energy(tuple(_split(peptides)), tuple(_numbers(threads, "--threads")), rounds=rounds)
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    out.print(table)
+
+
 @app.command()
 def doctor(
     vectors: Annotated[

@@ -154,6 +154,7 @@ def _random_network(config: ProseConfig, device: str) -> Network:
     torch.manual_seed(0)
     network = Network(config)
     with torch.no_grad():
-        for block in network.blocks:
-            block.project_out.weight.normal_(std=1e-3)
+        for name, parameter in network.named_parameters():
+            if "project_out.weight" in name:
+                parameter.normal_(std=1e-3)
     return network.to(device).eval()

@@ -72,7 +72,7 @@ DATABASE_CONF = """
 AuthType=auth/munge
 AuthInfo=socket={munge}
 CommunicationParameters=NoInAddrAny
-DbdHost=127.0.0.1
+DbdHost={host}
 DbdAddr=127.0.0.1
 DbdPort={accounting}
 SlurmUser=root

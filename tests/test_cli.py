@@ -1,0 +1,143 @@
+"""The commands a user types, on the bundled references."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from prosebench.ensemble import Ensemble
+from prosebench.peptide import Peptide
+from prosebench.reference import Reference, bundled_folder
+from prosebench.suite import load_suite
+
+VECTORS = Path(__file__).parent / "conformance"
+FRAMES = 400
+
+
+def prosebench(*arguments: str, code: int = 0, cwd: Path | None = None) -> str:
+    """Run a command; returns what it prints, on either stream."""
+    done = subprocess.run(
+        [sys.executable, "-m", "prosebench.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=cwd,
+        check=False,
+        env={"PATH": shutil.os.environ["PATH"], "HOME": str(Path.home()), "COLUMNS": "160", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def spare() -> Ensemble:
+    """Frames that score like a perfect sampler."""
+    return Reference.load(bundled_folder() / "AA.npz").spare.select(slice(0, FRAMES))
+
+
+def test_every_quickstart_peptide_has_a_bundled_reference_of_its_own_physics() -> None:
+    suite = load_suite("quickstart")
+    for sequence in suite.peptides:
+        peptide = Peptide.from_sequence(sequence)
+        reference = Reference.load(bundled_folder() / f"{sequence}.npz", peptide)
+        assert len(reference.scored) >= suite.frames
+        assert len(reference.spare) >= 2 * suite.frames, "the floor needs a choice of frames"
+        assert reference.source["total_evaluations"] >= 200_000_000
+        assert set(reference.floor) >= {"energy-w2", "torus-w2", "tica-w2"}
+    assert sum(path.stat().st_size for path in bundled_folder().iterdir()) < 12e6
+
+
+def test_lists_name_what_is_there() -> None:
+    assert "tetrapeptides-30" in prosebench("list", "suites")
+    assert "reference-draw" in prosebench("list", "methods")
+    assert "GYDPETGTWG" in prosebench("list", "peptides")
+
+
+@pytest.mark.parametrize("suffix", ["npz", "xtc", "dcd", "pdb", "h5"])
+def test_scores_of_files_made_elsewhere(suffix: str, spare: Ensemble, tmp_path: Path) -> None:
+    peptide = Peptide.from_sequence("AA")
+    path = tmp_path / f"sample.{suffix}"
+    more = []
+    if suffix == "npz":
+        spare.save(path)
+    else:
+        # Another order of atoms than ours, as another program may write it.
+        order = np.random.default_rng(0).permutation(peptide.n_atoms)
+        order = order[np.argsort([peptide.topology.atom(int(i)).residue.index for i in order], kind="stable")]
+        trajectory = mdtraj.Trajectory(spare.positions_nm, peptide.topology).atom_slice(order)
+        trajectory.save(str(path))
+        trajectory[0].save(str(tmp_path / "top.pdb"))
+        more = ["--topology", str(tmp_path / "top.pdb")] if suffix in ("xtc", "dcd") else []
+    said = prosebench("score", str(path), "--peptide", "AA", "--frames", str(FRAMES), *more)
+    values = {line.split()[0]: float(line.split()[1]) for line in said.splitlines()[1:] if line.strip()}
+    assert 0 < values["torus-w2"] < 0.5
+    assert values["chirality-wrong"] == 0
+    # PDB files round positions to 1e-4 nm, which costs bonds some tenths of kT.
+    assert values["energy-w1"] < (1.5 if suffix in ("pdb", "xtc") else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["score", "nothing.xtc", "--peptide", "AA"], "no file nothing.xtc"),
+        (["score", "nothing.xtc"], "name it with --peptide"),
+        (["score", "nothing.npz", "--peptide", "WW"], "Three ways to get one"),
+        (["report", "nothing"], "holds no cells"),
+    ],
+)
+def test_wrong_files_are_named(arguments: list[str], said: str, tmp_path: Path) -> None:
+    assert said in prosebench(*arguments, code=2, cwd=tmp_path)
+
+
+def test_a_trajectory_of_another_peptide_is_refused(tmp_path: Path) -> None:
+    other = Peptide.from_sequence("SS")
+    mdtraj.Trajectory(other.start_nm[None], other.topology).save(str(tmp_path / "ss.pdb"))
+    said = prosebench("score", str(tmp_path / "ss.pdb"), "--peptide", "AA", code=2)
+    assert "not a trajectory of the whole peptide AA: it lacks 1ALA-N" in said
+
+
+def test_doctor_knows_this_machine_and_the_published_functions() -> None:
+    said = prosebench("doctor")
+    for what in ("openmm", "OpenMM platforms", "native energy kernel", "SLURM", "MPI", "hub"):
+        assert what in said
+    said = prosebench("doctor", "--vectors", str(VECTORS))
+    assert "pass  metrics_ARIP.npz" in said
+    assert "pass  atom_orders.json" in said
+    assert "FAIL" not in said
+
+
+def test_doctor_sees_a_wrong_function(tmp_path: Path) -> None:
+    table = json.loads((VECTORS / "atom_orders.json").read_text())
+    table["AA"]["atom_type"][3] += 1
+    (tmp_path / "atom_orders.json").write_text(json.dumps(table))
+    said = prosebench("doctor", "--vectors", str(tmp_path), code=1)
+    assert "FAIL  atom_type (AA)" in said
+
+
+def test_a_suite_from_run_to_report(tmp_path: Path) -> None:
+    arguments = ["run", "--suite", "quickstart", "--peptides", "AA,SS", "--budgets", "500,2000", "--dir", "run"]
+    said = prosebench(*arguments, "--set", "md.warm_up_ps=1", cwd=tmp_path)
+    assert "8/8 cells ended" in said
+    report = tmp_path / "run" / "report"
+    table = (report / "table.md").read_text()
+    assert "md" in table
+    assert "reference-draw" in table
+    for kind in ("energy", "ramachandran", "tica"):
+        assert (report / "figures" / f"AA-{kind}.png").stat().st_size > 10_000
+        assert (report / "figures" / f"SS-{kind}.pdf").exists()
+    before = (report / "table.csv").read_bytes()
+    prosebench("report", "run", cwd=tmp_path)
+    assert (report / "table.csv").read_bytes() == before
+    assert "done" in prosebench("status", "run", cwd=tmp_path)
+    cell = next((tmp_path / "run" / "cells").glob("AA-md-*")).name
+    assert '"gate_deviation_kj_mol"' in prosebench("show", cell, "--dir", "run", cwd=tmp_path)
+
+
+def test_check_runs_the_contract() -> None:
+    said = prosebench("check", "reference-draw")
+    assert "holds to the contract" in said

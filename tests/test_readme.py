@@ -1,0 +1,24 @@
+"""What the README shows works."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from prosebench.contract import CHECKS, Case
+from prosebench.suite import Suite
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_the_method_of_the_readme_holds_to_the_contract(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(code.splitlines()) < 35
+    names: dict = {"__name__": "readme"}
+    exec(code, names)
+    for check in CHECKS:
+        check(Case(names["Metropolis"], tmp_path))
+
+
+def test_the_suite_of_the_readme_is_sound() -> None:
+    text = next(block for block in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if 'name = "mine"' in block)
+    Suite.model_validate(tomllib.loads(text)).check()
