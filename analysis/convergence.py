@@ -55,11 +55,15 @@ def convergence(
 
 
 def floor(reference: Reference, topology: mdtraj.Topology, n_frames: int) -> dict[str, float]:
-    """What a perfect sampler would score: n_frames of the spare half against n_frames of the scored half.
+    """What a perfect sampler would score: n_frames that are never scored against, against n_frames that are.
 
-    Includes `frames`, the number on each side. Raises ValueError where a half has no frames.
+    Where all frames are scored against, their second half stands in. Includes `frames`, the number on each side.
+    Raises ValueError where a side has no frames.
     """
-    spare, scored = (half.select(slice(0, n_frames)) for half in (reference.spare, reference.scored))
+    scored, spare = reference.scored, reference.spare
+    if not len(spare):
+        scored, spare = scored.select(slice(0, len(scored) // 2)), scored.select(slice(len(scored) // 2, None))
+    spare, scored = (part.select(slice(0, n_frames)) for part in (spare, scored))
     values = distances(spare, scored, reference.tica, topology)
     return values | {"frames": float(min(len(spare), len(scored)))}
 

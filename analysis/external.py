@@ -24,8 +24,8 @@ def score_file(
     reference_folders: Sequence[Path],
 ) -> dict[str, float]:
     """Scores by metric name of a file of frames. Raises ValueError or FileNotFoundError saying what to change."""
-    peptide = Peptide.from_sequence(sequence)
-    reference = Reference.load(find_reference(sequence, reference_folders), peptide)
+    reference = Reference.load(find_reference(sequence, reference_folders))
+    peptide = reference.peptide
     ensemble = read_frames(path, peptide, topology, temperature_kelvin)
     return score(ensemble, reference, peptide.topology, n_frames=n_frames, seed=seed)
 

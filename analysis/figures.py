@@ -19,7 +19,6 @@ from analysis.style import FLOOR, looks, row_order, save
 from analysis.tables import SCORED
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.geometry import fix_chirality
-from prosebench.peptide import Peptide
 from prosebench.record import cell_folders, read_cell, read_record
 from prosebench.reference import Reference, find_reference
 from prosebench.storage import DamagedFile
@@ -109,7 +108,7 @@ def _map(jobs: list[Job], workers: int) -> Iterator[list[Path]]:
 def _peptide_figures(job: Job) -> list[Path]:
     choice, directory, target, reference_folders, several = job
     reference = Reference.load(find_reference(choice.peptide, reference_folders))
-    topology = Peptide.from_sequence(choice.peptide).topology
+    topology = reference.peptide.topology
     samples, n_frames = _samples(choice, directory, reference, topology)
     truth = reference.scored.select(slice(0, n_frames))
     stem = f"{choice.suite}-{choice.peptide}" if several else choice.peptide

@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 
 from analysis.score import prefix, score
 from prosebench.ensemble import Ensemble
-from prosebench.peptide import Peptide
 from prosebench.record import Cell, Record, cell_folders, read_cell, read_provenance, read_record
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.storage import DamagedFile, json_bytes, read_json, write_bytes, write_json
@@ -231,8 +230,7 @@ def _cached_scores(
             return [mark if isinstance(mark, str) else _decoded(mark) for mark in stored["marks"]]
     except (DamagedFile, FileNotFoundError, KeyError, TypeError):
         pass
-    cell, peptide = record.cell, _peptide(record.cell.peptide)
-    reference.check_peptide(peptide)
+    cell, peptide = record.cell, reference.peptide
     ensemble = record.load_ensemble(folder)
     marks: list[dict[str, float] | str] = []
     for budget in cell.budgets:
@@ -265,11 +263,6 @@ def load_reference(path: Path, modified_ns: int) -> Reference:
     peptide.
     """
     return Reference.load(path)
-
-
-@lru_cache(maxsize=4)
-def _peptide(sequence: str) -> Peptide:
-    return Peptide.from_sequence(sequence)
 
 
 def _encoded(metrics: dict[str, float]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The control: frames drawn from that half of the reference which scoring does not use.
+"""The control: frames drawn from that part of the reference which scoring does not use.
 
 No sampler of this length can do better than by chance; one that does is suspicious. Its row is the floor.
 """
@@ -14,8 +14,13 @@ class ReferenceDraw(Method):
     """Draws without replacement, at most as many frames as are scored; each is evaluated and paid for."""
 
     def skip(self, run: Run) -> str | None:
-        """Without a reference there is nothing to draw from."""
-        return None if run.reference_path else f"no reference for {run.peptide.sequence}"
+        """Without frames that scoring does not use, of the same distribution, there is nothing to draw."""
+        if run.reference_path is None:
+            return f"no reference for {run.peptide.sequence}"
+        reference = Reference.load(run.reference_path)
+        if reference.temperature_kelvin != run.meter.temperature_kelvin:
+            return f"the reference is of {reference.temperature_kelvin} K"
+        return None if len(reference.spare) else "all frames of this reference are scored against"
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The whole draw."""

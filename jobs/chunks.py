@@ -9,7 +9,19 @@ from typing import Any
 from prosebench.energy.meter import Ledger
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk
-from prosebench.storage import DamagedFile, array_text, read_arrays, text_array, write_arrays
+from prosebench.storage import (
+    TEMPORARY_SUFFIX,
+    DamagedFile,
+    array_text,
+    arrays_bytes,
+    read_arrays,
+    text_array,
+    write_once,
+)
+
+
+class Overtaken(RuntimeError):  # noqa: N818
+    """Another worker is on the same cell and was faster; the one that meets this leaves the cell to it."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,7 @@ class StoredChunk:
 
 
 def write_chunk(folder: Path, cell_id: str, index: int, stored: StoredChunk) -> None:
-    """Write chunk `index` of a cell whole."""
+    """Write chunk `index` of a cell whole, and once: raises Overtaken where it is there already."""
     chunk = stored.chunk
     meta = {
         "cell_id": cell_id,
@@ -38,7 +50,8 @@ def write_chunk(folder: Path, cell_id: str, index: int, stored: StoredChunk) -> 
     if chunk.ensemble is not None:
         arrays |= {f"ensemble.{name}": array for name, array in chunk.ensemble.arrays().items()}
     arrays |= {f"carry.{name}": array for name, array in chunk.carry.items()}
-    write_arrays(_path(folder, index), arrays)
+    if not write_once(_path(folder, index), arrays_bytes(arrays)):
+        raise Overtaken(f"chunk {index} in {folder} is there already: another worker is on this cell")
 
 
 def read_chunk(folder: Path, cell_id: str, index: int) -> StoredChunk:
@@ -81,7 +94,7 @@ def read_chain(folder: Path, cell_id: str, set_aside: Path) -> tuple[list[Stored
         warnings.append(str(error))
     expected = {_path(folder, index).name for index in range(len(chain))}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name not in expected:
+        if path.name not in expected and not path.name.endswith(TEMPORARY_SUFFIX):
             warnings.append(
                 f"{path} does not continue the chain of chunks; set aside as {move_aside(path, set_aside)}"
             )

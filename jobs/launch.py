@@ -1,20 +1,27 @@
 """Run cells on this machine: worker processes, started afresh (`spawn`), watched until every cell has ended."""
 
+import errno
 import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from jobs.worker import Desk, may_run, note_failure, run_cell
-from prosebench.storage import read_json
+from jobs.failures import may_run, note_failure
+from jobs.heartbeat import SILENT_SECONDS, read_beat
+from jobs.signals import STOP_SIGNALS, listen, stop_asked
+from jobs.worker import Desk, DiskFull, run_cell
 
 LOCKED_PAUSE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
+JOB_PATIENCE_SECONDS = SILENT_SECONDS + 5
+"""A job waits so long for cells that others hold: whoever died on one is silent by then. Longer would waste its node."""
+_DISK_FULL_STATUS = 28
 
 
 def run_local(
@@ -30,19 +37,28 @@ def run_local(
 
     watch is called a few times a second. Cells that another process works on are waited for. A worker that dies
     (killed, out of memory) is replaced, and its cell is marked as failed. On KeyboardInterrupt all workers are ended
-    and the interrupt goes on: what was stored stays.
+    and the interrupt goes on: what was stored stays. Raises DiskFull.
     """
-    desk = Desk(directory, uuid.uuid4().hex, threads, tuple(reference_folders))
+    run_pool(folders, Desk(directory, uuid.uuid4().hex, threads, tuple(reference_folders)), workers, watch)
+
+
+def run_pool(
+    folders: Sequence[Path], desk: Desk, workers: int, watch: Callable[[], None] = lambda: None
+) -> None:
+    """What `run_local` does, for a worker's desk. In a job, workers that were asked to stop are not replaced."""
     context = multiprocessing.get_context("spawn")
     number = max(1, min(workers, len(folders)))
     # Threads that libraries start on their own would fight with the workers for the cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, str(threads))
+        os.environ.setdefault(name, str(desk.threads))
 
     def start(index: int) -> BaseProcess:
         turned = [*folders[index:], *folders[:index]]
         process = context.Process(target=work, args=(turned, desk), daemon=True)
+        # A signal that comes before the new process can note it waits until then.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS if desk.in_job else ())
         process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return process
 
     processes = [start(index) for index in range(number)]
@@ -51,7 +67,9 @@ def run_local(
             watch()
             time.sleep(WATCH_SECONDS)
             for index, process in enumerate(processes):
-                if process.exitcode not in (None, 0):
+                if process.exitcode == _DISK_FULL_STATUS:
+                    raise DiskFull(errno.ENOSPC, f"no room left on the disk of {desk.directory}")
+                if process.exitcode not in (None, 0) and not stop_asked():
                     _bury(process, folders, desk)
                     processes[index] = start(index)
         watch()
@@ -63,25 +81,45 @@ def run_local(
 
 
 def work(folders: Sequence[Path], desk: Desk) -> None:
-    """Go through the cells, again and again, until none is left that this session may run."""
+    """Be a worker process: go through the cells until none is left that this session may run."""
     # The terminal sends Ctrl-C to the whole group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if desk.in_job:
+        listen()
+    try:
+        go_through(folders, desk)
+    except DiskFull as full:
+        print(full, file=sys.stderr, flush=True)
+        sys.exit(_DISK_FULL_STATUS)
+
+
+def go_through(folders: Sequence[Path], desk: Desk) -> None:
+    """Run the cells, again and again, until none is left that this session may run, or a stop is asked for."""
+    last_done = time.monotonic()
     while True:
-        outcomes = [run_cell(folder, desk) for folder in folders if may_run(folder, desk.session)]
+        outcomes = []
+        for folder in folders:
+            if stop_asked():
+                return
+            if may_run(folder, desk.session):
+                outcomes.append(run_cell(folder, desk))
         if "locked" not in outcomes:
             return
-        if "done" not in outcomes:
+        if "done" in outcomes:
+            last_done = time.monotonic()
+        elif desk.in_job and time.monotonic() - last_done > JOB_PATIENCE_SECONDS:
+            return
+        else:
             time.sleep(LOCKED_PAUSE_SECONDS)
 
 
 def _bury(process: BaseProcess, folders: Sequence[Path], desk: Desk) -> None:
     """Mark the cell that a dead worker was on."""
     for folder in folders:
-        beat = folder / "heartbeat.json"
-        if not beat.exists() or (folder / "record.json").exists():
+        beat = read_beat(folder)
+        if beat is None or (folder / "record.json").exists():
             continue
-        content = read_json(beat)
-        if content["pid"] == process.pid and content["host"] == socket.gethostname():
+        if beat["pid"] == process.pid and beat["host"] == socket.gethostname():
             code = process.exitcode or 0
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
             note_failure(folder, desk.session, f"its worker process ended {how}")

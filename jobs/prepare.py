@@ -7,26 +7,33 @@ from prosebench.energy.gate import Gate, make_gate
 from prosebench.energy.settings import TargetSettings
 from prosebench.force_field import system_hash
 from prosebench.peptide import Peptide
-from prosebench.storage import arrays_bytes, json_bytes, read_arrays, write_once
+from prosebench.reference import Reference, peptide_from_text
+from prosebench.storage import array_text, arrays_bytes, json_bytes, read_arrays, text_array, write_once
 
 
-def prepare(directory: Path, sequence: str, settings: TargetSettings) -> tuple[Peptide, Gate]:
+def prepare(
+    directory: Path, sequence: str, settings: TargetSettings, reference_path: Path | None
+) -> tuple[Peptide, Gate]:
     """The peptide with the start structure of this run folder, and its gate; made by whoever comes first.
 
-    Minimisation ends a few bits apart on different machines. Cells of one peptide must not, so the file decides.
+    A published reference may have its atoms in another order than ours; then so has the peptide. Minimisation ends a
+    few bits apart on different machines. Cells of one peptide must not, so the file decides.
     """
-    peptide = Peptide.from_sequence(sequence)
     physics = hashlib.sha256(json_bytes(settings.force_field.model_dump(mode="json"))).hexdigest()[:8]
     path = directory / "peptides" / f"{sequence}-{physics}.npz"
     if not path.exists():
+        pdb = Reference.load(reference_path).pdb if reference_path else ""
+        peptide = peptide_from_text(sequence, pdb)
         gate = make_gate(peptide, settings.force_field)
         content = {
             "start_nm": peptide.start_nm,
+            "pdb": text_array(pdb),
             "gate_nm": gate.frames_nm,
             "gate_kj_mol": gate.energies_kj_mol,
         }
         write_once(path, arrays_bytes(content))
     arrays = read_arrays(path)
+    peptide = peptide_from_text(sequence, array_text(arrays["pdb"]))
     return peptide.with_start(arrays["start_nm"]), Gate(arrays["gate_nm"], arrays["gate_kj_mol"])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jobs.worker import MAX_ATTEMPTS
+from jobs.failures import MAX_ATTEMPTS
 from prosebench.record import Cell, cell_folders, read_cell, read_record
 from prosebench.storage import DamagedFile, read_json
 

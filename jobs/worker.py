@@ -1,5 +1,6 @@
 """The worker: takes a cell, runs it chunk by chunk, and leaves its record."""
 
+import errno
 import os
 import platform
 import socket
@@ -12,9 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from jobs.chunks import StoredChunk, read_chain, write_chunk
+from jobs.chunks import Overtaken, StoredChunk, read_chain, write_chunk
+from jobs.failures import forget_failure, note_death, note_failure, parked
+from jobs.heartbeat import Heartbeat, read_beat, remove_beat, worked_elsewhere
 from jobs.locks import cell_lock
 from jobs.prepare import force_field_hash, prepare, start_hash
+from jobs.signals import stop_asked
 from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import BudgetExhausted, Clock, Ledger, Meter
 from prosebench.energy.settings import make_target
@@ -22,77 +26,81 @@ from prosebench.ensemble import concatenate
 from prosebench.method import Carry, Chunk, Method, Run, load_method
 from prosebench.record import Cell, Provenance, Record, read_cell
 from prosebench.reference import find_reference
-from prosebench.storage import TEMPORARY_SUFFIX, read_json, write_json
+from prosebench.storage import TEMPORARY_SUFFIX, write_json
 
-Outcome = Literal["done", "failed", "locked"]
-MAX_ATTEMPTS = 3
+Outcome = Literal["done", "failed", "locked", "stopped"]
+_STALE_SECONDS = 3600.0
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 _VERSIONED = ("prosebench", "numpy", "openmm", "torch")
+
+
+class Stopped(Exception):  # noqa: N818
+    """The worker was asked to stop; what is stored is the beginning of the next sitting."""
+
+
+class DiskFull(OSError):  # noqa: N818
+    """Nothing more can be written; no cell is to blame, and the same command continues once there is room."""
 
 
 @dataclass(frozen=True)
 class Desk:
-    """Where a worker works: the run folder, its session, its threads, and where references may lie."""
+    """Where a worker works: the run folder, its session, its threads, and where references may lie.
+
+    in_job says that the worker is part of a scheduler's job: signals ask it to stop.
+    """
 
     directory: Path
     session: str
     threads: int = 1
     reference_folders: tuple[Path, ...] = ()
+    in_job: bool = False
 
 
 def run_cell(folder: Path, desk: Desk) -> Outcome:
-    """Finish a cell, from where it stands. A cell that raises leaves failure.json and does not stop the others."""
+    """Finish a cell, from where it stands.
+
+    "failed": it raised and left failure.json. "locked": somebody else is on it. "stopped": this process was asked to
+    stop, and did so after a chunk. Raises DiskFull.
+    """
     with cell_lock(folder) as mine:
-        if not mine:
+        if not mine or worked_elsewhere(read_beat(folder)):
             return "locked"
         if (folder / "record.json").exists():
             return "done"
+        note_death(folder)
+        if parked(folder):
+            return "failed"
         _sweep(folder)
         try:
             _work(folder, desk)
+        except Stopped:
+            return "stopped"
+        except Overtaken as overtaken:
+            print(f"{folder.name}: {overtaken}", flush=True)
+            return "locked"
         except Exception as error:
+            if (folder / "record.json").exists():
+                return "done"
+            if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
+                raise DiskFull(error.errno, f"no room left on the disk of {folder}") from error
             note_failure(folder, desk.session, f"{type(error).__name__}: {error}", traceback.format_exc())
             return "failed"
-        (folder / "failure.json").unlink(missing_ok=True)
+        forget_failure(folder)
         return "done"
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed worker was in the midst of writing; only the holder of the lock writes here."""
+    """Remove what a killed worker was in the midst of writing: all from this machine, and what is old from others."""
+    here = f".{socket.gethostname()}-"
     for path in folder.rglob(f"*{TEMPORARY_SUFFIX}"):
-        path.unlink()
-
-
-def note_failure(folder: Path, session: str, reason: str, trace: str = "") -> None:
-    """Write down that a cell failed, and how often it has."""
-    path = folder / "failure.json"
-    attempts = read_json(path)["attempts"] + 1 if path.exists() else 1
-    write_json(
-        path,
-        {
-            "attempts": attempts,
-            "reason": reason,
-            "traceback": trace,
-            "session": session,
-            "host": socket.gethostname(),
-            "time": _now(),
-            "time_unix": time.time(),
-        },
-    )
-
-
-def may_run(folder: Path, session: str) -> bool:
-    """Whether a worker of this session should take the cell: not finished, not failed in this session, not parked."""
-    if (folder / "record.json").exists():
-        return False
-    if not (folder / "failure.json").exists():
-        return True
-    failure = read_json(folder / "failure.json")
-    return failure["session"] != session and failure["attempts"] < MAX_ATTEMPTS
+        if here in path.name or time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def _work(folder: Path, desk: Desk) -> None:
     cell = read_cell(folder)
-    peptide, gate = prepare(desk.directory, cell.peptide, cell.target)
+    reference_path = _reference_path(cell.peptide, desk)
+    peptide, gate = prepare(desk.directory, cell.peptide, cell.target, reference_path)
     target = make_target(peptide, cell.target, desk.threads)
     deviation = pass_gate(gate, target)
     chain, warnings = read_chain(folder / "chunks", cell.id, desk.directory / "set-aside")
@@ -106,7 +114,7 @@ def _work(folder: Path, desk: Desk) -> None:
         meter=meter,
         budgets=cell.budgets,
         frames=cell.frames,
-        reference_path=_reference_path(cell.peptide, desk),
+        reference_path=reference_path,
     )
     record = Record(
         cell_id=cell.id,
@@ -124,7 +132,8 @@ def _work(folder: Path, desk: Desk) -> None:
     if reason:
         _leave(folder, record.model_copy(update={"status": "skipped", "reason": reason}), chain)
         return
-    _continue(folder, cell, run, method, chain)
+    with Heartbeat(folder, desk.session, meter, len(chain)) as heartbeat:
+        _continue(folder, cell, run, method, chain, heartbeat)
     _leave(folder, record, chain)
 
 
@@ -135,11 +144,12 @@ def _reference_path(sequence: str, desk: Desk) -> Path | None:
         return None
 
 
-def _continue(folder: Path, cell: Cell, run: Run, method: Method, chain: list[StoredChunk]) -> None:
+def _continue(
+    folder: Path, cell: Cell, run: Run, method: Method, chain: list[StoredChunk], heartbeat: Heartbeat
+) -> None:
     """Run chunks and store each, until the method is done or the budget is spent; extends the chain."""
     sitting = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
     parent = os.getppid()
-    _beat(folder, run.meter, len(chain))
     while not (chain and chain[-1].chunk.done):
         index = len(chain)
         carry = chain[-1].chunk.carry if chain else {}
@@ -149,8 +159,14 @@ def _continue(folder: Path, cell: Cell, run: Run, method: Method, chain: list[St
         stored = StoredChunk(chunk, run.meter.ledger.model_copy(deep=True), asdict(run.meter.clock), sitting)
         write_chunk(folder / "chunks", cell.id, index, stored)
         chain.append(stored)
-        _beat(folder, run.meter, index + 1)
+        heartbeat.stored(len(chain))
+        if (folder / "record.json").exists():
+            raise Overtaken("its record is there already: another worker has finished it")
+        if stop_asked() and not stored.chunk.done:
+            heartbeat.stopped = True
+            raise Stopped
         if os.getppid() != parent:
+            heartbeat.stopped = True
             raise SystemExit(
                 "the process that started this worker is gone; the cell continues at the next run"
             )
@@ -192,8 +208,8 @@ def _leave(folder: Path, record: Record, chain: list[StoredChunk]) -> None:
     write_json(folder / "provenance.json", _provenance(folder, record, chain).model_dump(mode="json"))
     write_json(folder / "record.json", record.model_dump(mode="json"))
     for path in sorted((folder / "chunks").iterdir()) if (folder / "chunks").is_dir() else []:
-        path.unlink()
-    (folder / "heartbeat.json").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    remove_beat(folder)
 
 
 def _provenance(folder: Path, record: Record, chain: list[StoredChunk]) -> Provenance:
@@ -221,21 +237,6 @@ def code_commit() -> str:
         check=False,
     )
     return described.stdout.strip() if described.returncode == 0 else f"prosebench {version('prosebench')}"
-
-
-def _beat(folder: Path, meter: Meter, chunks: int) -> None:
-    write_json(
-        folder / "heartbeat.json",
-        {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "time": time.time(),
-            "chunks": chunks,
-            "sampling": meter.ledger.sampling.evaluations,
-            "preparation": meter.ledger.preparation.evaluations,
-            "budget": meter.budget,
-        },
-    )
 
 
 def _now() -> str:

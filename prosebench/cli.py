@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from prosebench.storage import DamagedFile
-from prosebench.suite import SuiteError, load_suite, narrow, suite_names
+from prosebench.suite import Suite, SuiteError, load_suite, narrow, suite_names
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,11 +22,13 @@ app = typer.Typer(
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+OWN_REFERENCES = Path("references")
+
 Names = Annotated[str, typer.Option(help="Comma-separated; default: all of the suite.")]
 SuiteName = Annotated[str, typer.Option(help="Name of a shipped suite, or a path to a .toml file.")]
 Directory = Annotated[Path, typer.Argument(help="Run folder.")]
 References = Annotated[
-    list[Path] | None, typer.Option("--references", help="Folder with reference files; may be repeated.")
+    list[Path] | None, typer.Option("--references", help="Folder with reference files (default: references); may be repeated.")
 ]
 
 
@@ -92,11 +94,11 @@ def run(
             directory,
             workers=number,
             threads=threads_per_worker(number),
-            reference_folders=references or [],
+            reference_folders=references or [OWN_REFERENCES],
             watch=progress,
         )
     if report_:
-        _report(directory, references or [], number)
+        _report(directory, references or [OWN_REFERENCES], number)
     _tell_unfinished(folders)
 
 
@@ -177,7 +179,7 @@ def score(
     if what.is_dir():
         from analysis.scores import score_run, write_scores
 
-        out.print(f"scores: {write_scores(what, score_run(what, references or []))}")
+        out.print(f"scores: {write_scores(what, score_run(what, references or [OWN_REFERENCES]))}")
         return
     if not peptide:
         _fail(f"{what} does not say which peptide it is of; name it with --peptide")
@@ -190,7 +192,7 @@ def score(
         n_frames=frames,
         seed=seed,
         temperature_kelvin=temperature_kelvin,
-        reference_folders=references or [],
+        reference_folders=references or [OWN_REFERENCES],
     )
     table = Table("metric", "value", box=None, pad_edge=False)
     for name, value in result.items():
@@ -201,7 +203,7 @@ def score(
 @app.command()
 def report(directory: Directory, references: References = None) -> None:
     """Score a run folder and write its tables and figures."""
-    _report(directory, references or [], len(os.sched_getaffinity(0)))
+    _report(directory, references or [OWN_REFERENCES], len(os.sched_getaffinity(0)))
 
 
 @app.command()
@@ -224,6 +226,8 @@ def reference(
     seed: Annotated[int, typer.Option(help="Seed of the dynamics and of the draw.")] = 0,
     workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option(help="Only estimate how long it will take.")] = False,
+    published: Annotated[bool, typer.Option(help="Take the published data (PROSEBENCH_DATA, or the hub).")] = False,
+    revision: Annotated[str, typer.Option(help="Tag or commit of the published data on the hub.")] = "main",
 ) -> None:
     """Make own references: parallel tempering, then plain MD from its frames; resumable."""
     from analysis.convergence import assess, statement
@@ -232,6 +236,9 @@ def reference(
     from prosebench.peptide import Peptide
 
     chosen = narrow(load_suite(suite), peptides=_split(peptides))
+    if published:
+        _published_references(chosen, out_dir, revision)
+        return
     plan = ReferencePlan(
         tempering_ns=tempering_ns, md_ns=md_ns, replicas=replicas, lag_ns=lag_ns, n_frames=frames, seed=seed
     )
@@ -264,6 +271,21 @@ def reference(
             f"\n[bold]{sequence}[/bold] {out_dir / sequence}.npz\n{statement(judged.convergence, judged.floor)}"
         )
     _tell_unfinished(folders)
+
+
+def _published_references(suite: Suite, out_dir: Path, revision: str) -> None:
+    """Turn published data into reference files: energies are computed here, the noise floor too."""
+    from analysis.convergence import floor
+    from prosebench.energy.settings import make_target
+    from prosebench.published import read_published
+
+    for sequence in suite.peptides:
+        found = read_published(sequence, revision=revision)
+        target = make_target(found.peptide, suite.target)
+        made = found.to_reference(target.energy, suite.target.temperature_kelvin)
+        judged = made.with_quality({}, floor(made, found.peptide.topology, len(made)))
+        judged.save(out_dir / f"{sequence}.npz")
+        out.print(f"{sequence}: {len(made)} frames in {out_dir / sequence}.npz")
 
 
 def _tell_unfinished(folders: list[Path]) -> NoReturn:

@@ -11,7 +11,6 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import huggingface_hub
@@ -30,6 +29,7 @@ from prosebench.reference import (
     atom_labels,
     gate_energies_kj_mol,
     missing_message,
+    peptide_from_text,
 )
 from prosebench.storage import DamagedFile, file_sha256, read_arrays
 from prosebench.tica import TicaBasis
@@ -47,13 +47,14 @@ _ARRAYS = ("positions", "tica_projection", "tica_mean", "tica_dim")
 class PublishedReference:
     """Published frames of a peptide (n, atoms, 3) in nm with their TICA basis, and where they were read from.
 
-    The peptide is built from the published PDB file: its atoms are in the order of the frames.
+    The peptide is that of pdb, the text of the published PDB file: its atoms are in the order of the frames.
     """
 
     peptide: Peptide
     positions_nm: NDArray[np.float32]
     tica: TicaBasis
     source: dict[str, Any]
+    pdb: str
 
     def to_reference(
         self, energy: Callable[[NDArray[np.float32]], NDArray[np.float64]], temperature_kelvin: float = 310.0
@@ -79,6 +80,9 @@ class PublishedReference:
             temperature_kelvin=temperature_kelvin,
             force_field_hash=system_hash(self.peptide.system()),
             source=self.source,
+            pdb=self.pdb,
+            # As published: all frames of the file are scored against, and none is left for a control.
+            n_scored=len(energies),
         )
 
 
@@ -181,7 +185,8 @@ def _read(sequence: str, split: str, arrays_path: Path, fetch: _LocalCopy | _Hub
         raise InvalidReferenceError(
             f"{arrays_path} lacks {', '.join(missing)}; it is not a file of {DATASET}"
         )
-    peptide = _peptide(sequence, split, fetch)
+    pdb = _pdb(sequence, split, fetch)
+    peptide = peptide_from_text(sequence, pdb)
     positions = arrays["positions"].astype(np.float32)
     if positions.ndim != 3 or positions.shape[1:] != (peptide.n_atoms, 3) or not np.isfinite(positions).all():
         raise InvalidReferenceError(
@@ -190,6 +195,7 @@ def _read(sequence: str, split: str, arrays_path: Path, fetch: _LocalCopy | _Hub
         )
     return PublishedReference(
         peptide=peptide,
+        pdb=pdb,
         positions_nm=positions,
         tica=_tica(arrays, peptide, arrays_path),
         source={"kind": "published", "dataset": DATASET, "split": split}
@@ -214,18 +220,15 @@ def _tica(arrays: dict[str, NDArray[Any]], peptide: Peptide, path: Path) -> Tica
     return TicaBasis(arrays["tica_projection"], arrays["tica_mean"])
 
 
-def _peptide(sequence: str, split: str, fetch: _LocalCopy | _Hub) -> Peptide:
+def _pdb(sequence: str, split: str, fetch: _LocalCopy | _Hub) -> str:
     for unpacked in (f"pdbs/{split}/{sequence}.pdb", f"pdb_tarfiles/{split}/{sequence}.pdb"):
         path = fetch(unpacked) if isinstance(fetch, _LocalCopy) else None
         if path is not None:
-            return Peptide.from_pdb(path)
+            return path.read_text()
     tar_path = fetch(f"pdb_tarfiles/{split}.tar")
     if tar_path is None:
         raise MissingReferenceError(f"{fetch.name} lacks the PDB files of the {split} peptides")
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / f"{sequence}.pdb"
-        path.write_bytes(_member(tar_path, path.name))
-        return Peptide.from_pdb(path)
+    return _member(tar_path, f"{sequence}.pdb").decode()
 
 
 def _member(tar_path: Path, name: str) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,9 @@ _ARRAYS = (
 _META = ("sequence", "atoms", "temperature_kelvin", "force_field_hash", "source", "convergence", "floor")
 
 
+_LATER_META = ("pdb", "n_scored")
+
+
 class InvalidReferenceError(ValueError):
     """A reference that cannot be used; the message names the file, the reason and what to do."""
 
@@ -50,7 +54,9 @@ class Reference:
     atoms: labels as `atom_labels` gives them; ensemble: frames (n, atoms, 3) in nm with energies in kT at
     temperature_kelvin; tica: the basis every score uses; trajectory, frame (n,): where each frame comes from;
     gate_energies_kj_mol (up to 16,): energies of the first frames by OpenMM's Reference platform in double
-    precision, which any other engine must reproduce; source, convergence, floor: JSON.
+    precision, which any other engine must reproduce; source, convergence, floor: JSON; pdb: text of the PDB file
+    that fixes the order of the atoms, empty where it is that of Peptide.from_sequence;
+    n_scored: how many frames, from the first on, are scored against (None: one half).
     """
 
     sequence: str
@@ -65,24 +71,35 @@ class Reference:
     source: dict[str, Any]
     convergence: dict[str, Any] = field(default_factory=dict)
     floor: dict[str, float] = field(default_factory=dict)
+    pdb: str = ""
+    n_scored: int | None = None
 
     def __len__(self) -> int:
         return len(self.ensemble)
 
     @property
     def scored(self) -> Ensemble:
-        """The first half, which methods are scored against."""
-        return self.ensemble.select(slice(0, len(self) // 2))
+        """The frames that methods are scored against."""
+        return self.ensemble.select(slice(0, self._first_spare))
 
     @property
     def spare(self) -> Ensemble:
-        """The second half, never scored against: what a perfect sampler would return."""
-        return self.ensemble.select(slice(len(self) // 2, None))
+        """The other frames, never scored against: what a perfect sampler would return."""
+        return self.ensemble.select(slice(self._first_spare, None))
+
+    @property
+    def _first_spare(self) -> int:
+        return len(self) // 2 if self.n_scored is None else self.n_scored
 
     @property
     def gate_frames_nm(self) -> NDArray[np.float32]:
         """The frames (up to 16, atoms, 3) that gate_energies_kj_mol belong to."""
         return self.ensemble.positions_nm[: len(self.gate_energies_kj_mol)]
+
+    @cached_property
+    def peptide(self) -> Peptide:
+        """The peptide with its atoms in the order of the frames."""
+        return peptide_from_text(self.sequence, self.pdb)
 
     @cached_property
     def hash(self) -> str:
@@ -102,7 +119,7 @@ class Reference:
         return write_arrays(Path(path), self._contents(), compress=compress)
 
     def _contents(self) -> dict[str, NDArray[Any]]:
-        meta = {"schema": SCHEMA_VERSION} | {name: getattr(self, name) for name in _META}
+        meta = {"schema": SCHEMA_VERSION} | {name: getattr(self, name) for name in _META + _LATER_META}
         return {
             "meta": text_array(json.dumps(meta, sort_keys=True, allow_nan=False)),
             "positions_nm": self.ensemble.positions_nm,
@@ -135,6 +152,7 @@ class Reference:
                 source=meta["source"],
                 convergence=meta["convergence"],
                 floor=meta["floor"],
+                **{name: meta[name] for name in _LATER_META if name in meta},
             )
         except (ValueError, TypeError) as error:
             raise InvalidReferenceError(
@@ -151,6 +169,16 @@ class Reference:
 
 
 _REMAKE = "make it again with `prosebench reference`, or restore it from a copy"
+
+
+def peptide_from_text(sequence: str, pdb: str) -> Peptide:
+    """The peptide of a PDB file's text, or of the sequence where the text is empty."""
+    if not pdb:
+        return Peptide.from_sequence(sequence)
+    with NamedTemporaryFile("w", suffix=".pdb") as file:
+        file.write(pdb)
+        file.flush()
+        return Peptide.from_pdb(file.name)
 
 
 def atom_labels(peptide: Peptide) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TEMPORARY_SUFFIX = ".partial"
+"""End of the names of files that are being written; before it stand the machine and the process that write."""
 
 
 class DamagedFile(ValueError):
@@ -26,7 +28,7 @@ class DamagedFile(ValueError):
 def write_bytes(path: Path, content: bytes) -> None:
     """Put content at path so that a reader, at any moment and after any crash, sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    temporary = _temporary(path)
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -37,6 +39,10 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{TEMPORARY_SUFFIX}")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -123,7 +129,7 @@ def write_once(path: Path, content: bytes) -> bool:
     if path.exists():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    temporary = _temporary(path)
     write_bytes(temporary, content)
     try:
         os.link(temporary, path)

@@ -1,7 +1,7 @@
 """The commands a user types, on the bundled references."""
 
 import json
-import shutil
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from prosebench.ensemble import Ensemble
+from prosebench.features import tica_features
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference, bundled_folder
 from prosebench.suite import load_suite
+from prosebench.tica import fit_tica
 
 VECTORS = Path(__file__).parent / "conformance"
 FRAMES = 400
@@ -28,7 +30,7 @@ def prosebench(*arguments: str, code: int = 0, cwd: Path | None = None) -> str:
         timeout=300,
         cwd=cwd,
         check=False,
-        env={"PATH": shutil.os.environ["PATH"], "HOME": str(Path.home()), "COLUMNS": "160", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"COLUMNS": "160", "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -136,6 +138,48 @@ def test_a_suite_from_run_to_report(tmp_path: Path) -> None:
     assert "done" in prosebench("status", "run", cwd=tmp_path)
     cell = next((tmp_path / "run" / "cells").glob("AA-md-*")).name
     assert '"gate_deviation_kj_mol"' in prosebench("show", cell, "--dir", "run", cwd=tmp_path)
+
+
+def _published_copy(folder: Path) -> Peptide:
+    """A copy of the published layout with the atoms of each residue in reverse, as another program may leave them."""
+    peptide = Peptide.from_sequence("AA")
+    order = [atom.index for residue in peptide.topology.residues for atom in reversed(list(residue.atoms))]
+    (folder / "pdbs" / "test").mkdir(parents=True)
+    pdb = folder / "pdbs" / "test" / "AA.pdb"
+    mdtraj.Trajectory(peptide.start_nm[None], peptide.topology).atom_slice(order).save(str(pdb))
+    turned = Peptide.from_pdb(pdb)
+    bundled = Reference.load(bundled_folder() / "AA.npz")
+    features = tica_features(bundled.scored.positions_nm[:, order], turned.topology)
+    basis = fit_tica([features], 1, koopman_reweighting=False)
+    path = folder / "trajectories_subsampled" / "test" / "2AA" / "AA_subsampled.npz"
+    path.parent.mkdir(parents=True)
+    np.savez(
+        path,
+        positions=bundled.scored.positions_nm[:600, order],
+        tica_projection=basis.projection,
+        tica_mean=basis.mean,
+        tica_dim=2,
+    )
+    return turned
+
+
+def test_published_data_in_another_atom_order_from_file_to_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned = _published_copy(tmp_path / "data")
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\npeptides = ["AA"]\nbudgets = [400]\nframes = 400\n[methods.md]\nwarm_up_ps = 0.5\n'
+        "[methods.reference-draw]\n"
+    )
+    monkeypatch.setenv("PROSEBENCH_DATA", str(tmp_path / "data"))
+    assert "600 frames" in prosebench("reference", "--suite", "mine.toml", "--published", cwd=tmp_path)
+    prosebench("run", "--suite", "mine.toml", "--dir", "run", cwd=tmp_path)
+    (record,) = (path for path in (tmp_path / "run" / "cells").glob("AA-md-*"))
+    frames = Ensemble.load(record / "ensemble.npz").positions_nm
+    bond = np.linalg.norm(frames[:, turned.atom_names.index("CA")] - frames[:, turned.atom_names.index("C")], axis=1)
+    assert abs(bond.mean() - 0.152) < 0.005, "frames are in the order of the published file"
+    table = (tmp_path / "run" / "report" / "table.md").read_text()
+    assert "n/a: all frames of this reference are scored against" in table
 
 
 def test_check_runs_the_contract() -> None:

@@ -7,8 +7,10 @@ bias are those of the token. Keys and values go into arrays made once. `inverse_
 straightforward way, against which it is tested.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -123,12 +125,19 @@ def batch_that_fits(config: ProseConfig, z: Tensor) -> int:
     """Frames at a time for z (frames, atoms, 3): what half of the free memory of its device holds, within
     limits."""
     values_a_frame = config.channels * (2 * config.layers_per_block * z.shape[1] + 8 * config.expansion)
-    if z.device.type == "cuda":
-        free = torch.cuda.mem_get_info(z.device)[0]
-    else:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    fitting = int(MEMORY_SHARE * free) // (values_a_frame * z.element_size())
+    fitting = int(MEMORY_SHARE * free_bytes(z.device)) // (values_a_frame * z.element_size())
     return max(1, min(fitting, LARGEST_BATCH.get(z.device.type, LARGEST_BATCH["cuda"]), max(1, len(z))))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on a device; on a machine that does not say, a quarter of all it has."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
 
 
 @dataclass(frozen=True)

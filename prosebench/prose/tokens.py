@@ -7,6 +7,7 @@ import mdtraj
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from prosebench.prose.conditions import conditions
 from prosebench.prose.orders import atom_order
@@ -34,18 +35,42 @@ class Tokens:
         cls, topologies: Sequence[mdtraj.Topology], orders: Sequence[str], padded_length: int | None = None
     ) -> "Tokens":
         """Tokens of one peptide for many frames, or of one peptide a frame; `orders` has one key a block."""
-        longest = max(topology.n_atoms for topology in topologies)
-        atoms = longest if padded_length is None else padded_length
-        codes = [conditions(topology) for topology in topologies]
-        sequences = [[atom_order(topology, key) for topology in topologies] for key in orders]
-        padding = np.arange(atoms)
+        return cls.join([cls._of_one(topology, orders) for topology in topologies], padded_length)
+
+    @classmethod
+    def join(cls, parts: Sequence["Tokens"], padded_length: int | None = None) -> "Tokens":
+        """One batch from several, padded to the longest, or further: cheap, for parts that are kept."""
+        atoms = padded_length or max(part.mask.shape[1] for part in parts)
+        parts = [part._padded(atoms - part.mask.shape[1]) for part in parts]
+        joined = {
+            name: torch.cat([getattr(part, name) for part in parts], dim=1 if name == "orders" else 0)
+            for name in vars(parts[0])
+        }
+        return cls(**joined)
+
+    @classmethod
+    def _of_one(cls, topology: mdtraj.Topology, orders: Sequence[str]) -> "Tokens":
+        codes = conditions(topology)
+        arrays = (codes.atom_type, codes.residue_type, codes.residue_position, codes.length)
         return cls(
-            torch.stack([_padded(code.atom_type, atoms) for code in codes]),
-            torch.stack([_padded(code.residue_type, atoms) for code in codes]),
-            torch.stack([_padded(code.residue_position, atoms) for code in codes]),
-            torch.stack([torch.from_numpy(code.length) for code in codes]),
-            torch.tensor(np.array([[[*o, *padding[len(o) :]] for o in row] for row in sequences])),
-            torch.stack([torch.arange(atoms) < topology.n_atoms for topology in topologies]),
+            *(torch.from_numpy(array)[None] for array in arrays),
+            torch.from_numpy(np.stack([atom_order(topology, key) for key in orders]))[:, None],
+            torch.ones(1, topology.n_atoms, dtype=torch.bool),
+        )
+
+    def _padded(self, more: int) -> "Tokens":
+        """With `more` atoms of padding behind."""
+        if more == 0:
+            return self
+        atoms = self.mask.shape[1]
+        padding = torch.arange(atoms, atoms + more, device=self.mask.device)
+        return Tokens(
+            F.pad(self.atom_type, (0, more)),
+            F.pad(self.residue_type, (0, more)),
+            F.pad(self.residue_position, (0, more)),
+            self.length,
+            torch.cat([self.orders, padding.expand(*self.orders.shape[:2], -1)], dim=2),
+            F.pad(self.mask, (0, more)),
         )
 
     def to(self, device: torch.device | str) -> "Tokens":
@@ -56,7 +81,3 @@ class Tokens:
 def take(values: Tensor, order: Tensor) -> Tensor:
     """Rows of values (frames | 1, atoms, ...) in an order (peptides | 1, atoms)."""
     return values.take_along_dim(order[..., None] if values.ndim == 3 else order, dim=1)
-
-
-def _padded(codes: np.ndarray, atoms: int) -> Tensor:
-    return torch.from_numpy(np.pad(codes, (0, atoms - len(codes))))

@@ -77,10 +77,13 @@ def test_a_reference_is_made_with_the_energies_of_a_target(copy, tmp_path, pepti
     published = read_published("AA", folder=copy)
     target = OpenMMEnergy(published.peptide)
     reference = published.to_reference(target.energy)
-    assert len(reference.scored) == N_FRAMES // 2
+    assert len(reference.scored) == N_FRAMES, "as published, every frame is scored against"
+    assert len(reference.spare) == 0
     np.testing.assert_allclose(reference.ensemble.energies_kt, target.energy(published.positions_nm))
     reference.save(tmp_path / "AA.npz")
-    assert Reference.load(tmp_path / "AA.npz", published.peptide).hash == reference.hash
+    loaded = Reference.load(tmp_path / "AA.npz", published.peptide)
+    assert loaded.hash == reference.hash
+    assert loaded.peptide.atom_names == published.peptide.atom_names
     with pytest.raises(InvalidReferenceError, match="40 of 40"):
         published.to_reference(lambda frames: np.full(len(frames), np.inf))
 

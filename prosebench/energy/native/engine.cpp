@@ -47,7 +47,7 @@ bool supports(const char* name) {
     return false;
 }
 
-Kernels kernels_for(const char* name) {
+Kernels kernels_for([[maybe_unused]] const char* name) {
 #if PROSEBENCH_X86
     if (!std::strcmp(name, "avx512")) return avx512_kernels();
     if (!std::strcmp(name, "avx2")) return avx2_kernels();

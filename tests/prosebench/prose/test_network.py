@@ -83,3 +83,10 @@ def test_every_weight_gets_a_gradient(amp):
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     # A bias on every key adds the same to all scores of a query, which softmax does not see.
     assert [name for name in without if not name.endswith("key_norm.bias")] == []
+
+
+def test_kept_tokens_can_be_joined():
+    network = tiny_network()
+    parts = [tokens_of(network, sequence) for sequence in ("GGG", "AS")]
+    joined, at_once = Tokens.join(parts, 40), tokens_of(network, "GGG", "AS", padded_length=40)
+    assert all(torch.equal(getattr(joined, name), value) for name, value in vars(at_once).items())
