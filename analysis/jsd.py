@@ -26,19 +26,36 @@ def kmeans_jsd(
         )
     if not np.isfinite(reference).all():
         raise ValueError("the reference holds points that are not finite")
-    n_states = min(n_states, len(reference))
-    finite = np.isfinite(sample).all(axis=1)
-    # One thread: the order of sums inside k-means, and so its last digits, must not depend on the machine.
-    with threadpool_limits(limits=1):
-        model = KMeans(n_clusters=n_states, random_state=0).fit(reference)
-        states = np.full(len(sample), n_states)
-        if finite.any():
-            states[finite] = model.predict(sample[finite])
-    n_shares = n_states + int(not finite.all())
-    shares = (_shares(model.labels_, n_shares), _shares(states, n_shares))
+    of_reference, of_sample, n_shares = states(reference, sample, n_states)
+    shares = (state_shares(of_reference, n_shares), state_shares(of_sample, n_shares))
     return float(jensenshannon(*shares, base=2) ** 2)
 
 
-def _shares(states: NDArray[np.int64], n_states: int) -> NDArray[np.float64]:
-    counts = np.bincount(states, minlength=n_states) + _PSEUDO_COUNT
+def states(
+    reference: NDArray[np.floating], sample: NDArray[np.floating], n_states: int = N_STATES
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """State of each reference point (n,) and of each sample point (m,), and the number of states.
+
+    States are those of `kmeans_jsd`; where a point of the sample is not finite there is one more.
+    """
+    n_states = min(n_states, len(reference))
+    model = kmeans(reference, n_states)
+    found = np.full(len(sample), n_states)
+    finite = np.isfinite(sample).all(axis=1)
+    if finite.any():
+        with threadpool_limits(limits=1):
+            found[finite] = model.predict(sample[finite])
+    return model.labels_.astype(np.int64), found, n_states + int(not finite.all())
+
+
+def kmeans(points: NDArray[np.floating], n_states: int) -> KMeans:
+    """K-means with random_state 0 fitted on points (n, d), the same on any machine."""
+    # One thread: the order of sums inside k-means, and so its last digits, must not depend on the machine.
+    with threadpool_limits(limits=1):
+        return KMeans(n_clusters=n_states, random_state=0).fit(points)
+
+
+def state_shares(found: NDArray[np.int64], n_states: int) -> NDArray[np.float64]:
+    """Share of points in each state, with the published pseudo-count."""
+    counts = np.bincount(found, minlength=n_states) + _PSEUDO_COUNT
     return counts / counts.sum()

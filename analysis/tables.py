@@ -4,13 +4,15 @@
 it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
 
-from analysis.statistics import Estimate, estimate
+from analysis.comparisons import compare_rows, equal_frames
+from analysis.statistics import UNBOUNDED, Estimate, estimate
 from analysis.style import FLOOR, row_order
 
 SCORED = ("done", "partial")
@@ -19,8 +21,9 @@ SCORED = ("done", "partial")
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of a table: the metric's name in the scores, its heading and unit, which way is better, and
-    a factor on its values. Only a metric with `better` takes part in the contest for bold.
+    """A column of a table: the metric's name in the scores, its heading and unit, which way is better, a
+    factor on its values, and between what they (times the factor) can lie. Only a metric with `better` takes
+    part in the contest for bold.
     """
 
     name: str
@@ -29,16 +32,18 @@ class Metric:
     better: Literal["less", "more", ""] = ""
     factor: float = 1.0
     interval: bool = True
+    bounds: tuple[float, float] = UNBOUNDED
 
 
+_DISTANCE, _SHARE = (0.0, math.inf), (0.0, 1.0)
 METRICS = (
-    Metric("ess", "ESS", "", "more"),
-    Metric("energy-w2", "E-W2", "kT", "less"),
-    Metric("torus-w2", "T-W2", "rad", "less"),
-    Metric("tica-w2", "TICA-W2", "", "less"),
-    Metric("torus-k-jsd", "torus JSD", "", "less"),
-    Metric("tica-k-jsd", "TICA JSD", "", "less"),
-    Metric("chirality-wrong", "wrong chirality", "%", "", 100.0),
+    Metric("ess", "ESS", "", "more", bounds=_SHARE),
+    Metric("energy-w2", "E-W2", "kT", "less", bounds=_DISTANCE),
+    Metric("torus-w2", "T-W2", "rad", "less", bounds=_DISTANCE),
+    Metric("tica-w2", "TICA-W2", "", "less", bounds=_DISTANCE),
+    Metric("torus-k-jsd", "torus JSD", "", "less", bounds=_SHARE),
+    Metric("tica-k-jsd", "TICA JSD", "", "less", bounds=_SHARE),
+    Metric("chirality-wrong", "wrong chirality", "%", "", 100.0, bounds=(0.0, 100.0)),
 )
 COSTS = (
     Metric("sampling-evaluations", "sampling evaluations", interval=False),
@@ -131,7 +136,7 @@ def _build(scores: pd.DataFrame, by: list[str]) -> Table:
         names = row_order(group["row"], methods)
         number = _number_of_peptides(cells, group)
         made = [_row(group[group["row"] == name], number, single="peptide" in by) for name in names]
-        rows.extend(_with_best(made))
+        rows.extend(_with_best(made, group))
     return Table(tuple(rows), footer=_footer(scores, single="peptide" in by))
 
 
@@ -149,7 +154,8 @@ def _row(lines: pd.DataFrame, n_peptides: int, *, single: bool) -> TableRow:
         source = lines if metric in COSTS else scored
         values = source[source["metric"] == metric.name]
         if len(values):
-            estimates[metric.name] = estimate(values.assign(value=values["value"] * metric.factor))
+            scaled = values.assign(value=values["value"] * metric.factor)
+            estimates[metric.name] = estimate(scaled, bounds=metric.bounds)
     seeds = scored.groupby("peptide")["seed"].nunique()
     return TableRow(
         suite=first["suite"],
@@ -187,26 +193,45 @@ def _reasons(lines: pd.DataFrame) -> str:
     return "; ".join(reasons[:2]) + (f"; and {len(reasons) - 2} more" if len(reasons) > 2 else "")
 
 
-def _with_best(rows: list[TableRow]) -> list[TableRow]:
-    """The rows of one group with `best` filled in.
+def _with_best(rows: list[TableRow], lines: pd.DataFrame) -> list[TableRow]:
+    """The rows of one group with `best` filled in: the best, and all that cannot be told from it.
 
-    Only rows on the largest number of peptides compete, the floor never does, and one row alone has won
-    nothing.
+    Only rows on the largest numbers of peptides and of frames compete, the floor never does, and one row alone
+    has won nothing. All pairs of them are tested, and corrected for their number.
     """
-    wholes = [_scored_peptides(row) for row in rows if not row.floor]
-    rivals = [row for row in rows if not row.floor and _scored_peptides(row) == max(wholes) > 0]
+    rivals = _rivals(rows, lines)
     winners: dict[str, set[str]] = {row.row: set() for row in rows}
     for metric in METRICS:
-        there = [(row, row.estimates[metric.name]) for row in rivals if metric.name in row.estimates]
-        known = [(row, found) for row, found in there if found.value == found.value]
+        known = {
+            row.row: row.estimates[metric.name].value
+            for row in rivals
+            if metric.name in row.estimates and not math.isnan(row.estimates[metric.name].value)
+        }
         if not metric.better or len(known) < 2:
             continue
         sign = 1.0 if metric.better == "less" else -1.0
-        best = min((found for _, found in known), key=lambda found: sign * found.value)
-        for row, found in known:
-            if found.overlaps(best):
-                winners[row.row].add(metric.name)
+        best = min(known, key=lambda name: sign * known[name])
+        scored = lines[lines["status"].isin(SCORED) & (lines["metric"] == metric.name)]
+        made, _ = compare_rows(scored, list(known))
+        others = {
+            one.row if one.other == best else one.other
+            for one in made
+            if best in (one.row, one.other) and not one.distinguishable
+        }
+        for name in {best} | others:
+            winners[name].add(metric.name)
     return [replace(row, best=frozenset(winners[row.row])) for row in rows]
+
+
+def _rivals(rows: list[TableRow], lines: pd.DataFrame) -> list[TableRow]:
+    """Rows that may be compared with each other."""
+    rows = [row for row in rows if not row.floor and _scored_peptides(row)]
+    most = max((_scored_peptides(row) for row in rows), default=0)
+    rows = [row for row in rows if _scored_peptides(row) == most]
+    scored = lines[lines["status"].isin(SCORED)]
+    frames = {row.row: scored[scored["row"] == row.row].groupby("peptide")["frames"].median() for row in rows}
+    largest = max((float(of.sum()) for of in frames.values()), default=0.0)
+    return [row for row in rows if equal_frames(float(frames[row.row].sum()), largest)]
 
 
 def _scored_peptides(row: TableRow) -> int:
@@ -217,16 +242,16 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
     scored = scores[scores["status"].isin(SCORED)]
     if scored.empty:
         return ("Nothing has been scored yet.",)
-    of = "seeds" if single else "peptides and, within them, seeds"
+    of = "seeds and the error of the reference" if single else "peptides, which holds that over seeds"
     mean = "mean over seeds" if single else "mean over peptides of the mean over seeds"
     return (
         f"Frames scored: {_range(scored['frames'].tolist())} of each cell, against the scored half of the "
         "reference.",
-        f"Values: {mean}, with the 95 % interval (in brackets; ±: half its width) of a bootstrap over {of}; "
-        "where these are few it is too narrow.",
+        f"Values: {mean}, with the 95 % interval (in brackets; ±: half its width) from the spread over {of}.",
         _floor_line(scored),
-        "Bold: the best of its budget and all whose interval overlaps it; only rows on the most peptides "
-        "compete.",
+        "Bold: the best of its budget and all that a paired test over peptides (for one peptide: over seeds) "
+        "does not tell from it at the 5 % level, corrected (Holm) for all pairs of rows; only rows on the most "
+        "peptides and frames compete.",
         "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a "
         "run's last one, the share of its sampling time pro rata of evaluations.",
         f"References: {_references(scored)}.",

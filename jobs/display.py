@@ -7,14 +7,17 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from jobs.status import STATES, CellState, State, read_state
+from jobs.submission import find_log
 
 REFRESH_SECONDS = 0.5
 LOG_SECONDS = 10.0
 RATE_WINDOW_SECONDS = 60.0
+MOST_ROWS = 40
 _ENDED: tuple[State, ...] = ("done", "skipped", "failed", "parked")
 _MENTIONED: tuple[State, ...] = ("running", "failed", "parked", "skipped")
 
@@ -25,6 +28,7 @@ class Progress:
     def __init__(self, folders: Sequence[Path], console: Console) -> None:
         self._folders = folders
         self._console = console
+        self._line = ""
         self._ended: dict[Path, CellState] = {}
         self._history: deque[tuple[float, int]] = deque()
         self._last_look = self._last_log = float("-inf")
@@ -40,7 +44,8 @@ class Progress:
         if self._live:
             self._live.stop()
 
-    def __call__(self) -> None:
+    def __call__(self, line: str = "") -> None:
+        self._line = line
         if time.monotonic() - self._last_look >= REFRESH_SECONDS:
             self._show(self._look(), final=False)
 
@@ -79,7 +84,7 @@ class Progress:
         parts.append(f"{rate:,.0f} evaluations/s")
         if left and rate:
             parts.append(f"about {format_seconds(left / rate)} left")
-        return ", ".join(parts)
+        return ", ".join(parts) + (f"; {self._line}" if self._line else "")
 
 
 def format_seconds(seconds: float) -> str:
@@ -97,31 +102,55 @@ def format_seconds(seconds: float) -> str:
 
 def _running_table(states: list[CellState]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("peptide", "method", "seed", "evaluations", "of"):
-        table.add_column(heading, justify="right" if heading in ("evaluations", "of") else "left")
-    for state in states:
-        if state.state == "running":
-            cell = state.cell
-            table.add_row(cell.peptide, cell.row, str(cell.seed), f"{state.spent:,}", f"{cell.budgets[-1]:,}")
+    for heading in ("peptide", "method", "seed", "evaluations", "of", "per second", "left", "last sign", "job"):
+        table.add_column(heading, justify="left" if heading in ("peptide", "method", "seed", "job") else "right")
+    running = [state for state in states if state.state == "running"]
+    for state in running[:MOST_ROWS]:
+        cell, name = state.cell, state.cell.peptide
+        numbers = (f"{state.spent:,}", f"{cell.budgets[-1]:,}", *_pace(state))
+        table.add_row(name, cell.row, str(cell.seed), *numbers, _ago(state), state.job)
+    if len(running) > MOST_ROWS:
+        table.add_row(f"and {len(running) - MOST_ROWS} more")
     return table
 
 
+def _pace(state: CellState) -> tuple[str, str]:
+    left = state.seconds_left
+    return f"{state.rate:,.0f}" if state.rate else "", "" if left is None else format_seconds(left)
+
+
+def _ago(state: CellState) -> str:
+    return "" if state.age_seconds is None else f"{format_seconds(state.age_seconds)} ago"
+
+
 def status_tables(states: Sequence[CellState]) -> list[Table]:
-    """A table of counts by method, and a table of the cells that are neither finished nor waiting."""
+    """Counts by method, and by peptide where that is no long list; then cells neither finished nor waiting."""
     counts = Table(box=None, pad_edge=False)
     shown = [name for name in STATES if any(state.state == name for state in states)]
-    for heading in ("method", *shown, "evaluations", "of"):
-        counts.add_column(heading, justify="left" if heading == "method" else "right")
-    for row in dict.fromkeys(state.cell.row for state in states):
-        mine = [state for state in states if state.cell.row == row]
+    long = len({(state.cell.row, state.cell.peptide) for state in states}) > MOST_ROWS
+    for heading in ("method", "peptide", *shown, "evaluations", "of"):
+        counts.add_column(heading, justify="left" if heading in ("method", "peptide") else "right")
+    groups: dict[tuple[str, str], list[CellState]] = {}
+    for state in states:
+        groups.setdefault((state.cell.row, "all" if long else state.cell.peptide), []).append(state)
+    for group, mine in groups.items():
         number = Counter(state.state for state in mine)
         spent, asked = sum(state.spent for state in mine), sum(state.cell.budgets[-1] for state in mine)
-        counts.add_row(row, *(str(number[name] or "") for name in shown), f"{spent:,}", f"{asked:,}")
+        counts.add_row(*group, *(str(number[name] or "") for name in shown), f"{spent:,}", f"{asked:,}")
     details = Table(box=None, pad_edge=False)
-    for heading in ("cell", "state", "evaluations", "last sign", "reason"):
+    for heading in ("cell", "state", "evaluations", "per second", "left", "last sign", "reason"):
         details.add_column(heading, overflow="fold")
     for state in states:
         if state.state not in ("done", "waiting"):
-            age = "" if state.age_seconds is None else f"{format_seconds(state.age_seconds)} ago"
-            details.add_row(state.folder.name, state.state, f"{state.spent:,}", age, state.reason)
+            numbers = (f"{state.spent:,}", *_pace(state), _ago(state))
+            details.add_row(state.folder.name, state.state, *numbers, escape(_with_log(state)))
     return [counts, details] if details.row_count else [counts]
+
+
+def _with_log(state: CellState) -> str:
+    """The reason, and where to read more: the traceback, or the output of the job."""
+    if state.state == "running":
+        return f"job {state.job}" if state.job else ""
+    log = find_log(state.folder.parent.parent, state.job) if state.job else None
+    where = f"{state.folder / 'failure.json'}" if state.state in ("failed", "parked") else ""
+    return "; ".join(part for part in (state.reason, where, f"log: {log}" if log else "") if part)

@@ -3,13 +3,14 @@
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from jobs.failures import MAX_ATTEMPTS
+from jobs.failures import MAX_ATTEMPTS, read_failure
+from jobs.heartbeat import SILENT_SECONDS, read_beat
 from prosebench.record import Cell, cell_folders, read_cell, read_record
-from prosebench.storage import DamagedFile, read_json
+from prosebench.storage import DamagedFile
 
 State = Literal["done", "skipped", "running", "waiting", "failed", "parked", "lost"]
 STATES: dict[State, str] = {
@@ -21,12 +22,15 @@ STATES: dict[State, str] = {
     "parked": f"it failed {MAX_ATTEMPTS} times; look at failure.json, then `prosebench run --retry-parked`",
     "lost": "its worker went silent; `prosebench run` continues it",
 }
-SILENT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class CellState:
-    """State of one cell: evaluations of sampling spent, seconds since the last sign of life, a reason."""
+    """State of one cell: evaluations of sampling spent, seconds since the last sign of life, a reason.
+
+    rate is evaluations of sampling per second in this sitting, where it is known; job is the scheduler's job
+    that is or was on the cell.
+    """
 
     folder: Path
     cell: Cell
@@ -34,6 +38,13 @@ class CellState:
     spent: int
     reason: str = ""
     age_seconds: float | None = None
+    rate: float | None = None
+    job: str = ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the budget is spent, at the rate so far."""
+        return (self.cell.budgets[-1] - self.spent) / self.rate if self.rate else None
 
 
 def read_states(directory: Path) -> list[CellState]:
@@ -50,24 +61,33 @@ def read_states(directory: Path) -> list[CellState]:
 def read_state(folder: Path) -> CellState:
     """State of one cell."""
     cell = read_cell(folder)
-    beat = _read_or_none(folder / "heartbeat.json")
-    spent = int(beat["sampling"]) if beat else 0
     if (folder / "record.json").exists():
         record = read_record(folder)
         return CellState(folder, cell, record.status, record.ledger.sampling.evaluations, record.reason)
-    failure = _read_or_none(folder / "failure.json")
-    age = time.time() - beat["time"] if beat else None
-    if beat and age is not None and not (failure and failure["time_unix"] > beat["time"]):
-        if _alive(beat) and age < SILENT_SECONDS:
-            return CellState(folder, cell, "running", spent, age_seconds=age)
-        if not failure:
-            return CellState(folder, cell, "lost", spent, "its worker is gone", age)
-    if failure:
-        state: State = "parked" if failure["attempts"] >= MAX_ATTEMPTS else "failed"
-        return CellState(
-            folder, cell, state, spent, f"{failure['reason']} (attempt {failure['attempts']})", age
-        )
-    return CellState(folder, cell, "waiting", spent)
+    beat, failure = read_beat(folder), read_failure(folder)
+    if beat is None:
+        return _without_worker(CellState(folder, cell, "waiting", 0), failure)
+    age = max(0.0, time.time() - beat["time"])
+    state = CellState(folder, cell, "waiting", beat["sampling"], age_seconds=age, job=beat["job"])
+    if beat["stopped"] or (failure and failure["time_unix"] > beat["time"]):
+        return _without_worker(state, failure)
+    if _alive(beat) and age < SILENT_SECONDS:
+        return replace(state, state="running", rate=_rate(beat))
+    where = f"job {beat['job']} on {beat['host']}" if beat["job"] else f"its worker on {beat['host']}"
+    return replace(state, state="lost", reason=f"{where} is gone")
+
+
+def _without_worker(state: CellState, failure: dict[str, Any] | None) -> CellState:
+    if failure is None:
+        return state
+    name: State = "parked" if failure["attempts"] >= MAX_ATTEMPTS else "failed"
+    reason = f"{failure['reason']} (attempt {failure['attempts']})"
+    return replace(state, state=name, reason=reason, job=failure["job"])
+
+
+def _rate(beat: dict[str, Any]) -> float | None:
+    seconds, spent = beat["time"] - beat["started"], beat["sampling"] - beat["first_sampling"]
+    return spent / seconds if seconds > 0 and spent > 0 else None
 
 
 def _alive(beat: dict[str, Any]) -> bool:
@@ -80,13 +100,6 @@ def _alive(beat: dict[str, Any]) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _read_or_none(path: Path) -> dict[str, Any] | None:
-    try:
-        return read_json(path)
-    except (FileNotFoundError, DamagedFile):
-        return None
 
 
 def find_cell(name: str, directory: Path) -> Path:

@@ -363,8 +363,14 @@ def doctor(
         raise typer.Exit(1 if bad else 0)
     from analysis.conformance import check_metrics
     from prosebench.prose.conformance import check_atom_orders
+    from prosebench.prose.network_conformance import check_prose, check_tarflow
 
-    checkers = {"atom_orders": check_atom_orders, "metrics_": check_metrics}
+    checkers = {
+        "atom_orders": check_atom_orders,
+        "metrics_": check_metrics,
+        "prose_": check_prose,
+        "tarflow_": check_tarflow,
+    }
     for path, checks in check_vectors(vectors, checkers):
         if checks is None:
             out.print(

@@ -121,6 +121,8 @@ class Prose:
         depend on (weights, sequence, seed) and not on n or batch: those of a smaller n are the first of a
         larger one. target is the published force field at the temperature unless given.
         """
+        if n < 1:
+            raise ValueError(f"{n} frames were asked for; ask for at least one")
         peptide = as_peptide(sequence)
         target = target or make_target(peptide, TargetSettings(temperature_kelvin=temperature_kelvin))
         parts = []

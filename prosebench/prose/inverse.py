@@ -109,7 +109,8 @@ class PeptideInverter:
         return torch.cat([x for x, _ in parts]), torch.cat([log_det for _, log_det in parts])
 
     def _batch(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        x = z.transpose(0, 1).contiguous()  # (atoms, frames, 3): a token is one piece of memory
+        # (atoms, frames, 3): a token is one piece of memory
+        x = z.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         log_det = z.new_zeros(len(z))
         caches = [_Cache.empty(z, self.inverter.network.config) for _ in self.inverter.blocks[0].layers]
         for block, order, steps in zip(

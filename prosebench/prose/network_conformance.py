@@ -21,28 +21,28 @@ POSITION_TOLERANCE = 2e-4
 LOG_DET_TOLERANCE = 2e-3
 
 
-def check_prose(path: Path) -> list[Check]:
-    """Compare both directions of a flow with adaptive conditions, for every peptide of a file.
+def check_prose(path: Path, device: str | None = None) -> list[Check]:
+    """Compare both directions of a flow with adaptive conditions, for every peptide of a file, on a device.
 
     Raises DamagedFile, KeyError or ValueError for a file that is not of this kind, WeightsError for weights
     that do not fit what the file says of itself.
     """
-    return _check(path)
+    return _check(path, device)
 
 
-def check_tarflow(path: Path) -> list[Check]:
+def check_tarflow(path: Path, device: str | None = None) -> list[Check]:
     """The same for a plain TarFlow (additive condition)."""
-    return _check(path)
+    return _check(path, device)
 
 
-def _check(path: Path) -> list[Check]:
+def _check(path: Path, device: str | None) -> list[Check]:
     arrays = read_arrays(path)
     meta = json.loads(str(arrays["meta"]))
     state = {
         n.removeprefix("state/"): torch.from_numpy(a) for n, a in arrays.items() if n.startswith("state/")
     }
     network = from_published(state, config_of(meta, state), str(path))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     with torch.no_grad():
         checks = _padded(network, meta, arrays, device)

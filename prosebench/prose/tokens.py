@@ -7,7 +7,7 @@ import mdtraj
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from prosebench.prose.conditions import conditions
 from prosebench.prose.orders import atom_order
@@ -51,9 +51,11 @@ class Tokens:
     @classmethod
     def _of_one(cls, topology: mdtraj.Topology, orders: Sequence[str]) -> "Tokens":
         codes = conditions(topology)
-        arrays = (codes.atom_type, codes.residue_type, codes.residue_position, codes.length)
         return cls(
-            *(torch.from_numpy(array)[None] for array in arrays),
+            torch.from_numpy(codes.atom_type)[None],
+            torch.from_numpy(codes.residue_type)[None],
+            torch.from_numpy(codes.residue_position)[None],
+            torch.from_numpy(codes.length)[None],
             torch.from_numpy(np.stack([atom_order(topology, key) for key in orders]))[:, None],
             torch.ones(1, topology.n_atoms, dtype=torch.bool),
         )

@@ -291,8 +291,8 @@ void born_radii(const Molecule<Real>& molecule, Block<Real>& block) {
         const Atom<Real>& atom = molecule.atoms[i];
         const V psi = block.integral[i] * V(atom.offset_radius);
         const V a = psi * fma(psi, fma(psi, V(atom.gamma), V(-atom.beta)), V(atom.alpha));
-        const V c = V(2.0) / (exp2(min(a * 2.88539008177792681, V(60.0))) + 1.0);  // 2 / log 2
-        const V inverse = fma(c, V(atom.inverse_radius), V(atom.self_screening)), born = V(1.0) / inverse;
+        const V c = V(2.0) * rcp(exp2(min(a * 2.88539008177792681, V(60.0))) + 1.0);  // 2 / log 2
+        const V inverse = fma(c, V(atom.inverse_radius), V(atom.self_screening)), born = rcp(inverse);
         block.born[i] = born;
         block.inverse_born[i] = inverse;
         const V slope = fma(psi, fma(V(3.0) * psi, V(atom.gamma), V(-2.0) * V(atom.beta)), V(atom.alpha));  // da/dpsi

@@ -29,8 +29,8 @@ void centre(int n_atoms, Vec<Real>* position) {
 // Numbers of a run that every step needs. kT differs from lane to lane.
 template <class Real>
 struct StepConstants {
-    Vec<Real> sqrt_kt;
-    Real time_step, half_step, decay, noise;
+    Vec<Real> noise;  // sqrt(1 - a^2) sqrt(kT)
+    Vec<Real> time_step, half_step, decay;
 };
 
 template <class Real>
@@ -38,17 +38,16 @@ void step(const Molecule<Real>& molecule, Block<Real>& block, const StepConstant
           const Replicas<Real>& replicas, uint64_t key, uint64_t number) {
     using V = Vec<Real>;
     const int n_components = 3 * molecule.n_atoms;
-    const V half_step = constants.half_step, decay = constants.decay;
     for (int k = 0; k < n_components; k += 4) {
         V xi[4];
         normals(replicas, key, static_cast<uint32_t>(k / 4), number, xi);
         for (int c = k; c < k + 4 && c < n_components; c++) {
             const Atom<Real>& atom = molecule.atoms[c / 3];
-            V velocity = fnma(V(constants.time_step * atom.inverse_mass), block.gradient[c], block.velocity[c]);
-            V position = fma(half_step, velocity, block.position[c]);
-            velocity = fma(V(constants.noise * atom.inverse_sqrt_mass) * constants.sqrt_kt, xi[c - k], decay * velocity);
+            V velocity = fnma(constants.time_step * V(atom.inverse_mass), block.gradient[c], block.velocity[c]);
+            const V halfway = fma(constants.half_step, velocity, block.position[c]);
+            velocity = fma(constants.noise * V(atom.inverse_sqrt_mass), xi[c - k], constants.decay * velocity);
             block.velocity[c] = velocity;
-            block.position[c] = fma(half_step, velocity, position);
+            block.position[c] = fma(constants.half_step, velocity, halfway);
         }
     }
     if ((number + 1) % kCentringInterval == 0) centre(molecule.n_atoms, block.position);
@@ -98,10 +97,9 @@ void langevin(const Molecule<Real>& molecule, const LangevinBatch& batch, int64_
     constants.time_step = batch.time_step_ps;
     constants.half_step = batch.time_step_ps / 2;
     constants.decay = decay;
-    constants.noise = __builtin_sqrt(1 - decay * decay);
     for (int lane = 0; lane < kLanes; lane++) {
         const int64_t replica = first + (lane < used ? lane : used - 1);
-        constants.sqrt_kt.v[lane] = __builtin_sqrt(batch.kt[replica]);
+        constants.noise.v[lane] = __builtin_sqrt((1 - decay * decay) * batch.kt[replica]);
         for (int k = 0; k < n_components; k++) {
             block.position[k].v[lane] = batch.positions[replica * n_components + k];
             block.velocity[k].v[lane] = batch.velocities[replica * n_components + k];

@@ -25,9 +25,9 @@ INLINE Counter philox(Counter c, uint64_t key) {
         // The high halves of the words are left dirty: only the low ones enter the next product and the result.
         const Word64Register product_0 = multiply_low_words(c.word[0], multiplier_0);
         const Word64Register product_1 = multiply_low_words(c.word[2], multiplier_1);
-        c.word[0] = (product_1 >> 32) ^ c.word[1] ^ spread(key_0);
+        c.word[0] = high_words(product_1) ^ c.word[1] ^ spread(key_0);
         c.word[1] = product_1;
-        c.word[2] = (product_0 >> 32) ^ c.word[3] ^ spread(key_1);
+        c.word[2] = high_words(product_0) ^ c.word[3] ^ spread(key_1);
         c.word[3] = product_0;
         key_0 += 0x9E3779B9u;
         key_1 += 0xBB67AE85u;
@@ -67,7 +67,8 @@ INLINE void normals(const Replicas<Real>& replicas, uint64_t key, uint32_t block
     for (int k = 0; k < 4; k += 2) {
         Vec<Real> cosine, sine;
         circle(uniform(counters, k + 1), cosine, sine);
-        const Vec<Real> radius = sqrt(Vec<Real>(-2.0) * log(uniform(counters, k)));
+        const Vec<Real> squared = max(Vec<Real>(-2.0) * log(uniform(counters, k)), Vec<Real>(1e-30));  // u may be 1
+        const Vec<Real> radius = squared * rsqrt(squared);
         out[k] = radius * cosine;
         out[k + 1] = radius * sine;
     }

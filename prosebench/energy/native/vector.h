@@ -114,6 +114,9 @@ INLINE Vec<float> rcp(Vec<float> x) {
 INLINE Word64Register multiply_low_words(Word64Register a, Word64Register b) {
     return (Word64Register)_mm512_mul_epu32((__m512i)a, (__m512i)b);
 }
+INLINE Word64Register high_words(Word64Register a) {
+    return (Word64Register)_mm512_shuffle_epi32((__m512i)a, _MM_PERM_DDBB);
+}
 
 #else
 
@@ -163,6 +166,7 @@ INLINE Vec<float> rcp(Vec<float> x) {
 INLINE Word64Register multiply_low_words(Word64Register a, Word64Register b) {
     return (Word64Register)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 }
+INLINE Word64Register high_words(Word64Register a) { return (Word64Register)_mm256_shuffle_epi32((__m256i)a, 0xF5); }
 
 #else
 
@@ -199,6 +203,7 @@ INLINE Vec<float> rcp(Vec<float> x) { return Vec<float>(1.0f) / x; }
 INLINE Word64Register multiply_low_words(Word64Register a, Word64Register b) {
     return (a & 0xffffffffu) * (b & 0xffffffffu);
 }
+INLINE Word64Register high_words(Word64Register a) { return a >> 32; }
 
 #endif
 #endif

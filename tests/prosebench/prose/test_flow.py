@@ -147,6 +147,11 @@ def test_wrong_shapes_are_refused(prose):
         prose.log_prob("GG", np.zeros((2, 5, 3)))
 
 
+def test_no_frames_are_refused(identity):
+    with pytest.raises(ValueError, match="0 frames were asked for"):
+        identity.sample("GG", 0, target=Harmonic(0.3))
+
+
 def test_three_lines(tmp_path, prose):
     save_weights(tmp_path / "mine.npz", prose.network, {"seed": 1})
     loaded = Prose.from_pretrained(tmp_path / "mine.npz", device="cpu")

@@ -44,9 +44,10 @@ def test_batches_change_nothing():
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_latent_is_left_alone():
+@pytest.mark.parametrize("frames", [1, 6])
+def test_latent_is_left_alone(frames):
     network = tiny_network()
-    z, tokens = latent(network, "GG")
+    z, tokens = latent(network, "GG", frames)
     kept = z.clone()
     inverse(network, z, tokens)
     assert torch.equal(z, kept)

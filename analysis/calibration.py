@@ -1,0 +1,228 @@
+"""Are the intervals and tests what they say? Samplers whose true score is known, scored many times over.
+
+A synthetic sampler of a peptide draws energies from a normal distribution that is off the true one by a bias and a
+width of its own; its energy-w2 against a finite reference is skewed over peptides as real scores are. `coverage` is
+the share of intervals that hold the true mean, `false_alarms` the share of perfect samplers that are declared worse
+than themselves.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from analysis.comparisons import LEVEL, holm, paired_test
+from analysis.statistics import CONFIDENCE, mean_interval, seed_interval, student_quantile
+from analysis.style import INK, PAGE_INCHES, REFERENCE_FILL, new_figure, panel_title, shared_legend, styled
+
+Floats = NDArray[np.float64]
+Draw = Callable[[np.random.Generator, int, int], Floats]
+"""Draws scores (peptides, seeds) of a synthetic sampler."""
+
+SIZES = ((3, 2), (4, 2), (6, 2), (10, 2), (30, 3))
+"""Numbers of peptides and seeds that are tried."""
+
+ACCEPTED = (0.92, 0.98)
+N_FRAMES = 100
+_SEED_SPREAD = 0.15
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened in a number of trials."""
+
+    what: str
+    how: str
+    peptides: int
+    seeds: int
+    rate: float
+    nominal: float
+    trials: int
+
+    @property
+    def error(self) -> float:
+        """Standard error of the rate."""
+        return math.sqrt(max(self.rate * (1.0 - self.rate), 1.0 / self.trials) / self.trials)
+
+
+def normal_scores(rng: np.random.Generator, peptides: int, seeds: int) -> Floats:
+    """Scores with mean 1 and a normal spread of 0.3 over peptides, of 15 % over seeds."""
+    return _with_seeds(rng, rng.normal(1.0, 0.3, (peptides, 1)), seeds)
+
+
+def skewed_scores(rng: np.random.Generator, peptides: int, seeds: int) -> Floats:
+    """Scores with mean 1 and a log-normal spread over peptides (0.5 in the logarithm), of 15 % over seeds."""
+    return _with_seeds(rng, np.exp(rng.normal(-0.125, 0.5, (peptides, 1))), seeds)
+
+
+def sampler_scores(rng: np.random.Generator, peptides: int, seeds: int, *, perfect: bool = False) -> Floats:
+    """energy-w2 of N_FRAMES energies against as many of a reference, which a peptide's seeds share."""
+    bias = np.zeros((peptides, 1, 1)) if perfect else np.exp(rng.normal(-1.0, 0.5, (peptides, 1, 1)))
+    width = 1.0 if perfect else np.exp(rng.normal(0.0, 0.2, (peptides, 1, 1)))
+    reference = np.sort(rng.standard_normal((peptides, 1, N_FRAMES)))
+    samples = np.sort(bias + width * rng.standard_normal((peptides, seeds, N_FRAMES)))
+    return np.sqrt(np.mean((samples - reference) ** 2, axis=-1))
+
+
+def _with_seeds(rng: np.random.Generator, peptides: Floats, seeds: int) -> Floats:
+    return peptides * (1.0 + _SEED_SPREAD * rng.standard_normal((len(peptides), seeds)))
+
+
+SAMPLERS: Mapping[str, Draw] = {
+    "normal over peptides": normal_scores,
+    "log-normal over peptides": skewed_scores,
+    "energy-w2 of samplers": sampler_scores,
+}
+
+
+def calibrate(trials: int = 1000) -> list[Rate]:
+    """Coverage of the intervals of each of SAMPLERS at each of SIZES, and false alarms of perfect samplers."""
+    rates = [coverage(name, *size, trials=trials) for name in SAMPLERS for size in SIZES]
+    rates += [false_alarms(*size, trials=trials) for size in SIZES]
+    return [*rates, reference_coverage(trials=trials)]
+
+
+def coverage(
+    name: str,
+    peptides: int,
+    seeds: int,
+    *,
+    trials: int,
+    interval: Callable[[Floats], tuple[float, float]] = mean_interval,
+    how: str = "interval of the tables",
+) -> Rate:
+    """Share of trials in which the interval of the mean over peptides holds the true mean."""
+    rng = np.random.default_rng([peptides, seeds, 1])
+    truth, draw = true_mean(name), SAMPLERS[name]
+    hits = 0
+    for _ in range(trials):
+        low, high = interval(draw(rng, peptides, seeds).mean(axis=1))
+        hits += low <= truth <= high
+    return Rate(name, how, peptides, seeds, hits / trials, CONFIDENCE, trials)
+
+
+def false_alarms(peptides: int, seeds: int, *, trials: int, rows: int = 2) -> Rate:
+    """Share of trials in which one of several perfect samplers is declared worse than the best of them."""
+    rng = np.random.default_rng([peptides, seeds, 2])
+    alarms = 0
+    for _ in range(trials):
+        both = sampler_scores(rng, peptides, seeds * rows, perfect=True).reshape(peptides, rows, seeds).mean(axis=-1)
+        best = int(both.mean(axis=0).argmin())
+        pairs = [(i, j) for i in range(rows) for j in range(i)]
+        p_values = holm(paired_test(both[:, i] - both[:, j], len(pairs))[1] for i, j in pairs)
+        alarms += any(p < LEVEL for pair, p in zip(pairs, p_values, strict=True) if best in pair)
+    what = "perfect samplers declared worse"
+    return Rate(what, f"{rows} perfect samplers", peptides, seeds, alarms / trials, LEVEL, trials)
+
+
+def reference_coverage(*, trials: int, seeds: int = 3, n_reference: int = 400, correlation: float = 0.8) -> Rate:
+    """Coverage for one peptide, whose reference is one correlated trajectory and moves all seeds alike.
+
+    Its error comes from `analysis.reference_error`; the truth is the mean over references and seeds.
+    """
+    from analysis.reference_error import blocks_of, energy_errors
+
+    def draw(rng: np.random.Generator) -> tuple[Floats, float]:
+        reference = correlated(rng, n_reference, correlation)
+        inefficiency = (1.0 + correlation) / (1.0 - correlation)
+        blocks = blocks_of(np.zeros(n_reference, dtype=int), np.arange(n_reference), inefficiency)
+        samples = 0.8 + 1.2 * rng.standard_normal((seeds, n_reference))
+        values = np.sqrt(np.mean((np.sort(samples) - np.sort(reference)) ** 2, axis=-1))
+        error = energy_errors(samples[0], reference, blocks, n_reference / inefficiency)["energy-w2"]
+        return values, error
+
+    rng = np.random.default_rng(3)
+    truth = float(np.mean([draw(rng)[0].mean() for _ in range(4000)]))
+    hits = 0
+    for _ in range(trials):
+        values, error = draw(rng)
+        ends = seed_interval(values, error)
+        hits += ends is not None and ends[0] <= truth <= ends[1]
+    return Rate("one peptide with its reference", "interval of the tables", 1, seeds, hits / trials, CONFIDENCE, trials)
+
+
+def correlated(rng: np.random.Generator, n: int, correlation: float) -> Floats:
+    """A stationary trajectory (n,) of unit variance whose neighbours have this correlation."""
+    values = np.empty(n)
+    values[0] = rng.standard_normal()
+    noise = math.sqrt(1.0 - correlation**2) * rng.standard_normal(n)
+    for i in range(1, n):
+        values[i] = correlation * values[i - 1] + noise[i]
+    return values
+
+
+@cache
+def true_mean(name: str) -> float:
+    """Mean score of all peptides and seeds: 1 by construction, or the mean of very many."""
+    if name != "energy-w2 of samplers":
+        return 1.0
+    rng = np.random.default_rng(0)
+    return float(np.mean([sampler_scores(rng, 2000, 1).mean() for _ in range(50)]))
+
+
+def student_interval(means: Floats) -> tuple[float, float]:
+    """Student's interval alone, for comparison."""
+    half = student_quantile(len(means) - 1) * float(means.std(ddof=1)) / math.sqrt(len(means))
+    return float(means.mean()) - half, float(means.mean()) + half
+
+
+def percentile_interval(means: Floats) -> tuple[float, float]:
+    """The percentile bootstrap over peptides, for comparison."""
+    rng = np.random.default_rng(0)
+    drawn = means[rng.integers(len(means), size=(500, len(means)))].mean(axis=1)
+    low, high = np.quantile(drawn, [LEVEL / 2.0, 1.0 - LEVEL / 2.0])
+    return float(low), float(high)
+
+
+WAYS: Mapping[str, Callable[[Floats], tuple[float, float]]] = {
+    "interval of the tables": mean_interval,
+    "Student's t": student_interval,
+    "percentile bootstrap": percentile_interval,
+}
+
+
+def calibration_figure(trials: int = 1000) -> Figure:
+    """Coverage against the number of peptides, of the intervals used and of two that are not; false alarms."""
+    marks = {"interval of the tables": ("#0072B2", "o"), "Student's t": ("#009E73", "^"), "percentile bootstrap": ("#D55E00", "s")}
+    with styled():
+        figure = new_figure(PAGE_INCHES, 2.2)
+        panels = figure.subplots(1, len(SAMPLERS) + 1)
+        for axes, name in zip(panels, SAMPLERS, strict=False):
+            axes.axhspan(*ACCEPTED, color=REFERENCE_FILL, alpha=0.5, linewidth=0)
+            axes.axhline(CONFIDENCE, color=INK, linewidth=0.6, linestyle=(0, (4, 2)))
+            for way, (colour, marker) in marks.items():
+                found = [coverage(name, *size, trials=trials, interval=WAYS[way], how=way) for size in SIZES]
+                axes.errorbar(
+                    range(len(SIZES)), [one.rate for one in found], [one.error for one in found],
+                    color=colour, marker=marker, markersize=3.5, linewidth=0.9, label=way,
+                )  # fmt: skip
+            axes.set_ylim(0.7, 1.0)
+            panel_title(axes, name)
+        panels[0].set_ylabel("true mean inside")
+        _alarm_panel(panels[-1], trials)
+        for axes in panels:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axes.set_xticks(range(len(SIZES)), [f"{p}×{s}" for p, s in SIZES])
+            axes.set_xlabel("peptides × seeds")
+        for axes in panels[1:3]:
+            axes.tick_params(labelleft=False)
+        shared_legend(figure, panels)
+        return figure
+
+
+def _alarm_panel(axes: object, trials: int) -> None:
+    panel = axes
+    for rows, colour, marker in ((2, "#CC79A7", "v"), (4, "#E69F00", "D")):
+        found = [false_alarms(*size, trials=trials, rows=rows) for size in SIZES]
+        panel.errorbar(  # type: ignore[attr-defined]
+            range(len(SIZES)), [one.rate for one in found], [one.error for one in found],
+            color=colour, marker=marker, markersize=3.5, linewidth=0.9, label=f"false alarm among {rows} perfect",
+        )  # fmt: skip
+    panel.axhline(LEVEL, color=INK, linewidth=0.6, linestyle=(0, (4, 2)))  # type: ignore[attr-defined]
+    panel.set_ylim(0.0, 0.12)  # type: ignore[attr-defined]
+    panel_title(panel, "declared worse")  # type: ignore[arg-type]

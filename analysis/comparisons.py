@@ -1,0 +1,223 @@
+"""Two rows of a benchmark side by side: paired differences over the same peptides at equal cost.
+
+A comparison of unequal budgets, frames or peptides is refused unless it is asked for, and then marked. Where
+several comparisons are made at once, their p-values are corrected by Holm (Scand. J. Statist. 1979, 6, 65).
+"""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.statistics import CONFIDENCE, Estimate, estimate, mean_interval, student_quantile
+
+LEVEL = 1.0 - CONFIDENCE
+INEQUALITIES = ("budget", "frames", "peptides")
+"""What two rows may differ in if that is asked for."""
+
+TOLERATED_FRAMES = 0.01
+"""Relative difference in the number of scored frames that counts as equal: a weight filter takes a few."""
+
+
+class UnequalComparison(ValueError):
+    """Two rows were not measured under the same conditions; the message says in what they differ."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row against another in one metric.
+
+    difference: row minus other, mean over peptides (for one peptide over seeds) with its 95 % interval; wins and
+    losses: peptides on which the row has the smaller and the larger value; test: "signed-rank", "paired t" or
+    "Welch t"; p: two-sided; p_corrected: for n_comparisons made together; marks: inequalities that were allowed.
+    """
+
+    metric: str
+    row: str
+    other: str
+    difference: Estimate
+    wins: int
+    losses: int
+    test: str
+    p: float
+    p_corrected: float
+    n_comparisons: int = 1
+    marks: tuple[str, ...] = ()
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the two rows differ at the 5 % level, all comparisons made together considered."""
+        return self.p_corrected < LEVEL
+
+
+def compare(
+    row: pd.DataFrame, other: pd.DataFrame, *, allow: Collection[str] = (), n_comparisons: int = 1
+) -> Comparison:
+    """Compare two rows of the long table of scores, each restricted to one metric and one budget.
+
+    allow names INEQUALITIES to pass over. The test is Wilcoxon's signed-rank test on the differences of the
+    peptides, or Student's where so few peptides could not reach LEVEL among n_comparisons; for a single peptide
+    Welch's over seeds, given its reference. Under equal samplers the differences are symmetric about 0, which is
+    all the first one needs. Raises UnequalComparison.
+    """
+    marks = _inequalities(row, other, allow)
+    values, others = (side.groupby("peptide")["value"].mean() for side in (row, other))
+    shared = values.index.intersection(others.index).sort_values()
+    if shared.empty:
+        raise UnequalComparison("the two rows have no peptide in common")
+    with np.errstate(invalid="ignore"):
+        differences = np.nan_to_num(
+            values[shared].to_numpy(float) - others[shared].to_numpy(float), nan=0.0, posinf=math.inf, neginf=-math.inf
+        )
+    if len(shared) > 1:
+        difference = _paired(differences, row, other)
+        test, p = paired_test(differences, n_comparisons)
+    else:
+        sides = [side[side["peptide"] == shared[0]]["value"].to_numpy(float) for side in (row, other)]
+        difference, p = _welch(*sides)
+        test = "Welch t"
+    return Comparison(
+        metric=str(row["metric"].iloc[0]),
+        row=str(row["row"].iloc[0]),
+        other=str(other["row"].iloc[0]),
+        difference=difference,
+        wins=int((differences < 0).sum()),
+        losses=int((differences > 0).sum()),
+        test=test,
+        p=p,
+        p_corrected=p,
+        marks=marks,
+    )
+
+
+def compare_rows(
+    lines: pd.DataFrame, rows: Sequence[str], *, against: str | None = None, allow: Collection[str] = ()
+) -> tuple[list[Comparison], list[str]]:
+    """All pairs of rows in one metric and group, or each against one; corrected together.
+
+    Returns the comparisons and, of pairs that were refused, why.
+    """
+    pairs = [(row, against) for row in rows if row != against] if against else list(combinations(rows, 2))
+    sides = {row: lines[lines["row"] == row] for row in rows}
+    made, refused = [], []
+    for row, other in pairs:
+        if sides[row].empty or sides[other].empty:
+            continue
+        try:
+            made.append(compare(sides[row], sides[other], allow=allow, n_comparisons=len(pairs)))
+        except UnequalComparison as error:
+            refused.append(f"{row} and {other} are not compared: {error}")
+    corrected = holm([one.p for one in made])
+    return [
+        replace(one, p_corrected=p, n_comparisons=len(made)) for one, p in zip(made, corrected, strict=True)
+    ], refused
+
+
+def holm(p_values: Iterable[float]) -> list[float]:
+    """P-values corrected by Holm's step-down, in the order given."""
+    values = np.asarray(list(p_values), dtype=float)
+    order = np.argsort(values, kind="stable")
+    stepped = np.minimum(np.maximum.accumulate(values[order] * (len(values) - np.arange(len(values)))), 1.0)
+    corrected = np.empty_like(values)
+    corrected[order] = stepped
+    return [float(value) for value in corrected]
+
+
+def equal_frames(one: float, other: float) -> bool:
+    """Whether two numbers of scored frames count as equal."""
+    return abs(one - other) <= math.ceil(TOLERATED_FRAMES * max(one, other))
+
+
+def _inequalities(row: pd.DataFrame, other: pd.DataFrame, allow: Collection[str]) -> tuple[str, ...]:
+    """What differs between two rows, in words. Raises UnequalComparison for what is not allowed."""
+    unknown = sorted(set(allow) - set(INEQUALITIES))
+    if unknown:
+        raise ValueError(f"cannot allow unequal {', '.join(unknown)}; known: {', '.join(INEQUALITIES)}")
+    found: dict[str, str] = {}
+    budgets = [sorted(side["budget"].unique().tolist()) for side in (row, other)]
+    if budgets[0] != budgets[1]:
+        found["budget"] = " against ".join("/".join(f"{b:,}" for b in of) for of in budgets) + " evaluations"
+    peptides = [set(side["peptide"]) for side in (row, other)]
+    if peptides[0] != peptides[1]:
+        shared = len(peptides[0] & peptides[1])
+        found["peptides"] = f"{len(peptides[0])} against {len(peptides[1])} peptides, {shared} in common"
+    frames = [side.groupby("peptide")["frames"].median() for side in (row, other)]
+    shared_peptides = frames[0].index.intersection(frames[1].index)
+    pairs = [(frames[0][name], frames[1][name]) for name in shared_peptides]
+    differing = [pair for pair in pairs if not equal_frames(*pair)]
+    if differing:
+        found["frames"] = " against ".join(f"{number:,.0f}" for number in differing[0]) + " frames"
+    references = [side.groupby("peptide")["reference"].first() for side in (row, other)]
+    if any(references[0][name] != references[1][name] for name in shared_peptides):
+        raise UnequalComparison("they were scored against different references")
+    refused = [text for kind, text in found.items() if kind not in allow]
+    if refused:
+        raise UnequalComparison("; ".join(refused))
+    return tuple(found.values())
+
+
+def _paired(differences: NDArray[np.float64], row: pd.DataFrame, other: pd.DataFrame) -> Estimate:
+    seeds = min(int(side.groupby("peptide")["seed"].nunique().min()) for side in (row, other))
+    value = float(differences.mean()) if np.isfinite(differences).all() else _infinite_mean(differences)
+    if not math.isfinite(value):
+        return Estimate(value, None, None, len(differences), seeds)
+    return Estimate(value, *mean_interval(differences), len(differences), seeds)
+
+
+def _infinite_mean(differences: NDArray[np.float64]) -> float:
+    with np.errstate(invalid="ignore"):
+        return float(differences.mean())
+
+
+def paired_test(differences: NDArray[np.float64], n_comparisons: int = 1) -> tuple[str, float]:
+    """Name and two-sided p-value of the test of differences (peptides,) against 0; see `compare`."""
+    smallest_p = 2.0 ** (1 - len(differences))
+    if smallest_p * max(n_comparisons, 1) <= LEVEL or not np.isfinite(differences).all():
+        if not differences.any():
+            return "signed-rank", 1.0
+        return "signed-rank", float(stats.wilcoxon(differences).pvalue)
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    if not error > 0.0:
+        return "paired t", 0.0 if differences.any() else 1.0
+    t = abs(float(differences.mean())) / error
+    return "paired t", float(2.0 * stats.t.sf(t, len(differences) - 1))
+
+
+def _welch(values: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[Estimate, float]:
+    """Difference of two means over seeds with its interval and p-value; p is 1 where it cannot be known."""
+    with np.errstate(invalid="ignore"):
+        difference = float(values.mean() - others.mean())
+    n_seeds = min(len(values), len(others))
+    unknown = Estimate(difference, None, None, 1, n_seeds), 1.0
+    if n_seeds < 2 or not math.isfinite(difference):
+        return unknown
+    parts = [float(side.var(ddof=1)) / len(side) for side in (values, others)]
+    variance = sum(parts)
+    if not variance > 0.0:
+        return Estimate(difference, difference, difference, 1, n_seeds), 0.0 if difference else 1.0
+    counts = (len(values), len(others))
+    freedom = variance**2 / sum(part**2 / (n - 1) for part, n in zip(parts, counts, strict=True))
+    half = student_quantile(freedom) * math.sqrt(variance)
+    p = float(2.0 * stats.t.sf(abs(difference) / math.sqrt(variance), freedom))
+    return Estimate(difference, difference - half, difference + half, 1, n_seeds), p
+
+
+def excess(lines: pd.DataFrame, floor: pd.DataFrame) -> Estimate | None:
+    """Excess of a row over the floor, paired by peptide; None where the two cannot be compared.
+
+    lines, floor: both of one metric and budget; the floor's frames must be as many.
+    """
+    try:
+        _inequalities(lines, floor, ("budget", "peptides"))
+    except UnequalComparison:
+        return None
+    level = floor.groupby("peptide")["value"].mean()
+    shared = lines[lines["peptide"].isin(level.index)]
+    if shared["peptide"].nunique() < lines["peptide"].nunique():
+        return None
+    return estimate(shared.assign(value=shared["value"] - shared["peptide"].map(level)))

@@ -1,0 +1,153 @@
+"""Cluster profiles: what a site wants to be asked for. Read from TOML, checked before anything is submitted."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+Positive = Annotated[int, Field(gt=0)]
+_OURS = {"array", "job-name", "output", "error", "open-mode", "signal", "requeue", "chdir"}
+"""Options of sbatch that make resuming, following and cancelling work; a profile may not change them."""
+
+
+class ClusterError(ValueError):
+    """A cluster profile that cannot be used; the message says why, and what is known."""
+
+
+class Need(BaseModel):
+    """What one job asks for. cores, memory_gb and gpus are per worker; a job has `workers` of them, on one node.
+
+    minutes is the longest time limit that jobs may ask for; they ask for less where less will do. extra reaches every
+    other option of sbatch, as in extra = {exclusive = true, "mail-type" = "END"}.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    gres: str = ""
+    constraint: str = ""
+    gpus: int = Field(0, ge=0)
+    cores: Positive = 1
+    memory_gb: float = Field(4.0, gt=0)
+    minutes: Positive = 240
+    workers: Positive = 1
+    extra: dict[str, str | int | bool] = {}
+
+    @field_validator("extra")
+    @classmethod
+    def _not_ours(cls, extra: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+        extra = {name.replace("_", "-").lstrip("-"): value for name, value in extra.items()}
+        refused = sorted(set(extra) & _OURS)
+        if refused:
+            raise ValueError(f"{', '.join(refused)} is set by prosebench itself and cannot be changed")
+        return extra
+
+
+class Cluster(Need):
+    """A cluster: what jobs ask for by default and, under `methods`, where rows or methods of a suite differ.
+
+    modules and setup are loaded and run, environment is set, at the start of each job. Cells are put together until a
+    job has about pack_minutes of work; there are never more than max_jobs jobs in one submission, jobs_at_once of them
+    running (0: as many as the scheduler lets). max_array_size 0: ask the scheduler. signal_seconds before its time
+    limit, a job stops after its current chunk and puts itself back into the queue. mpi_launcher starts the ranks of a
+    cell that spans several.
+    """
+
+    name: str = ""
+    description: str = ""
+    modules: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+    pack_minutes: float = Field(20.0, gt=0)
+    max_jobs: Positive = 1000
+    jobs_at_once: int = Field(0, ge=0)
+    max_array_size: int = Field(0, ge=0)
+    signal_seconds: Positive = 120
+    mpi_launcher: str = "srun --mpi=pmi2"
+    methods: dict[str, dict[str, Any]] = {}
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for row, changes in methods.items():
+            unknown = sorted(set(changes) - set(Need.model_fields))
+            if unknown:
+                known = ", ".join(Need.model_fields)
+                raise ValueError(f"unknown key {unknown[0]!r} for method {row!r}; known: {known}")
+        return methods
+
+    def need(self, row: str, method: str) -> Need:
+        """What a job for cells of this row of a suite asks for. The row's own table counts before its method's."""
+        own = {name: getattr(self, name) for name in Need.model_fields}
+        return Need(**own | self.methods.get(method, {}) | self.methods.get(row, {}))
+
+    def opening_lines(self) -> list[str]:
+        """Shell lines at the start of each job."""
+        # A folder called jobs/ where the user stands must not hide ours.
+        environment = {"PYTHONSAFEPATH": "1"} | self.environment
+        lines = [f"module load {module}" for module in self.modules]
+        lines += [f"export {name}={_quoted(value)}" for name, value in environment.items()]
+        return [*lines, *self.setup]
+
+
+def sbatch_options(need: Need, minutes: int) -> dict[str, str | int | bool]:
+    """Options of sbatch for a job of this need with a time limit in whole minutes."""
+    options: dict[str, str | int | bool] = {
+        "nodes": 1,
+        "ntasks": 1,
+        "time": minutes,
+        "cpus-per-task": need.cores * need.workers,
+        "mem": f"{round(need.memory_gb * need.workers * 1024)}M",
+        "requeue": True,
+    }
+    for name in ("partition", "account", "qos", "gres", "constraint"):
+        if getattr(need, name):
+            options[name] = getattr(need, name)
+    if need.gpus and not need.gres:
+        options["gpus-per-node"] = need.gpus * need.workers
+    return options | need.extra
+
+
+def cluster_names() -> list[str]:
+    """Names of the example profiles that come with prosebench."""
+    return sorted(path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml"))
+
+
+def load_cluster(name_or_path: str) -> Cluster:
+    """A profile by its path, or a shipped example by its name. Raises ClusterError naming what is wrong or unknown."""
+    path = Path(name_or_path)
+    if name_or_path in cluster_names():
+        text = (_shipped() / f"{name_or_path}.toml").read_text()
+    elif path.suffix == ".toml" and path.is_file():
+        text = path.read_text()
+    else:
+        names = ", ".join(cluster_names())
+        raise ClusterError(f"there is no cluster profile {name_or_path!r}; give the path of a .toml file, or one of: {names}")
+    try:
+        return Cluster.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ClusterError(f"cluster profile {name_or_path} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise ClusterError(f"cluster profile {name_or_path}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place!r}; known keys: {', '.join(Cluster.model_fields)}"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _quoted(value: str) -> str:
+    """In double quotes: $HOME and the like are meant."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`")
+    return f'"{escaped}"'
+
+
+def _shipped() -> Any:
+    return resources.files("jobs") / "clusters"

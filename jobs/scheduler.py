@@ -1,0 +1,108 @@
+"""What the scheduler says: a hint beside the records. Every answer may be missing or late."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.submission import Submission
+
+_PATIENCE_SECONDS = 60
+
+
+class NoScheduler(OSError):  # noqa: N818
+    """SLURM's commands are not there, or its controller does not answer."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job in the queue: its submission and number there, id, state (PENDING, RUNNING ...), and why it waits."""
+
+    name: str
+    index: int
+    job: str
+    state: str
+    reason: str
+
+    @property
+    def pending(self) -> bool:
+        """Whether it has not started."""
+        return self.state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
+
+
+def queued_jobs(submissions: Iterable[Submission]) -> list[QueuedJob]:
+    """Jobs of these submissions that have not ended. Raises NoScheduler."""
+    names = [submission.name for submission in submissions]
+    if not names:
+        return []
+    said = _ask("squeue", "--noheader", "--array", f"--name={','.join(names)}", "--format=%j|%F|%K|%T|%r")
+    jobs = []
+    for line in said.splitlines():
+        name, array, task, state, reason = line.strip().split("|", 4)
+        index = int(task) if task.isdigit() else 0
+        jobs.append(QueuedJob(name, index, f"{array}_{task}" if task.isdigit() else array, state, reason))
+    return jobs
+
+
+def cells_of(submissions: Sequence[Submission], queued: Sequence[QueuedJob]) -> dict[str, QueuedJob]:
+    """The queued job of each cell that has one, by the name of the cell's folder."""
+    jobs_of = {submission.name: submission.jobs for submission in submissions}
+    return {
+        cell: job
+        for job in queued
+        if job.index < len(jobs_of.get(job.name, []))
+        for cell in jobs_of[job.name][job.index]
+    }
+
+
+def cancel(submissions: Iterable[Submission]) -> None:
+    """End all jobs of these submissions. Running ones finish their chunk first. Raises NoScheduler."""
+    names = [submission.name for submission in submissions]
+    if names:
+        _ask("scancel", f"--name={','.join(names)}", f"--user={os.environ.get('USER') or os.geteuid()}")
+
+
+def ended_as(job: str) -> str:
+    """How accounting says that a job ended (OUT_OF_MEMORY, NODE_FAIL ...); empty where it does not know."""
+    try:
+        said = _ask("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}", "--format=State")
+    except NoScheduler:
+        return ""
+    return said.split("\n", 1)[0].split(" ", 1)[0].strip()
+
+
+def max_array_size() -> int:
+    """Largest number of jobs in one array, as the controller says it."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
+    # The setting is one above the largest index.
+    return int(found[1]) if found else 1000
+
+
+def requeue(job: str) -> None:
+    """Put the own job back into the queue. Raises NoScheduler where the site does not allow it."""
+    _ask("scontrol", "requeue", job)
+
+
+def being_preempted(job: str) -> bool:
+    """Whether SLURM is ending this job to make room for another one (rather than because somebody cancelled it)."""
+    try:
+        found = re.search(r"PreemptTime=(\S+)", _ask("scontrol", "show", "job", job))
+    except NoScheduler:
+        return False
+    return found is not None and found[1] not in ("None", "N/A")
+
+
+def _ask(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        raise NoScheduler(f"there is no command {command[0]!r} on this machine; is it a login node of a SLURM cluster?")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise NoScheduler(f"{command[0]} did not answer within {_PATIENCE_SECONDS} s") from error
+    if done.returncode:
+        said = done.stderr.strip() or f"status {done.returncode}"
+        raise NoScheduler(f"{Path(command[0]).name} refused: {said}")
+    return done.stdout

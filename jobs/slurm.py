@@ -1,0 +1,203 @@
+"""Submitting to SLURM: what is missing and not queued yet becomes arrays of jobs; records say what became of them."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.array_script import array_script
+from jobs.cluster import Cluster, sbatch_options
+from jobs.cost import CostModel
+from jobs.failures import MAX_ATTEMPTS, read_failure
+from jobs.packing import Array, Work, pack
+from jobs.scheduler import NoScheduler, QueuedJob, cells_of, max_array_size, queued_jobs
+from jobs.status import read_state
+from jobs.submission import Submission, new_name, read_submissions, submitting
+from jobs.task import Task
+from prosebench.record import read_cell
+from prosebench.storage import write_bytes
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 20.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be submitted: arrays, and how many cells are finished, parked, or in queued jobs already."""
+
+    arrays: list[Array]
+    finished: int
+    parked: int
+    queued: int
+
+    @property
+    def works(self) -> list[Work]:
+        """All cells that would be submitted."""
+        return [work for array in self.arrays for job in array.jobs for work in job]
+
+
+def make_plan(folders: Sequence[Path], directory: Path, cluster: Cluster, queued: Sequence[QueuedJob]) -> Plan:
+    """Arrays for the cells that are neither finished nor parked nor in a queued job."""
+    costs = CostModel().learn(_sources(directory))
+    taken = cells_of(read_submissions(directory), queued)
+    missing, finished, parked, waiting = [], 0, 0, 0
+    for folder in folders:
+        failure = read_failure(folder)
+        if (folder / "record.json").exists():
+            finished += 1
+        elif folder.name in taken:
+            waiting += 1
+        elif failure and failure["attempts"] >= MAX_ATTEMPTS:
+            parked += 1
+        else:
+            missing.append(_work(folder, costs))
+    size = cluster.max_array_size or _array_size()
+    return Plan(pack(missing, cluster, size), finished, parked, waiting)
+
+
+def submit_missing(
+    folders: Sequence[Path], directory: Path, cluster: Cluster, references: Sequence[Path]
+) -> tuple[Plan, list[Submission]]:
+    """Submit what is missing, as arrays. Two that do so at once do not submit anything twice. Raises NoScheduler."""
+    directory = directory.resolve()
+    with submitting(directory):
+        queued = queued_jobs(read_submissions(directory))
+        plan = make_plan(folders, directory, cluster, queued)
+        submissions = []
+        for array in plan.arrays:
+            submission = _submission(array, directory, cluster, references)
+            submission.write()
+            _submit(submission, sbatch_options(array.need, array.minutes), cluster)
+            submissions.append(submission)
+    return plan, submissions
+
+
+def write_scripts(
+    folders: Sequence[Path], directory: Path, cluster: Cluster, references: Sequence[Path], path: Path
+) -> tuple[Plan, list[Path]]:
+    """Write what `submit_missing` would submit as scripts for `sbatch`, next to path where there are several."""
+    directory = directory.resolve()
+    try:
+        queued = queued_jobs(read_submissions(directory))
+    except NoScheduler:
+        queued = []
+    plan = make_plan(folders, directory, cluster, queued)
+    paths = []
+    for number, array in enumerate(plan.arrays):
+        submission = _submission(array, directory, cluster, references)
+        submission.write()
+        paths.append(path if number == 0 else path.with_stem(f"{path.stem}-{number + 1}"))
+        write_bytes(paths[-1], array_script(submission, array, cluster).encode())
+    return plan, paths
+
+
+def submit_commands(commands: Sequence[Sequence[str]], directory: Path, cluster: Cluster, method: str = "") -> Submission:
+    """Submit `prosebench` commands (their arguments), one a job; those that are queued already are left out."""
+    directory = directory.resolve()
+    need = cluster.need(method, method)
+    with submitting(directory):
+        before = {submission.name: submission for submission in read_submissions(directory)}
+        queued = [before[job.name].commands for job in queued_jobs(before.values())]
+        there = [command for commands in queued for command in commands]
+        submission = Submission(
+            name=new_name(),
+            directory=directory,
+            commands=[list(command) for command in commands if list(command) not in there],
+            workers=need.workers,
+            threads=need.cores,
+            minutes=need.minutes,
+            signal_seconds=cluster.signal_seconds,
+        )
+        if submission.commands:
+            submission.write()
+            _submit(submission, sbatch_options(need, need.minutes), cluster)
+    return submission
+
+
+def follow(folders: Sequence[Path], directory: Path, watch: Callable[[str], None]) -> None:
+    """Wait until every cell has ended or no job is left. watch is called often, with a line about the queue.
+
+    Only reads: any number may follow, from any machine with SLURM's commands.
+    """
+    pause, asked, line = _FIRST_PAUSE_SECONDS, float("-inf"), "asking the scheduler"
+    waiting = set(folders)
+    while True:
+        waiting -= {folder for folder in waiting if (folder / "record.json").exists()}
+        if not waiting:
+            return
+        if time.monotonic() - asked > pause:
+            asked, pause = time.monotonic(), min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
+            try:
+                jobs = queued_jobs(read_submissions(directory))
+                line = describe_queue(jobs)
+                if not jobs:
+                    return
+            except NoScheduler as problem:
+                line = str(problem)
+        watch(line)
+        time.sleep(0.25)
+
+
+def describe_queue(jobs: Sequence[QueuedJob]) -> str:
+    """One line about the jobs of a run folder."""
+    pending = [job for job in jobs if job.pending]
+    reasons = sorted({job.reason for job in pending} - {"None", ""})
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    return f"jobs: {len(jobs) - len(pending)} running, {len(pending)} pending{why}"
+
+
+def _work(folder: Path, costs: CostModel) -> Work:
+    cell, state = read_cell(folder), read_state(folder)
+    left = cell.budgets[-1] - state.spent
+    return Work(folder, cell, max(1.0, costs.seconds(cell) * left / cell.budgets[-1]), left)
+
+
+def _sources(directory: Path) -> list[Path]:
+    """This run folder and its neighbours."""
+    return sorted({directory.resolve(), *(path.parent.resolve() for path in directory.resolve().parent.glob("*/cells"))})
+
+
+def _array_size() -> int:
+    try:
+        return max_array_size()
+    except NoScheduler:
+        return 1000
+
+
+def _submission(array: Array, directory: Path, cluster: Cluster, references: Sequence[Path]) -> Submission:
+    return Submission(
+        name=new_name(),
+        directory=directory,
+        jobs=[[work.folder.name for work in job] for job in array.jobs],
+        workers=array.need.workers,
+        threads=array.need.cores,
+        minutes=array.minutes,
+        signal_seconds=cluster.signal_seconds,
+        references=[path.resolve() for path in references],
+    )
+
+
+def _submit(submission: Submission, options: dict[str, str | int | bool], cluster: Cluster) -> None:
+    try:
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError
+    except ModuleNotFoundError as error:
+        raise NoScheduler("submitit is not installed: pip install 'prosebench[cluster]', or use `prosebench submit`") from error
+    executor = SlurmExecutor(folder=submission.logs)
+    minutes = options.pop("time")
+    executor.update_parameters(
+        job_name=submission.name,
+        time=minutes,
+        signal_delay_s=cluster.signal_seconds,
+        array_parallelism=cluster.jobs_at_once or submission.size,
+        setup=cluster.opening_lines(),
+        stderr_to_stdout=True,
+        wckey=None,
+        additional_parameters=options,
+    )
+    tasks = [Task(submission.folder, index) for index in range(submission.size)]
+    try:
+        executor.submit_array(tasks)
+    except FailedJobError as error:
+        shutil.rmtree(submission.folder)
+        raise NoScheduler(f"sbatch refused: {' '.join(str(error).split())}") from error
