@@ -14,12 +14,19 @@ from setuptools.command.build_ext import build_ext
 
 SOURCES = Path("prosebench/energy/native")
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-pthread", "-g0"]
-ARITHMETIC = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+ARITHMETIC = ["-fno-wrapv", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-ignored-attributes", "-Wno-maybe-uninitialized"]
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 BASELINE = ["-march=x86-64"] if IS_X86 else []
 AVX2 = ["-mavx2", "-mfma"]
-AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
+AVX512 = [
+    "-mavx512f",
+    "-mavx512bw",
+    "-mavx512dq",
+    "-mavx512vl",
+    "-mprefer-vector-width=512",
+    "-mtune=icelake-server",
+]
 X86_FLAGS = {"kernel_avx2.cpp": AVX2, "kernel_avx512.cpp": AVX2 + AVX512}
 
 

@@ -5,11 +5,15 @@ shares between 0 and 1. Definitions: Tan et al., "Amortized Sampling with Transf
 arXiv 2508.18175.
 """
 
+from typing import NamedTuple
+
 import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.jsd import kmeans_jsd
+from analysis.pareto import k_hat
+from analysis.reference_error import blocks_of, energy_errors, jsd_error, plane_error
 from analysis.wasserstein import energy_w1, energy_w2, euclidean_w2, torus_w2
 from prosebench.ensemble import Ensemble
 from prosebench.features import tica_features, torsion_features, torus_points
@@ -21,34 +25,52 @@ from prosebench.tica import TicaBasis
 DISTANCES = ("energy-w1", "energy-w2", "torus-w2", "tica-w2", "torus-k-jsd", "tica-k-jsd")
 """The metrics that compare two ensembles; smaller is better."""
 
+REFERENCE_ERROR = "-reference-error"
+"""Ends the name of what the finite reference adds to the standard error of a metric."""
+
+PROPOSAL = "proposal-"
+"""Begins the name of a distance of a weighted ensemble's frames taken as they are, without the weights."""
+
+
+class Views(NamedTuple):
+    """What of an ensemble is compared: energies (n,), torus points, TICA components, torsion features (n, d)."""
+
+    energies_kt: NDArray[np.float64]
+    torus: NDArray[np.float32]
+    tica: NDArray[np.float32]
+    angles: NDArray[np.float32]
+
 
 def score(
-    ensemble: Ensemble, reference: Reference, topology: mdtraj.Topology, *, n_frames: int, seed: int
+    ensemble: Ensemble,
+    reference: Reference,
+    topology: mdtraj.Topology,
+    *,
+    n_frames: int,
+    seed: int,
+    proposals: bool = False,
 ) -> dict[str, float]:
     """All metrics of an ensemble against the first n_frames of reference.scored.
 
     Unweighted ensembles are thinned to n_frames (`thin`); weighted ones lose their highest 0.2 % of
     log-weights and are resampled with replacement. With fewer frames than n_frames, all there are get scored.
-    Frames with a wrong chirality centre are mirrored first. Returned besides DISTANCES: `frames` (distinct
-    frames or draws scored), `non-finite` (share of all frames of the ensemble without finite energy and
-    coordinates), `mirrored` and, after mirroring, `chirality-wrong` (shares of the scored frames), and `ess`
-    (weighted ensembles only: Kish, after the filter, as a share of the weights). An infinite energy among the
-    scored frames makes the energy distances inf, coordinates that are not finite make torus-w2 and tica-w2
+    Frames with a wrong chirality centre are mirrored first. Returned besides DISTANCES: each of them with
+    REFERENCE_ERROR, `frames` (distinct frames or draws scored), `non-finite` (share of all frames of the
+    ensemble without finite energy and coordinates), `mirrored` and, after mirroring, `chirality-wrong` (shares
+    of the scored frames). Of weighted ensembles also `ess` (Kish, after the filter, as a share of the weights),
+    `k-hat` (before it) and, where proposals are asked for, DISTANCES with PROPOSAL. An infinite energy among
+    the scored frames makes the energy distances inf, coordinates that are not finite make torus-w2 and tica-w2
     inf. Raises ValueError for an ensemble of no frames, or without any finite weight.
     """
     if not len(ensemble):
         raise ValueError("the ensemble has no frames to score")
     index = select_scored(ensemble, n_frames, seed)
-    chosen = ensemble.select(index)
-    fixed, mirrored, still_wrong = fix_chirality(
-        chosen.positions_nm, topology, reference.scored.positions_nm[0]
-    )
-    result = distances(
-        Ensemble(fixed, chosen.energies_kt),
-        reference.scored.select(slice(0, n_frames)),
-        reference.tica,
-        topology,
-    )
+    fixed, mirrored, still_wrong = _fixed(ensemble.select(index), reference, topology)
+    truth = views(reference.scored.select(slice(0, n_frames)), reference.tica, topology)
+    sample = views(fixed, reference.tica, topology)
+    result = compared(sample, truth)
+    errors = reference_errors(sample, truth, reference, result)
+    result |= {name + REFERENCE_ERROR: error for name, error in errors.items()}
     result["frames"] = float(len(index) if ensemble.log_weights is not None else len(np.unique(index)))
     result["non-finite"] = float(1.0 - _finite(ensemble).mean())
     result["mirrored"] = float(mirrored.mean())
@@ -56,24 +78,74 @@ def score(
     if ensemble.log_weights is not None:
         weights = _weights(ensemble, ensemble.log_weights)
         result["ess"] = ess(weights[filter_top(weights)])
+        result["k-hat"] = k_hat(weights)
+        if proposals:
+            plain = Ensemble(ensemble.positions_nm, ensemble.energies_kt, None, ensemble.evaluations)
+            drawn, *_ = _fixed(plain.select(thin(plain, n_frames)), reference, topology)
+            found = compared(views(drawn, reference.tica, topology), truth)
+            result |= {PROPOSAL + name: value for name, value in found.items()}
     return result
+
+
+def _fixed(
+    chosen: Ensemble, reference: Reference, topology: mdtraj.Topology
+) -> tuple[Ensemble, NDArray[np.bool_], NDArray[np.bool_]]:
+    positions, mirrored, wrong = fix_chirality(
+        chosen.positions_nm, topology, reference.scored.positions_nm[0]
+    )
+    return Ensemble(positions, chosen.energies_kt), mirrored, wrong
+
+
+def views(ensemble: Ensemble, basis: TicaBasis, topology: mdtraj.Topology) -> Views:
+    """What of an ensemble is compared."""
+    frames = ensemble.positions_nm
+    return Views(
+        ensemble.energies_kt,
+        torus_points(frames, topology),
+        basis.transform(tica_features(frames, topology)),
+        torsion_features(frames, topology),
+    )
 
 
 def distances(
     sample: Ensemble, reference: Ensemble, basis: TicaBasis, topology: mdtraj.Topology
 ) -> dict[str, float]:
     """The six DISTANCES between two unweighted ensembles, whatever their sizes."""
-    sides = (sample.positions_nm, reference.positions_nm)
-    points = [torus_points(frames, topology) for frames in sides]
-    components = [basis.transform(tica_features(frames, topology)) for frames in sides]
-    angles = [torsion_features(frames, topology) for frames in sides]
+    return compared(*(views(side, basis, topology) for side in (sample, reference)))
+
+
+def compared(sample: Views, reference: Views) -> dict[str, float]:
+    """The six DISTANCES between what is seen of two ensembles."""
     return {
         "energy-w1": energy_w1(sample.energies_kt, reference.energies_kt),
         "energy-w2": energy_w2(sample.energies_kt, reference.energies_kt),
-        "torus-w2": torus_w2(*points),
-        "tica-w2": euclidean_w2(*components),
-        "torus-k-jsd": kmeans_jsd(angles[1], angles[0]),
-        "tica-k-jsd": kmeans_jsd(components[1], components[0]),
+        "torus-w2": torus_w2(sample.torus, reference.torus),
+        "tica-w2": euclidean_w2(sample.tica, reference.tica),
+        "torus-k-jsd": kmeans_jsd(reference.angles, sample.angles),
+        "tica-k-jsd": kmeans_jsd(reference.tica, sample.tica),
+    }
+
+
+def reference_errors(
+    sample: Views, truth: Views, reference: Reference, values: dict[str, float]
+) -> dict[str, float]:
+    """Standard error of each of the DISTANCES (values) that comes from the finite reference behind truth.
+
+    A reference that does not state its effective number of frames is taken as one of independent frames.
+    """
+    n = len(truth.energies_kt)
+    quality = reference.convergence
+    # Frames of the reference were drawn from all: those scored hold their share of the independent ones.
+    effective = float(quality.get("effective_frames", n))
+    blocks = blocks_of(
+        reference.trajectory[:n], reference.frame[:n], float(quality.get("correlation_frames", 1.0))
+    )
+    known = (blocks, effective)
+    return energy_errors(sample.energies_kt, truth.energies_kt, *known) | {
+        "torus-w2": plane_error(sample.torus, truth.torus, *known, values["torus-w2"], period=2.0 * np.pi),
+        "tica-w2": plane_error(sample.tica, truth.tica, *known, values["tica-w2"]),
+        "torus-k-jsd": jsd_error(sample.angles, truth.angles, *known),
+        "tica-k-jsd": jsd_error(sample.tica, truth.tica, *known),
     }
 
 

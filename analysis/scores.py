@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from analysis.score import prefix, score
+from analysis.score import REFERENCE_ERROR, prefix, score
 from prosebench.ensemble import Ensemble
 from prosebench.record import Cell, Record, cell_folders, read_cell, read_provenance, read_record
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.storage import DamagedFile, json_bytes, read_json, write_bytes, write_json
 
-SCORE_VERSION = 1
+SCORE_VERSION = 2
 """Raised whenever a metric changes its meaning: cached scores of another version are not used."""
 
 COLUMNS = (
@@ -36,12 +36,10 @@ COLUMNS = (
     "reason",
     "reference",
     "cell_id",
+    "reference_error",
+    "temperature_kelvin",
 )
-STATUSES = ("done", "partial", "unscored", "skipped", "failed", "waiting")
-"""done; partial: fewer frames than asked for; unscored: no reference; skipped: the method cannot do this
-cell; failed; waiting: not finished yet.
-"""
-
+FLOATS = ("value", "reference_error", "temperature_kelvin")
 TOLERATED_LOSS = 0.01
 """Share of the frames asked for that may lack before a score is called partial (a weight filter takes a
 few).
@@ -72,10 +70,11 @@ def score_run(
     """Long table (COLUMNS) of every metric of every cell of a run folder at each of its budgets.
 
     Metrics are those of `analysis.score.score`, with sampling-evaluations, preparation-evaluations,
-    sampling-seconds, wall-seconds and, at a cell's last budget, failures. The clock runs for a whole cell: at
+    sampling-seconds, wall-seconds and, at a cell's last budget, failures. reference_error is what the finite
+    reference adds to a metric's standard error (NaN where that is not known). The clock runs for a whole cell: at
     a smaller budget, sampling seconds are its share pro rata of evaluations. `frames` is how many frames were
     scored, `length` the number of residues. A cell without metrics has one line per budget with an empty
-    metric, a status (STATUSES) and a reason; one bad cell never stops the others. Where a run folder holds a
+    metric, a status (analysis.statuses) and a reason; one bad cell never stops the others. Where a run folder holds a
     row twice, see `_one_each` and `_labels`. Scores are kept in `directory/scores`, by content; workers > 1
     scores in that many processes.
     """
@@ -97,7 +96,7 @@ def score_run(
     table[texts] = table[texts].fillna("").astype(str)
     numbers = ["length", "budget", "seed", "frames"]
     table[numbers] = table[numbers].fillna(0).astype(int)
-    table["value"] = table["value"].astype(float)
+    table[list(FLOATS)] = table[list(FLOATS)].astype(float)
     order = ["suite", "length", "peptide", "row", "budget", "seed", "metric"]
     return table.sort_values(order, kind="stable", ignore_index=True)
 
@@ -114,7 +113,7 @@ def read_scores(path: Path) -> pd.DataFrame:
     texts = dict.fromkeys(
         ("suite", "peptide", "row", "method", "metric", "status", "reason", "reference", "cell_id"), str
     )
-    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"value": ["nan"]})
+    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=dict.fromkeys(FLOATS, ["nan"]))
 
 
 Job = tuple[Path, Path, tuple[Path, ...]]
@@ -238,7 +237,16 @@ def _cached_scores(
         if not len(there):
             marks.append(f"no frame at {budget} evaluations")
             continue
-        marks.append(score(there, reference, peptide.topology, n_frames=cell.frames, seed=scoring_seed(cell)))
+        first = budget == cell.budgets[0]
+        found = score(
+            there,
+            reference,
+            peptide.topology,
+            n_frames=cell.frames,
+            seed=scoring_seed(cell),
+            proposals=first,
+        )
+        marks.append(found)
     write_json(
         path, {"key": key, "marks": [mark if isinstance(mark, str) else _encoded(mark) for mark in marks]}
     )
@@ -340,9 +348,13 @@ def _lines(mark: Mark, label: str) -> Iterator[dict[str, Any]]:
         "reason": mark.reason,
         "reference": mark.reference,
         "cell_id": cell.id,
+        "temperature_kelvin": cell.target.temperature_kelvin,
     }
     metrics: dict[str, float | None] = {
-        name: value for name, value in mark.metrics.items() if name != "frames"
+        name: value
+        for name, value in mark.metrics.items()
+        if name != "frames" and not name.endswith(REFERENCE_ERROR)
     }
     for name, value in (metrics or {"": None}).items():
-        yield common | {"metric": name, "value": value}
+        error = mark.metrics.get(name + REFERENCE_ERROR)
+        yield common | {"metric": name, "value": value, "reference_error": error}

@@ -23,6 +23,9 @@ FREE_ENERGY_COLOURS = "viridis"
 FLOOR = "reference-draw"
 """The method that draws from the reference: its row is the floor of every metric."""
 
+CEILING = "first-frame"
+"""One frame over and over: what a sampler scores that never leaves it."""
+
 _DPI = 300
 _BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE, _SKY = (
     "#0072B2",
@@ -54,7 +57,9 @@ _FIXED: Mapping[str, Look] = {
     "smc": Look(_GREEN, "^", "-."),
     "tbg": Look(_PURPLE, "v", "--"),
     "tarflow": Look(_SKY, "X", ":"),
+    "parallel-tempering": Look(_GREEN, "h", ":"),
     FLOOR: Look(REFERENCE_LINE, "_", (0, (1, 1.2))),  # type: ignore[arg-type]
+    CEILING: Look(REFERENCE_LINE, "|", (0, (1, 1.2))),  # type: ignore[arg-type]
 }
 _SPARE = tuple(
     Look(colour, marker, line)
@@ -123,7 +128,8 @@ def looks(rows: Iterable[str]) -> dict[str, Look]:
 
 
 def row_order(rows: Iterable[str], methods: Mapping[str, str] | None = None) -> list[str]:
-    """Rows in the order in which tables and figures show them: known methods first, the floor last.
+    """Rows in the order in which tables and figures show them: known methods first, floor and ceiling
+    last.
 
     methods maps a row to its method, by which a row whose method is the floor is known.
     """
@@ -133,7 +139,7 @@ def row_order(rows: Iterable[str], methods: Mapping[str, str] | None = None) -> 
     def place(row: str) -> tuple[bool, int, str]:
         kind = kinds.get(row, row)
         name = row if row in known else kind
-        return kind == FLOOR or row == FLOOR, known.index(name) if name in known else len(known), row
+        return bool({kind, row} & {FLOOR, CEILING}), known.index(name) if name in known else len(known), row
 
     return sorted(set(rows), key=place)
 

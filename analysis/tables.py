@@ -13,10 +13,8 @@ import pandas as pd
 
 from analysis.comparisons import compare_rows, equal_frames
 from analysis.statistics import UNBOUNDED, Estimate, estimate
-from analysis.style import FLOOR, row_order
-
-SCORED = ("done", "partial")
-"""Statuses of scores that stand in a table."""
+from analysis.statuses import SCORED
+from analysis.style import CEILING, FLOOR, row_order
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,7 @@ class TableRow:
     seeds: str
     gap: str = ""
     note: str = ""
+    ceiling: bool = False
     best: frozenset[str] = frozenset()
 
     @property
@@ -82,7 +81,12 @@ class TableRow:
     @property
     def label(self) -> str:
         """Name of the row for a reader."""
-        return "floor" if self.floor else self.row
+        return "floor" if self.floor else "ceiling" if self.ceiling else self.row
+
+    @property
+    def control(self) -> bool:
+        """Whether this is a yardstick and no sampler: it is set apart and competes with none."""
+        return self.floor or self.ceiling
 
     @property
     def remark(self) -> str:
@@ -118,26 +122,26 @@ class Table:
         return ", ".join([*parts, f"{row.budget:,} energy evaluations"])
 
 
-def main_table(scores: pd.DataFrame) -> Table:
+def main_table(scores: pd.DataFrame, metrics: Sequence[Metric] = METRICS) -> Table:
     """A row for each method and budget (and suite and length), over all peptides of that suite and length."""
-    return _build(scores, ["suite", "length", "budget"])
+    return _build(scores, ["suite", "length", "budget"], tuple(metrics))
 
 
-def peptide_table(scores: pd.DataFrame) -> Table:
+def peptide_table(scores: pd.DataFrame, metrics: Sequence[Metric] = METRICS) -> Table:
     """A row for each peptide, method and budget; the intervals are the spread over seeds."""
-    return _build(scores, ["suite", "length", "peptide", "budget"])
+    return _build(scores, ["suite", "length", "peptide", "budget"], tuple(metrics))
 
 
-def _build(scores: pd.DataFrame, by: list[str]) -> Table:
+def _build(scores: pd.DataFrame, by: list[str], metrics: tuple[Metric, ...]) -> Table:
     cells = scores[scores["row"] != ""]
     methods = dict(zip(cells["row"], cells["method"], strict=True))
     rows: list[TableRow] = []
     for _, group in cells.groupby(by):
         names = row_order(group["row"], methods)
         number = _number_of_peptides(cells, group)
-        made = [_row(group[group["row"] == name], number, single="peptide" in by) for name in names]
-        rows.extend(_with_best(made, group))
-    return Table(tuple(rows), footer=_footer(scores, single="peptide" in by))
+        made = [_row(group[group["row"] == name], number, metrics, single="peptide" in by) for name in names]
+        rows.extend(_with_best(made, group, metrics))
+    return Table(tuple(rows), footer=_footer(scores, single="peptide" in by), metrics=metrics)
 
 
 def _number_of_peptides(cells: pd.DataFrame, group: pd.DataFrame) -> int:
@@ -146,11 +150,11 @@ def _number_of_peptides(cells: pd.DataFrame, group: pd.DataFrame) -> int:
     return int(same["peptide"].nunique())
 
 
-def _row(lines: pd.DataFrame, n_peptides: int, *, single: bool) -> TableRow:
+def _row(lines: pd.DataFrame, n_peptides: int, metrics: tuple[Metric, ...], *, single: bool) -> TableRow:
     """The row of one method in one group, from all its lines."""
     first, scored = lines.iloc[0], lines[lines["status"].isin(SCORED)]
     estimates = {}
-    for metric in (*METRICS, *COSTS):
+    for metric in (*metrics, *COSTS):
         source = lines if metric in COSTS else scored
         values = source[source["metric"] == metric.name]
         if len(values):
@@ -164,11 +168,12 @@ def _row(lines: pd.DataFrame, n_peptides: int, *, single: bool) -> TableRow:
         budget=int(first["budget"]),
         row=first["row"],
         floor=first["method"] == FLOOR,
+        ceiling=first["method"] == CEILING,
         estimates=estimates,
         peptides=f"{scored['peptide'].nunique()}/{1 if single else n_peptides}",
         seeds=_range(seeds.tolist()) if len(seeds) else "0",
         gap="" if len(scored) else f"n/a: {_reasons(lines)}",
-        note=_note(lines) if len(scored) else "",
+        note="; ".join(filter(None, [_note(lines), _infinite(scored)])) if len(scored) else "",
     )
 
 
@@ -185,6 +190,15 @@ def _note(lines: pd.DataFrame) -> str:
     return "; ".join(parts)
 
 
+def _infinite(scored: pd.DataFrame) -> str:
+    """In how many cells a metric is infinite; empty where it is in none."""
+    bad = scored[(scored["value"] == math.inf) & scored["metric"].isin(["energy-w2", "torus-w2", "tica-w2"])]
+    if bad.empty:
+        return ""
+    cells = scored.drop_duplicates(["peptide", "seed"])
+    return f"{len(bad.drop_duplicates(['peptide', 'seed']))} of {len(cells)} cells hold frames that are not finite"
+
+
 def _reasons(lines: pd.DataFrame) -> str:
     """The reasons in some lines, each once; of many, the first two."""
     reasons = sorted(
@@ -193,15 +207,17 @@ def _reasons(lines: pd.DataFrame) -> str:
     return "; ".join(reasons[:2]) + (f"; and {len(reasons) - 2} more" if len(reasons) > 2 else "")
 
 
-def _with_best(rows: list[TableRow], lines: pd.DataFrame) -> list[TableRow]:
+def _with_best(
+    rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric, ...]
+) -> list[TableRow]:
     """The rows of one group with `best` filled in: the best, and all that cannot be told from it.
 
-    Only rows on the largest numbers of peptides and of frames compete, the floor never does, and one row alone
-    has won nothing. All pairs of them are tested, and corrected for their number.
+    Only rows on the largest numbers of peptides and of frames compete, floor and ceiling never do, and one row
+    alone has won nothing. All pairs of them are tested, and corrected for their number.
     """
     rivals = _rivals(rows, lines)
     winners: dict[str, set[str]] = {row.row: set() for row in rows}
-    for metric in METRICS:
+    for metric in metrics:
         known = {
             row.row: row.estimates[metric.name].value
             for row in rivals
@@ -225,7 +241,7 @@ def _with_best(rows: list[TableRow], lines: pd.DataFrame) -> list[TableRow]:
 
 def _rivals(rows: list[TableRow], lines: pd.DataFrame) -> list[TableRow]:
     """Rows that may be compared with each other."""
-    rows = [row for row in rows if not row.floor and _scored_peptides(row)]
+    rows = [row for row in rows if not row.control and _scored_peptides(row)]
     most = max((_scored_peptides(row) for row in rows), default=0)
     rows = [row for row in rows if _scored_peptides(row) == most]
     scored = lines[lines["status"].isin(SCORED)]
@@ -249,6 +265,7 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
         "reference.",
         f"Values: {mean}, with the 95 % interval (in brackets; ±: half its width) from the spread over {of}.",
         _floor_line(scored),
+        *_ceiling_lines(scored),
         "Bold: the best of its budget and all that a paired test over peptides (for one peptide: over seeds) "
         "does not tell from it at the 5 % level, corrected (Holm) for all pairs of rows; only rows on the most "
         "peptides and frames compete.",
@@ -266,6 +283,15 @@ def _floor_line(scored: pd.DataFrame) -> str:
             "Distances between finite samples do not reach zero; a perfect sampler scores the floor, not 0."
         )
     return "Distances between finite samples have a floor above zero, which no row of this table shows."
+
+
+def _ceiling_lines(scored: pd.DataFrame) -> list[str]:
+    if not (scored["method"] == CEILING).any():
+        return []
+    return [
+        "Ceiling (first-frame): one frame of the reference's other half over and over; a sampler that never "
+        "leaves its first equilibrated frame scores it."
+    ]
 
 
 def _references(scored: pd.DataFrame) -> str:

@@ -84,7 +84,7 @@ def markdown(table: Table) -> str:
     lines = [_piped(headings), _piped([":--"] * len(first) + ["--:"] * (len(headings) - len(first)))]
     for row in table.rows:
         mark = _mark(remarks, row)
-        name = f"*{row.label}*" if row.floor else row.label
+        name = f"*{row.label}*" if row.control else row.label
         start = [f"{row.budget:,}", f"{name} [{mark}]" if mark else name]
         if _has_peptides(table):
             start.insert(0, row.peptide)
@@ -142,7 +142,7 @@ def _rich_table(table: Table, *, narrow: bool) -> RichTable:
             shown = start if row is rows[0] else [""] * len(start)
             cells = _terminal_cells(table, row, _mark(remarks, row))
             cells = [*cells[:-2], cells[-1]] if narrow else cells
-            made.add_row(*shown, *cells, style="dim" if row.floor else None)
+            made.add_row(*shown, *cells, style="dim" if row.control else None)
         made.add_section()
     return made
 
@@ -215,8 +215,8 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
     for rows in table.groups:
         title = escape(table.group_title(rows[0]))
         lines += [r"\midrule", rf"\multicolumn{{{len(headings)}}}{{l}}{{\emph{{{title}}}}} \\"]
-        for is_floor, members in groupby(rows, key=lambda row: row.floor):
-            if is_floor:
+        for is_control, members in groupby(rows, key=lambda row: row.control):
+            if is_control:
                 lines.append(rf"\cmidrule(lr){{1-{len(headings)}}}")
             lines += [
                 " & ".join(_latex_cells(table, row, _mark(remarks, row))) + r" \\[2pt]" for row in members
@@ -228,7 +228,7 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
 
 
 def _latex_cells(table: Table, row: TableRow, mark: str) -> list[str]:
-    name = rf"\emph{{{escape(row.label)}}}" if row.floor else escape(row.label)
+    name = rf"\emph{{{escape(row.label)}}}" if row.control else escape(row.label)
     start = f"{name}$^{{{mark}}}$" if mark else name
     evaluations = _stacked(*map(escape, _evaluations(row).replace(" + ", "|+ ").split("|")))
     last = [evaluations, escape(_seconds(row)), escape(_standing(row))]
@@ -284,7 +284,7 @@ def _standing(row: TableRow) -> str:
 
 def _evaluations(row: TableRow) -> str:
     sampling, preparation = (row.estimates.get(f"{kind}-evaluations") for kind in ("sampling", "preparation"))
-    if row.floor or sampling is None:
+    if row.control or sampling is None:
         return _DASH
     extra = f" + {preparation.value:,.0f}" if preparation and preparation.value else ""
     return f"{sampling.value:,.0f}{extra}"
@@ -292,7 +292,7 @@ def _evaluations(row: TableRow) -> str:
 
 def _seconds(row: TableRow) -> str:
     found = row.estimates.get("wall-seconds")
-    if row.floor or found is None:
+    if row.control or found is None:
         return _DASH
     return f"{found.value:,.0f}" if found.value >= 100 else f"{found.value:.3g}"
 

@@ -18,6 +18,7 @@ def array_script(submission: Submission, array: Array, cluster: Cluster) -> str:
         "open-mode": "append",
         "signal": f"USR2@{cluster.signal_seconds}",
     }
+    python = shlex.quote(sys.executable)
     cells = sum(len(job) for job in submission.jobs)
     lines = [
         "#!/bin/bash",
@@ -26,7 +27,7 @@ def array_script(submission: Submission, array: Array, cluster: Cluster) -> str:
         "",
         *cluster.opening_lines(),
         "",
-        f'srun {shlex.quote(sys.executable)} -u -m jobs.task {shlex.quote(str(submission.folder))} "$SLURM_ARRAY_TASK_ID"',
+        f'srun {python} -u -m jobs.task {shlex.quote(str(submission.folder))} "$SLURM_ARRAY_TASK_ID"',
     ]
     return "\n".join(lines) + "\n"
 

@@ -20,7 +20,7 @@ from prosebench.storage import (
 )
 
 
-class Overtaken(RuntimeError):  # noqa: N818
+class Overtaken(RuntimeError):
     """Another worker is on the same cell and was faster; the one that meets this leaves the cell to it."""
 
 

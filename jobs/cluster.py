@@ -30,9 +30,9 @@ class Need(BaseModel):
     qos: str = ""
     gres: str = ""
     constraint: str = ""
-    gpus: int = Field(0, ge=0)
+    gpus: int = Field(default=0, ge=0)
     cores: Positive = 1
-    memory_gb: float = Field(4.0, gt=0)
+    memory_gb: float = Field(default=4.0, gt=0)
     minutes: Positive = 240
     workers: Positive = 1
     extra: dict[str, str | int | bool] = {}
@@ -62,10 +62,10 @@ class Cluster(Need):
     modules: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     environment: dict[str, str] = {}
-    pack_minutes: float = Field(20.0, gt=0)
+    pack_minutes: float = Field(default=20.0, gt=0)
     max_jobs: Positive = 1000
-    jobs_at_once: int = Field(0, ge=0)
-    max_array_size: int = Field(0, ge=0)
+    jobs_at_once: int = Field(default=0, ge=0)
+    max_array_size: int = Field(default=0, ge=0)
     signal_seconds: Positive = 120
     mpi_launcher: str = "srun --mpi=pmi2"
     methods: dict[str, dict[str, Any]] = {}
@@ -114,7 +114,9 @@ def sbatch_options(need: Need, minutes: int) -> dict[str, str | int | bool]:
 
 def cluster_names() -> list[str]:
     """Names of the example profiles that come with prosebench."""
-    return sorted(path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml"))
+    return sorted(
+        path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml")
+    )
 
 
 def load_cluster(name_or_path: str) -> Cluster:
@@ -126,7 +128,9 @@ def load_cluster(name_or_path: str) -> Cluster:
         text = path.read_text()
     else:
         names = ", ".join(cluster_names())
-        raise ClusterError(f"there is no cluster profile {name_or_path!r}; give the path of a .toml file, or one of: {names}")
+        raise ClusterError(
+            f"there is no cluster profile {name_or_path!r}; give the path of a .toml file, or one of: {names}"
+        )
     try:
         return Cluster.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

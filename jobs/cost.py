@@ -53,7 +53,9 @@ class CostModel:
         """Wall seconds of a whole cell on one worker."""
         seen = self._seen.get(_kind(cell), _Seen())
         preparation = float(np.median(seen.preparation)) if seen.preparation else GUESSED_PREPARATION
-        return CELL_SECONDS + (cell.budgets[-1] + preparation) * _per_evaluation(seen, count_atoms(cell.peptide))
+        return CELL_SECONDS + (cell.budgets[-1] + preparation) * _per_evaluation(
+            seen, count_atoms(cell.peptide)
+        )
 
     def _learn_cell(self, folder: Path) -> None:
         try:

@@ -102,8 +102,20 @@ def format_seconds(seconds: float) -> str:
 
 def _running_table(states: list[CellState]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("peptide", "method", "seed", "evaluations", "of", "per second", "left", "last sign", "job"):
-        table.add_column(heading, justify="left" if heading in ("peptide", "method", "seed", "job") else "right")
+    for heading in (
+        "peptide",
+        "method",
+        "seed",
+        "evaluations",
+        "of",
+        "per second",
+        "left",
+        "last sign",
+        "job",
+    ):
+        table.add_column(
+            heading, justify="left" if heading in ("peptide", "method", "seed", "job") else "right"
+        )
     running = [state for state in states if state.state == "running"]
     for state in running[:MOST_ROWS]:
         cell, name = state.cell, state.cell.peptide

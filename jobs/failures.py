@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prosebench.storage import DamagedFile, read_json, write_json
-
 from jobs.heartbeat import read_beat, scheduler_job
+from prosebench.storage import DamagedFile, read_json, write_json
 
 MAX_ATTEMPTS = 3
 _FILE = "failure.json"
@@ -62,9 +61,10 @@ def may_run(folder: Path, session: str) -> bool:
 
 
 def note_death(folder: Path) -> None:
-    """Count the end of a scheduler's job that died on this cell without a word and without having stored a chunk.
+    """Count the end of a scheduler's job that died on this cell without a word or a stored chunk.
 
-    To be called by the holder of the cell's lock. A job that got further before it was killed is no failure of the cell.
+    To be called by the holder of the cell's lock. A job that got further before it was killed is none of the cell's
+    failures.
     """
     beat, failure = read_beat(folder), read_failure(folder)
     if beat is None or beat["stopped"] or not beat["job"] or count_chunks(folder) > beat["first_chunk"]:

@@ -20,7 +20,7 @@ from jobs.worker import Desk, DiskFull, run_cell
 LOCKED_PAUSE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
 JOB_PATIENCE_SECONDS = SILENT_SECONDS + 5
-"""A job waits so long for cells that others hold: whoever died on one is silent by then. Longer would waste its node."""
+"""So long a job waits for cells that others hold: whoever died on one is silent by then. More would waste its node."""
 _DISK_FULL_STATUS = 28
 
 

@@ -13,7 +13,7 @@ from jobs.submission import Submission
 _PATIENCE_SECONDS = 60
 
 
-class NoScheduler(OSError):  # noqa: N818
+class NoScheduler(OSError):
     """SLURM's commands are not there, or its controller does not answer."""
 
 
@@ -30,7 +30,14 @@ class QueuedJob:
     @property
     def pending(self) -> bool:
         """Whether it has not started."""
-        return self.state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
+        return self.state in (
+            "PENDING",
+            "REQUEUED",
+            "REQUEUE_HOLD",
+            "REQUEUE_FED",
+            "SPECIAL_EXIT",
+            "RESV_DEL_HOLD",
+        )
 
 
 def queued_jobs(submissions: Iterable[Submission]) -> list[QueuedJob]:
@@ -97,7 +104,9 @@ def being_preempted(job: str) -> bool:
 
 def _ask(*command: str) -> str:
     if shutil.which(command[0]) is None:
-        raise NoScheduler(f"there is no command {command[0]!r} on this machine; is it a login node of a SLURM cluster?")
+        raise NoScheduler(
+            f"there is no command {command[0]!r} on this machine; is it a login node of a SLURM cluster?"
+        )
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:

@@ -9,13 +9,13 @@ from pathlib import Path
 from jobs.array_script import array_script
 from jobs.cluster import Cluster, sbatch_options
 from jobs.cost import CostModel
-from jobs.failures import MAX_ATTEMPTS, read_failure
+from jobs.failures import parked as is_parked
 from jobs.packing import Array, Work, pack
 from jobs.scheduler import NoScheduler, QueuedJob, cells_of, max_array_size, queued_jobs
 from jobs.status import read_state
 from jobs.submission import Submission, new_name, read_submissions, submitting
 from jobs.task import Task
-from prosebench.record import read_cell
+from prosebench.record import Cell
 from prosebench.storage import write_bytes
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 20.0
@@ -36,33 +36,35 @@ class Plan:
         return [work for array in self.arrays for job in array.jobs for work in job]
 
 
-def make_plan(folders: Sequence[Path], directory: Path, cluster: Cluster, queued: Sequence[QueuedJob]) -> Plan:
-    """Arrays for the cells that are neither finished nor parked nor in a queued job."""
+def make_plan(
+    cells: Sequence[Cell], directory: Path, cluster: Cluster, queued: Sequence[QueuedJob] = ()
+) -> Plan:
+    """Arrays for the cells that are neither finished nor parked nor in a queued job; writes nothing."""
     costs = CostModel().learn(_sources(directory))
     taken = cells_of(read_submissions(directory), queued)
     missing, finished, parked, waiting = [], 0, 0, 0
-    for folder in folders:
-        failure = read_failure(folder)
+    for cell in cells:
+        folder = directory / "cells" / cell.folder_name
         if (folder / "record.json").exists():
             finished += 1
         elif folder.name in taken:
             waiting += 1
-        elif failure and failure["attempts"] >= MAX_ATTEMPTS:
+        elif is_parked(folder):
             parked += 1
         else:
-            missing.append(_work(folder, costs))
+            missing.append(_work(cell, folder, costs))
     size = cluster.max_array_size or _array_size()
     return Plan(pack(missing, cluster, size), finished, parked, waiting)
 
 
 def submit_missing(
-    folders: Sequence[Path], directory: Path, cluster: Cluster, references: Sequence[Path]
+    cells: Sequence[Cell], directory: Path, cluster: Cluster, references: Sequence[Path]
 ) -> tuple[Plan, list[Submission]]:
     """Submit what is missing, as arrays. Two that do so at once do not submit anything twice. Raises NoScheduler."""
     directory = directory.resolve()
     with submitting(directory):
         queued = queued_jobs(read_submissions(directory))
-        plan = make_plan(folders, directory, cluster, queued)
+        plan = make_plan(cells, directory, cluster, queued)
         submissions = []
         for array in plan.arrays:
             submission = _submission(array, directory, cluster, references)
@@ -73,7 +75,7 @@ def submit_missing(
 
 
 def write_scripts(
-    folders: Sequence[Path], directory: Path, cluster: Cluster, references: Sequence[Path], path: Path
+    cells: Sequence[Cell], directory: Path, cluster: Cluster, references: Sequence[Path], path: Path
 ) -> tuple[Plan, list[Path]]:
     """Write what `submit_missing` would submit as scripts for `sbatch`, next to path where there are several."""
     directory = directory.resolve()
@@ -81,7 +83,7 @@ def write_scripts(
         queued = queued_jobs(read_submissions(directory))
     except NoScheduler:
         queued = []
-    plan = make_plan(folders, directory, cluster, queued)
+    plan = make_plan(cells, directory, cluster, queued)
     paths = []
     for number, array in enumerate(plan.arrays):
         submission = _submission(array, directory, cluster, references)
@@ -91,7 +93,9 @@ def write_scripts(
     return plan, paths
 
 
-def submit_commands(commands: Sequence[Sequence[str]], directory: Path, cluster: Cluster, method: str = "") -> Submission:
+def submit_commands(
+    commands: Sequence[Sequence[str]], directory: Path, cluster: Cluster, method: str = ""
+) -> Submission:
     """Submit `prosebench` commands (their arguments), one a job; those that are queued already are left out."""
     directory = directory.resolve()
     need = cluster.need(method, method)
@@ -146,15 +150,17 @@ def describe_queue(jobs: Sequence[QueuedJob]) -> str:
     return f"jobs: {len(jobs) - len(pending)} running, {len(pending)} pending{why}"
 
 
-def _work(folder: Path, costs: CostModel) -> Work:
-    cell, state = read_cell(folder), read_state(folder)
-    left = cell.budgets[-1] - state.spent
+def _work(cell: Cell, folder: Path, costs: CostModel) -> Work:
+    spent = read_state(folder).spent if folder.exists() else 0
+    left = cell.budgets[-1] - spent
     return Work(folder, cell, max(1.0, costs.seconds(cell) * left / cell.budgets[-1]), left)
 
 
 def _sources(directory: Path) -> list[Path]:
     """This run folder and its neighbours."""
-    return sorted({directory.resolve(), *(path.parent.resolve() for path in directory.resolve().parent.glob("*/cells"))})
+    return sorted(
+        {directory.resolve(), *(path.parent.resolve() for path in directory.resolve().parent.glob("*/cells"))}
+    )
 
 
 def _array_size() -> int:
@@ -182,7 +188,9 @@ def _submit(submission: Submission, options: dict[str, str | int | bool], cluste
         from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError
     except ModuleNotFoundError as error:
-        raise NoScheduler("submitit is not installed: pip install 'prosebench[cluster]', or use `prosebench submit`") from error
+        raise NoScheduler(
+            "submitit is not installed: pip install 'prosebench[cluster]', or use `prosebench submit`"
+        ) from error
     executor = SlurmExecutor(folder=submission.logs)
     minutes = options.pop("time")
     executor.update_parameters(

@@ -87,5 +87,11 @@ def submitting(directory: Path) -> Iterator[None]:
 def find_log(directory: Path, job: str) -> Path | None:
     """The output of a job by its id, 123_4 or 123."""
     array, _, task = job.partition("_")
-    patterns = [f"{array}_{task}_*_log.out", f"{array}_{task}.log"] if task else [f"{array}_*_log.out", f"{array}.log"]
-    return next((path for pattern in patterns for path in (directory / "jobs").glob(f"*/logs/{pattern}")), None)
+    patterns = (
+        [f"{array}_{task}_*_log.out", f"{array}_{task}.log"]
+        if task
+        else [f"{array}_*_log.out", f"{array}.log"]
+    )
+    return next(
+        (path for pattern in patterns for path in (directory / "jobs").glob(f"*/logs/{pattern}")), None
+    )

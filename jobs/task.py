@@ -22,7 +22,7 @@ from jobs.worker import Desk, DiskFull
 
 
 def run_task(folder: Path, index: int) -> int:
-    """Do job `index` of a submission. Returns the exit status: 1 where a cell did not finish and nobody will see to it."""
+    """Do job `index` of a submission. Returns the exit status: 1 where cells are left and it is not queued again."""
     started = time.monotonic()
     listen()
     submission = read_submission(folder)
@@ -32,7 +32,9 @@ def run_task(folder: Path, index: int) -> int:
     if submission.commands:
         return _run_command(submission.commands[index])
     cells = [submission.directory / "cells" / name for name in submission.jobs[index]]
-    desk = Desk(submission.directory, submission.name, submission.threads, tuple(submission.references), in_job=True)
+    desk = Desk(
+        submission.directory, submission.name, submission.threads, tuple(submission.references), in_job=True
+    )
     before = _progress(cells)
     try:
         if submission.workers == 1:
@@ -76,7 +78,9 @@ def _hand_back(submission: Submission, cells: Sequence[Path], seconds: float, be
     limit = 60 * submission.minutes - submission.signal_seconds
     # SLURM's signal may come up to a minute early.
     if left and _progress(cells) == before and seconds > limit - 60:
-        reason = f"not one chunk was finished in {seconds:.0f} s; give jobs more than {submission.minutes} minutes"
+        reason = (
+            f"not one chunk was finished in {seconds:.0f} s; give jobs more than {submission.minutes} minutes"
+        )
         note_failure(left[0], submission.name, reason)
         left = left[1:]
     if left:

@@ -34,11 +34,11 @@ _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 _VERSIONED = ("prosebench", "numpy", "openmm", "torch")
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """The worker was asked to stop; what is stored is the beginning of the next sitting."""
 
 
-class DiskFull(OSError):  # noqa: N818
+class DiskFull(OSError):
     """Nothing more can be written; no cell is to blame, and the same command continues once there is room."""
 
 

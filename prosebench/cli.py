@@ -2,8 +2,10 @@
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -12,6 +14,10 @@ from rich.table import Table
 
 from prosebench.storage import DamagedFile
 from prosebench.suite import Suite, SuiteError, load_suite, narrow, suite_names
+
+if TYPE_CHECKING:
+    from jobs.cluster import Cluster
+    from prosebench.record import Cell
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,8 +33,18 @@ OWN_REFERENCES = Path("references")
 Names = Annotated[str, typer.Option(help="Comma-separated; default: all of the suite.")]
 SuiteName = Annotated[str, typer.Option(help="Name of a shipped suite, or a path to a .toml file.")]
 Directory = Annotated[Path, typer.Argument(help="Run folder.")]
+Budgets = Annotated[str, typer.Option(help="Comma-separated numbers of evaluations.")]
+Seeds = Annotated[str, typer.Option(help="Comma-separated.")]
+Assignments = Annotated[list[str] | None, typer.Option("--set", help="row.key=value; may be repeated.")]
+RunFolder = Annotated[Path | None, typer.Option("--dir", help="Run folder; default: runs/<suite>.")]
+RetryParked = Annotated[bool, typer.Option(help="Try again what failed three times.")]
+Executor = Annotated[str, typer.Option(help="local, or slurm: arrays of jobs on a cluster.")]
+ClusterFile = Annotated[
+    str, typer.Option("--cluster", help="Cluster profile: path of a .toml file, or a shipped example.")
+]
 References = Annotated[
-    list[Path] | None, typer.Option("--references", help="Folder with reference files (default: references); may be repeated.")
+    list[Path] | None,
+    typer.Option("--references", help="Folder with reference files (default: references); may be repeated."),
 ]
 
 
@@ -36,79 +52,114 @@ def main() -> None:
     """Entry point of the `prosebench` command: known errors are one line on stderr and exit code 2."""
     try:
         app()
-    except (SuiteError, DamagedFile, FileNotFoundError, ValueError) as error:
+    except (SuiteError, DamagedFile, OSError, ValueError) as error:
         err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("stopped; the same command continues where this one ended")
-        sys.exit(130)
+    except SystemExit as ending:
+        # This is what typer makes of Ctrl-C.
+        if ending.code == 130:
+            err.print("stopped; the same command continues where this one ended")
+        raise
 
 
 @app.command()
 def run(
     suite: SuiteName,
-    directory: Annotated[
-        Path | None, typer.Option("--dir", help="Run folder; default: runs/<suite>.")
-    ] = None,
+    directory: RunFolder = None,
     methods: Names = "",
     peptides: Names = "",
-    budgets: Annotated[str, typer.Option(help="Comma-separated numbers of evaluations.")] = "",
-    seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="row.key=value; may be repeated.")] = None,
+    budgets: Budgets = "",
+    seeds: Seeds = "",
+    set_: Assignments = None,
     workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
     references: References = None,
-    retry_parked: Annotated[bool, typer.Option(help="Try again what failed three times.")] = False,
+    retry_parked: RetryParked = False,
     report_: Annotated[
         bool, typer.Option("--report/--no-report", help="Score and report at the end.")
     ] = True,
+    executor: Executor = "local",
+    cluster: ClusterFile = "",
+    follow: Annotated[bool, typer.Option(help="Wait for the jobs and show how far they are.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only show what would be run, and what it costs.")] = False,
 ) -> None:
-    """Run the missing cells of a suite on this machine, then score them and print the table."""
+    """Run the missing cells of a suite, here or on a cluster, then score them and print the table."""
     from jobs.display import Progress
     from jobs.launch import run_local, threads_per_worker
-    from jobs.plan import lay_out, plan_cells, set_foreign_aside
+    from jobs.plan import plan_cells
+    from jobs.remote import show_plan, submit_and_follow
+    from jobs.slurm import make_plan
 
-    chosen = narrow(
-        load_suite(suite),
-        methods=_split(methods),
-        peptides=_split(peptides),
-        budgets=_numbers(budgets, "--budgets"),
-        seeds=_numbers(seeds, "--seeds"),
-        settings=set_ or [],
-    )
-    chosen.check()
-    directory = directory or Path("runs") / chosen.name
-    for warning in set_foreign_aside(directory):
-        err.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
-    folders = lay_out(plan_cells(chosen), directory)
-    if retry_parked:
-        for folder in folders:
-            (folder / "failure.json").unlink(missing_ok=True)
+    profile = _profile(executor, cluster)
+    chosen = _narrowed(suite, methods, peptides, budgets, seeds, set_)
+    directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
+    if dry_run:
+        show_plan(make_plan(cells, directory, profile), out)
+        return
+    folders = _lay_out(cells, directory, retry_parked)
     number = workers or len(os.sched_getaffinity(0))
     out.print(
         f"{chosen.name}: {len(folders)} cells ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
         f"budgets {', '.join(f'{budget:,}' for budget in chosen.budgets)}) in {directory}"
     )
-    with Progress(folders, out) as progress:
-        run_local(
-            folders,
-            directory,
-            workers=number,
-            threads=threads_per_worker(number),
-            reference_folders=references or [OWN_REFERENCES],
-            watch=progress,
-        )
+    if executor == "slurm":
+        submit_and_follow(cells, directory, profile, references or [OWN_REFERENCES], out, followed=follow)
+        if not follow:
+            return
+    else:
+        with Progress(folders, out) as progress:
+            run_local(
+                folders,
+                directory,
+                workers=number,
+                threads=threads_per_worker(number),
+                reference_folders=references or [OWN_REFERENCES],
+                watch=progress,
+            )
     if report_:
         _report(directory, references or [OWN_REFERENCES], number)
     _tell_unfinished(folders)
 
 
 @app.command()
+def submit(
+    suite: SuiteName,
+    cluster: ClusterFile,
+    directory: RunFolder = None,
+    methods: Names = "",
+    peptides: Names = "",
+    budgets: Budgets = "",
+    seeds: Seeds = "",
+    set_: Assignments = None,
+    references: References = None,
+    retry_parked: RetryParked = False,
+    script: Annotated[Path, typer.Option("--out", help="Script to write.")] = Path("prosebench.array"),
+) -> None:
+    """Write plain array scripts for `sbatch` that do what `run --executor slurm` would submit."""
+    from jobs.plan import plan_cells
+    from jobs.remote import write_and_tell
+
+    chosen = _narrowed(suite, methods, peptides, budgets, seeds, set_)
+    directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
+    _lay_out(cells, directory, retry_parked)
+    write_and_tell(cells, directory, _profile("slurm", cluster), references or [OWN_REFERENCES], script, out)
+
+
+@app.command()
+def cancel(directory: Directory) -> None:
+    """End all jobs of a run folder; what they stored stays."""
+    from jobs.remote import cancel_jobs
+
+    cancel_jobs(directory, out)
+
+
+@app.command()
 def status(directory: Directory) -> None:
-    """Where each cell of a run folder stands, read from the disk alone."""
+    """Where each cell of a run folder stands: from the disk, and from SLURM where it answers."""
     from jobs.display import status_tables
+    from jobs.hints import ask_scheduler
     from jobs.status import read_states
 
-    states = read_states(directory)
+    states = ask_scheduler(read_states(directory), directory)
     if not states:
         _fail(f"{directory} holds no cells; `prosebench run --dir {directory}` makes some")
     for table in status_tables(states):
@@ -226,7 +277,9 @@ def reference(
     seed: Annotated[int, typer.Option(help="Seed of the dynamics and of the draw.")] = 0,
     workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
     dry_run: Annotated[bool, typer.Option(help="Only estimate how long it will take.")] = False,
-    published: Annotated[bool, typer.Option(help="Take the published data (PROSEBENCH_DATA, or the hub).")] = False,
+    published: Annotated[
+        bool, typer.Option(help="Take the published data (PROSEBENCH_DATA, or the hub).")
+    ] = False,
     revision: Annotated[str, typer.Option(help="Tag or commit of the published data on the hub.")] = "main",
 ) -> None:
     """Make own references: parallel tempering, then plain MD from its frames; resumable."""
@@ -288,6 +341,45 @@ def _published_references(suite: Suite, out_dir: Path, revision: str) -> None:
         out.print(f"{sequence}: {len(made)} frames in {out_dir / sequence}.npz")
 
 
+def _narrowed(
+    suite: str, methods: str, peptides: str, budgets: str, seeds: str, settings: list[str] | None
+) -> Suite:
+    """The suite that the options of a command describe, checked."""
+    chosen = narrow(
+        load_suite(suite),
+        methods=_split(methods),
+        peptides=_split(peptides),
+        budgets=_numbers(budgets, "--budgets"),
+        seeds=_numbers(seeds, "--seeds"),
+        settings=settings or [],
+    )
+    chosen.check()
+    return chosen
+
+
+def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool) -> list[Path]:
+    """Make the folders of the cells, after setting aside what is damaged or foreign."""
+    from jobs.failures import forget_failure
+    from jobs.plan import lay_out, set_foreign_aside
+
+    for warning in set_foreign_aside(directory):
+        err.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    folders = lay_out(cells, directory)
+    for folder in folders if retry_parked else []:
+        forget_failure(folder)
+    return folders
+
+
+def _profile(executor: str, cluster: str) -> "Cluster":
+    from jobs.cluster import Cluster, load_cluster
+
+    if executor not in ("local", "slurm"):
+        _fail(f"unknown --executor {executor!r}; known: local, slurm")
+    if executor == "slurm" and not cluster:
+        _fail("--executor slurm needs --cluster FILE: a profile of your cluster (see docs/cluster.md)")
+    return load_cluster(cluster) if cluster else Cluster()
+
+
 def _tell_unfinished(folders: list[Path]) -> NoReturn:
     """Say what did not finish, and exit with 1 where anything did not."""
     from jobs.status import read_state
@@ -322,7 +414,9 @@ def check(method: Annotated[str, typer.Argument(help="Name of an installed metho
     raise typer.Exit(1 if broken else 0)
 
 
-bench = typer.Typer(no_args_is_help=True, help="Measure speed on this machine; ratios within one run are what to quote.")
+bench = typer.Typer(
+    no_args_is_help=True, help="Measure speed on this machine; ratios within one run are what to quote."
+)
 app.add_typer(bench, name="bench")
 
 
@@ -335,23 +429,56 @@ def bench_energy_(
     """OpenMM and the batched energy side by side: energy, energy with gradient, and MD step."""
     from prosebench.energy.bench import bench_energy
 
-    rows = bench_energy(tuple(_split(peptides)), tuple(_numbers(threads, "--threads")), rounds=rounds)
+    _print_rows(bench_energy(tuple(_split(peptides)), tuple(_numbers(threads, "--threads")), rounds=rounds))
+
+
+@bench.command("inverse")
+def bench_inverse_(
+    sizes: Annotated[
+        str, typer.Option(help="Comma-separated sizes of flows; weights are random.")
+    ] = "prose-8aa",
+    peptides: Annotated[str, typer.Option(help="Comma-separated sequences.")] = "AA,ARIP,ISKCKNGE",
+    batches: Annotated[str, typer.Option(help="Comma-separated batch sizes.")] = "64,256",
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
+    blocks: Annotated[int, typer.Option(help="Measure this many blocks and scale up; 0: all.")] = 0,
+    layers: Annotated[int, typer.Option(help="Measure this many layers a block and scale up; 0: all.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
+) -> None:
+    """Sampling speed of the flow, beside the matrix rate of this machine and the straightforward way."""
+    from prosebench.prose.bench import bench_inverse
+
+    _print_rows(
+        bench_inverse(
+            _split(sizes),
+            _split(peptides),
+            _numbers(batches, "--batches"),
+            rounds=rounds,
+            blocks=blocks or None,
+            layers=layers or None,
+            device=device,
+        )
+    )
+
+
+def _print_rows(rows: Sequence[Mapping[str, str | int | float]]) -> None:
     table = Table(box=None, pad_edge=False)
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right")
+    for name, value in rows[0].items():
+        justify: Literal["left", "right"] = "left" if isinstance(value, str) else "right"
+        table.add_column(name.replace("_", "\n"), justify=justify, no_wrap=True)
     for row in rows:
-        table.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    out.print(table)
+        table.add_row(
+            *(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values())
+        )
+    Console(width=max(out.width, 120), highlight=False).print(table)
 
 
 @app.command()
 def doctor(
-    vectors: Annotated[
-        Path | None, typer.Option(help="Folder of conformance files to check against.")
-    ] = None,
+    vectors: Annotated[Path | None, typer.Option(help="Folder of conformance files to check.")] = None,
+    device: Annotated[str, typer.Option(help="Where networks compute: cpu, cuda, cuda:1 ...")] = "cpu",
 ) -> None:
     """What this machine can do; with --vectors, whether it computes the published functions."""
-    from prosebench.doctor import check_vectors, examine
+    from prosebench.doctor import Checker, check_vectors, examine
 
     bad = 0
     if vectors is None:
@@ -365,11 +492,11 @@ def doctor(
     from prosebench.prose.conformance import check_atom_orders
     from prosebench.prose.network_conformance import check_prose, check_tarflow
 
-    checkers = {
+    checkers: dict[str, Checker] = {
         "atom_orders": check_atom_orders,
         "metrics_": check_metrics,
-        "prose_": check_prose,
-        "tarflow_": check_tarflow,
+        "prose_": partial(check_prose, device=device),
+        "tarflow_": partial(check_tarflow, device=device),
     }
     for path, checks in check_vectors(vectors, checkers):
         if checks is None:

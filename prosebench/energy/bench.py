@@ -30,7 +30,7 @@ QUANTITIES = ("energy", "energy and gradient", "MD step")
 BATCHES = {"native": 1024, "torch": 256, YARDSTICK: 32, "openmm-reference": 4}
 """Frames or replicas per call; OpenMM takes them one by one."""
 
-MD_STEPS = 10
+MD_STEPS = {"native": 10, "torch": 1}
 LEAST_SECONDS = 0.05
 """Length of a measurement: calls are repeated to fill it."""
 
@@ -141,7 +141,8 @@ def _work(
         return len(batch), lambda: integrator[0].step(len(batch))
     state = PhaseState(batch, np.zeros_like(batch))
     nothing = np.array([], dtype=np.int64)
-    return len(batch) * MD_STEPS, lambda: target.langevin(state, MD_STEPS, LangevinSettings(), 1, 0, nothing)
+    n_steps = MD_STEPS[engine]
+    return len(batch) * n_steps, lambda: target.langevin(state, n_steps, LangevinSettings(), 1, 0, nothing)
 
 
 def _openmm_integrator(

@@ -124,8 +124,8 @@ def load_weights(
         file, its_size = PUBLISHED[name]
         path = _download(file, revision, cache)
         return _load_published(path, load_size(size or its_size), _hub_source(name, path))
-    path = BUNDLED / f"{name}.npz" if name in bundled_names() else Path(name_or_path)
-    if not path.is_file():
+    path = weights_file(name)
+    if path is None:
         known = ", ".join([*bundled_names(), *PUBLISHED])
         raise WeightsError(f"there are no weights {name!r}; known: {known}, or the path of a file")
     if path.suffix == ".npz":
@@ -145,6 +145,13 @@ def save_weights(path: Path, network: Network, notes: Mapping[str, Any], *, half
         for name, value in network.state_dict().items()
     }
     return write_arrays(path, {"meta": text_array(json.dumps(meta, sort_keys=True)), **state}, compress=True)
+
+
+def weights_file(name_or_path: str | Path) -> Path | None:
+    """The file of a bundled model, or the path of a file as it is; None where there is no such file."""
+    name = str(name_or_path)
+    path = BUNDLED / f"{name}.npz" if name in bundled_names() else Path(name)
+    return path if path.is_file() else None
 
 
 def bundled_names() -> list[str]:

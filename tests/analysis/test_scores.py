@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis import scores as module
-from analysis.score import prefix, score
+from analysis.score import REFERENCE_ERROR, prefix, score
 from analysis.scores import COLUMNS, read_scores, score_run, scoring_seed, write_scores
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
@@ -45,9 +45,22 @@ def test_values_are_those_of_score_on_the_prefix(
             prefix(ensemble, budget), reference, topology, n_frames=FRAMES, seed=scoring_seed(cell)
         )
         found = metrics(table, peptide="AA", row="md", seed=1, budget=budget)
-        assert {name: found[name] for name in expected if name != "frames"} == {
-            name: value for name, value in expected.items() if name != "frames"
+        apart = {name for name in expected if name.endswith(REFERENCE_ERROR)} | {"frames"}
+        assert {name: found[name] for name in expected if name not in apart} == {
+            name: value for name, value in expected.items() if name not in apart
         }
+        errors = table[(table.row == "md") & (table.seed == 1) & (table.budget == budget)]
+        for name, error in zip(errors.metric, errors.reference_error, strict=True):
+            assert error == pytest.approx(expected.get(name + REFERENCE_ERROR, np.nan), nan_ok=True)
+
+
+def test_a_weighted_row_has_the_scores_of_its_proposals_at_its_first_budget(table: pd.DataFrame):
+    first, last = (metrics(table, row="flow_a&b", seed=0, budget=budget) for budget in BUDGETS)
+    assert first["proposal-energy-w2"] > 0.0
+    assert first["proposal-energy-w2"] != first["energy-w2"]
+    assert "proposal-energy-w2" not in last
+    assert np.isfinite(last["k-hat"])
+    assert "proposal-energy-w2" not in metrics(table, row="md", seed=0, budget=60, peptide="AA")
 
 
 def test_costs_stand_beside_the_metrics(table: pd.DataFrame):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.statistics import Estimate, estimate
+from analysis.statistics import Estimate, estimate, mean_interval
 
 
 def table(values: np.ndarray) -> pd.DataFrame:
@@ -33,18 +33,34 @@ def test_one_value_has_no_interval():
 
 
 def test_one_peptide_leaves_the_spread_over_seeds_and_one_seed_that_over_peptides():
+    # Student's t for three values with standard deviation 1: 4.303 / sqrt(3) on each side.
     for values in (np.array([[1.0, 2.0, 3.0]]), np.array([[1.0], [2.0], [3.0]])):
         found = estimate(table(values))
-        assert found.low is not None
-        assert found.high is not None
-        assert 1.0 <= found.low < 2.0 < found.high <= 3.0
+        assert (found.low, found.high) == pytest.approx((2.0 - 2.4841, 2.0 + 2.4841), abs=1e-3)
 
 
-def test_infinite_values_stay_visible():
-    found = estimate(table(np.array([[1.0, np.inf], [2.0, 2.0]])))
-    assert found.value == np.inf
-    assert found.high == np.inf
-    assert np.isfinite(found.low)
+def test_the_interval_stays_between_the_bounds():
+    found = estimate(table(np.array([[1.0, 2.0, 3.0]])), bounds=(0.0, 4.0))
+    assert (found.low, found.high) == (0.0, 4.0)
+
+
+def test_the_error_of_the_reference_widens_the_interval_of_one_peptide_alone():
+    values = table(np.array([[1.0, 1.1, 0.9]]))
+    plain, wide = estimate(values), estimate(values.assign(reference_error=0.5))
+    # The reference's share of the variance comes with many degrees of freedom.
+    assert wide.high - wide.value == pytest.approx(1.96 * 0.5, rel=0.02)
+    assert plain.high - plain.value < 0.26
+    several = table(np.array([[1.0], [2.0], [3.0]]))
+    assert estimate(several.assign(reference_error=5.0)) == estimate(several)
+
+
+def test_a_skewed_sample_reaches_further_on_its_long_side():
+    low, high = mean_interval(np.array([1.0, 1.1, 1.2, 1.3, 4.0]))
+    assert high - 1.72 > 1.5 * (1.72 - low)
+
+
+def test_infinite_values_stay_visible_without_an_interval():
+    assert estimate(table(np.array([[1.0, np.inf], [2.0, 2.0]]))) == Estimate(np.inf, None, None, 2, 2)
 
 
 def test_nan_stays_visible():
@@ -56,25 +72,3 @@ def test_nan_stays_visible():
 def test_no_values_are_refused():
     with pytest.raises(ValueError, match="no values"):
         estimate(table(np.zeros((0, 0))).reindex(columns=["peptide", "seed", "value"]))
-
-
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
-    rng = np.random.default_rng(7)
-    hits = []
-    for _ in range(200):
-        peptides = rng.normal(5.0, 1.0, size=(25, 1))
-        found = estimate(table(peptides + rng.normal(0.0, 0.5, size=(25, 3))))
-        hits.append(found.low <= 5.0 <= found.high)
-    assert 0.88 <= np.mean(hits) <= 1.0
-
-
-def test_overlap_of_intervals():
-    one, other, point = (
-        Estimate(1.0, 0.5, 1.5, 4, 2),
-        Estimate(2.0, 1.4, 2.6, 4, 2),
-        Estimate(1.6, None, None, 1, 1),
-    )
-    assert one.overlaps(other)
-    assert other.overlaps(one)
-    assert not one.overlaps(point)
-    assert other.overlaps(point)

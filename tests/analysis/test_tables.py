@@ -68,8 +68,29 @@ def test_rows_stand_in_order_with_the_floor_last(scores: pd.DataFrame):
 
 
 def test_the_best_is_bold_with_all_that_cannot_be_told_from_it(scores: pd.DataFrame):
-    table = main_table(scores)
-    assert [row.row for row in table.rows if "energy-w2" in row.best] == ["prose", "md"]
+    rng = np.random.default_rng(0)
+    names = [f"{one}{other}" for one in "ACDEF" for other in "AK"]
+
+    def around(level: float) -> dict[str, list[float]]:
+        return {name: (level + rng.normal(0.0, 0.1, 2)).tolist() for name in names}
+
+    many = [*lines_of("prose", around(1.0)), *lines_of("md", around(1.02)), *lines_of("worse", around(1.5))]
+    table = main_table(pd.DataFrame(many))
+    assert {row.row for row in table.rows if "energy-w2" in row.best} == {"prose", "md"}
+    # Two peptides cannot tell anything apart.
+    few = main_table(scores)
+    assert {row.row for row in few.rows if "energy-w2" in row.best} == {"prose", "md", "worse"}
+
+
+def test_rows_of_fewer_frames_do_not_compete():
+    scores = pd.DataFrame(
+        [
+            *lines_of("md", {"AA": [1.0], "KG": [1.0]}, frames=12),
+            *lines_of("prose", {"AA": [2.0], "KG": [2.0]}),
+            *lines_of("smc", {"AA": [3.0], "KG": [2.5]}),
+        ]
+    )
+    assert not row_of(main_table(scores), "md").best
 
 
 def test_a_row_on_fewer_peptides_does_not_compete(scores: pd.DataFrame):

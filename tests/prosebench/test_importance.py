@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import genpareto, norm
 
-from prosebench.importance import com_energy_adjustment, ess, filter_top, normalise, resample
+from prosebench.importance import (
+    com_energy_adjustment,
+    ess,
+    filter_top,
+    normalise,
+    pareto_k,
+    pareto_smooth,
+    pareto_tail_size,
+    resample,
+)
 
 VECTORS = Path(__file__).parents[1] / "conformance"
 
@@ -87,3 +97,63 @@ def test_centre_of_mass_term_is_the_density_of_a_distance():
     density = np.exp(com_energy_adjustment(frames))
     maxwell = math.sqrt(2 / math.pi) * distances**2 / s**3 * np.exp(-(distances**2) / (2 * s**2))
     np.testing.assert_allclose(density, maxwell, rtol=1e-10)
+
+
+GRID = (np.arange(1000) + 0.5) / 1000
+
+
+@pytest.mark.parametrize(
+    ("log_weights", "k", "largest", "efficiency"),
+    [
+        (-0.7 * np.log(GRID), 0.6699004120429832, 0.06004057186689693, 0.1392296077485886),
+        (-0.3 * np.log(GRID), 0.32341961351109616, 0.006847208957804224, 0.8323917867353622),
+        (np.log(0.5 + 0.5 * GRID), -0.8178163337057582, 0.0013328364559882329, 0.9642197496707591),
+        (2 * norm.ppf(GRID), 0.6648671180631174, 0.10343381961083704, 0.04741414494641111),
+    ],
+    ids=["pareto 0.7", "pareto 0.3", "bounded", "log-normal"],
+)
+def test_pareto_smoothing_gives_the_numbers_of_arviz(log_weights, k, largest, efficiency):
+    """Expected: psislw of arviz-stats 0.8.0."""
+    smoothed, shape = pareto_smooth(log_weights + 500.0)
+    assert shape == pytest.approx(k, rel=1e-9)
+    assert normalise(smoothed).max() == pytest.approx(largest, rel=1e-9)
+    assert ess(smoothed) == pytest.approx(efficiency, rel=1e-9)
+    assert pareto_k(log_weights) == pytest.approx(k, rel=1e-9)
+
+
+@pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
+def test_k_hat_finds_the_shape_of_a_pareto_tail(k):
+    weights = genpareto.rvs(k, size=100_000, random_state=1)
+    assert pareto_k(np.log(weights)) == pytest.approx(k, abs=0.12)
+
+
+def test_the_largest_weights_are_enough():
+    log_weights = np.random.default_rng(0).standard_normal(5000)
+    few = np.sort(log_weights)[-pareto_tail_size(5000) - 1 :]
+    assert pareto_k(few, 5000) == pytest.approx(pareto_k(log_weights), rel=1e-12)
+
+
+def test_smoothing_keeps_order_offset_and_the_rest():
+    log_weights = 2.0 * np.random.default_rng(0).standard_normal(2000) - 300.0
+    smoothed, _ = pareto_smooth(log_weights)
+    order, size = np.argsort(log_weights), pareto_tail_size(2000)
+    rest, tail = order[:-size], order[-size:]
+    np.testing.assert_array_equal(smoothed[rest], log_weights[rest])
+    assert (smoothed[tail] != log_weights[tail]).sum() > size - 5
+    assert smoothed.max() <= log_weights.max()
+    assert (np.diff(smoothed[order]) >= 0).all()
+
+
+@pytest.mark.parametrize("log_weights", [np.zeros(4), np.zeros(500), np.full(50, -np.inf), np.array([])])
+def test_no_tail_no_k_hat(log_weights):
+    smoothed, shape = pareto_smooth(log_weights)
+    assert math.isnan(shape)
+    np.testing.assert_array_equal(smoothed, log_weights)
+
+
+def test_frames_without_weight_stay_without():
+    log_weights = np.random.default_rng(0).standard_normal(300)
+    log_weights[:20] = np.nan
+    smoothed, shape = pareto_smooth(log_weights)
+    assert np.isneginf(smoothed[:20]).all()
+    assert math.isfinite(shape)

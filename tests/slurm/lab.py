@@ -62,7 +62,7 @@ AccountingStoragePort={accounting}
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 GresTypes=gpu
-NodeName=node[0-3] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first_node}-{last_node}] CPUs=8 RealMemory=16000 Gres=gpu:2
+NodeName=node[0-3] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports}] CPUs=8 RealMemory=16000 Gres=gpu:2
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=low Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=20
 PartitionName=abrupt Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=0
@@ -184,8 +184,7 @@ def _write_configuration(folder: Path) -> None:
         "controller": CONTROLLER_PORT,
         "accounting": ACCOUNTING_PORT,
         "database": DATABASE_PORT,
-        "first_node": NODE_PORT,
-        "last_node": NODE_PORT + len(NODES) - 1,
+        "ports": f"{NODE_PORT}-{NODE_PORT + len(NODES) - 1}",
     }
     etc = folder / "etc"
     for name in ("etc", "state", "spool", "dev"):

@@ -10,10 +10,10 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <thread>
 #include <vector>
 
 #include "molecule.h"
+#include "pool.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #define PROSEBENCH_X86 1
@@ -32,7 +32,8 @@ struct Parameters {
     const double *bond_length, *bond_constant, *angle_radians, *angle_constant, *torsion_cos, *torsion_sin;
     const double *pair_c12, *pair_c6, *pair_charge, *pair_solvent;
     const uint8_t* pair_is_exception;
-    const double *radius, *offset_radius, *scaled_radius, *alpha, *beta, *gamma, *self_coefficient, *surface_coefficient;
+    const double *radius, *offset_radius, *scaled_radius, *alpha, *beta, *gamma;
+    const double *self_coefficient, *surface_coefficient;
 };
 
 bool supports(const char* name) {
@@ -105,7 +106,8 @@ struct Storage {
 
     void read_bonded(const Parameters& p) {
         for (int k = 0; k < p.n_bonds; k++)
-            bonds.push_back({{p.bond_atoms[2 * k], p.bond_atoms[2 * k + 1]}, Real(p.bond_length[k]), Real(p.bond_constant[k])});
+            bonds.push_back({{p.bond_atoms[2 * k], p.bond_atoms[2 * k + 1]},
+                             Real(p.bond_length[k]), Real(p.bond_constant[k])});
         for (int k = 0; k < p.n_angles; k++) {
             const int32_t* at = p.angle_atoms + 3 * k;
             angles.push_back({{at[0], at[1], at[2]}, Real(p.angle_radians[k]), Real(p.angle_constant[k])});
@@ -136,10 +138,13 @@ struct Storage {
                 pair.is_exception = exception;
                 if (p.has_solvent) {
                     pair.solvent = p.pair_solvent[k];
-                    const double reach = std::max(p.offset_radius[i] + p.scaled_radius[j], p.offset_radius[j] + p.scaled_radius[i]);
-                    const double depth = std::max(std::abs(p.offset_radius[i] - p.scaled_radius[j]), std::abs(p.offset_radius[j] - p.scaled_radius[i]));
+                    const double o_i = p.offset_radius[i], o_j = p.offset_radius[j];
+                    const double s_i = p.scaled_radius[i], s_j = p.scaled_radius[j];
+                    const double reach = std::max(o_i + s_j, o_j + s_i);
+                    const double depth = std::max(std::abs(o_i - s_j), std::abs(o_j - s_i));
+                    // Rounding must not let a touching pair pass as apart.
+                    pair.contact = reach * reach * 1.00001;
                     pair.depth = depth * 1.00001;
-                    pair.contact = reach * reach * 1.00001;  // rounding must not let a touching pair pass as apart
                 }
                 pairs.push_back(pair);
             }
@@ -164,43 +169,43 @@ class EngineFor final : public Engine {
             if (!workspaces_.back()) throw std::bad_alloc();
             std::memset(workspaces_.back().get(), 0, bytes);
         }
+        pool_ = std::make_unique<Pool>(threads - 1);
+    }
+
+    ~EngineFor() override {
+        if (pool_ && pool_->is_forked()) pool_.release();
     }
 
     void energies(const EnergyBatch& batch) override {
-        for_blocks(batch.n_frames, [&](int64_t block, void* memory) { kernel_.energies(storage_.molecule, batch, block, memory); });
+        for_blocks(batch.n_frames, [&](int64_t block, void* memory) {
+            kernel_.energies(storage_.molecule, batch, block, memory);
+        });
     }
 
     void langevin(const LangevinBatch& batch) override {
-        for_blocks(batch.n_replicas, [&](int64_t block, void* memory) { kernel_.langevin(storage_.molecule, batch, block, memory); });
+        for_blocks(batch.n_replicas, [&](int64_t block, void* memory) {
+            kernel_.langevin(storage_.molecule, batch, block, memory);
+        });
     }
 
    private:
-    // Run work(block, memory) for all blocks. Which thread takes which block is left open: blocks know nothing of each other.
+    // Run work(block, memory) for all blocks, on whichever thread is free: blocks know nothing of each other.
     template <class Work>
     void for_blocks(int64_t items, const Work& work) {
         std::lock_guard<std::mutex> one_call_at_a_time(mutex_);
         const int64_t blocks = (items + kernel_.lanes - 1) / kernel_.lanes;
-        std::atomic<int64_t> next{0};
-        const auto loop = [&](void* memory) {
-            for (int64_t block = next++; block < blocks; block = next++) work(block, memory);
-        };
-        std::vector<std::thread> helpers;
         const int64_t workers = std::min<int64_t>(workspaces_.size(), blocks);
-        for (int64_t t = 1; t < workers; t++) {
-            try {
-                helpers.emplace_back(loop, workspaces_[t].get());
-            } catch (const std::exception&) {
-                break;  // no more threads to be had: the others take the blocks
-            }
-        }
-        loop(workspaces_[0].get());
-        for (std::thread& helper : helpers) helper.join();
+        std::atomic<int64_t> next{0};
+        pool_->run(static_cast<int>(workers) - 1, [&](int worker) {
+            for (int64_t block = next++; block < blocks; block = next++) work(block, workspaces_[worker].get());
+        });
     }
 
     const Storage<Real> storage_;
     const Kernel<Real> kernel_;
     std::vector<std::unique_ptr<void, FreeDeleter>> workspaces_;
     std::mutex mutex_;
+    std::unique_ptr<Pool> pool_;  // after the workspaces, which its threads use
 };
 
 }  // namespace
@@ -221,6 +226,10 @@ EXPORT void* prosebench_create(const Parameters* parameters, const char* instruc
 
 EXPORT void prosebench_destroy(void* engine) { delete static_cast<Engine*>(engine); }
 
-EXPORT void prosebench_energies(void* engine, const EnergyBatch* batch) { static_cast<Engine*>(engine)->energies(*batch); }
+EXPORT void prosebench_energies(void* engine, const EnergyBatch* batch) {
+    static_cast<Engine*>(engine)->energies(*batch);
+}
 
-EXPORT void prosebench_langevin(void* engine, const LangevinBatch* batch) { static_cast<Engine*>(engine)->langevin(*batch); }
+EXPORT void prosebench_langevin(void* engine, const LangevinBatch* batch) {
+    static_cast<Engine*>(engine)->langevin(*batch);
+}

@@ -9,7 +9,8 @@ namespace {
 
 // Read a block of frames, each relative to an atom in the middle of the chain: float keeps more digits near 0.
 template <class Real, class Input>
-void read_frames(const Molecule<Real>& molecule, const EnergyBatch& batch, int64_t first, int used, Block<Real>& block) {
+void read_frames(const Molecule<Real>& molecule, const EnergyBatch& batch, int64_t first, int used,
+                 Block<Real>& block) {
     const int n_components = 3 * molecule.n_atoms, origin = 3 * (molecule.n_atoms / 2);
     for (int lane = 0; lane < Vec<Real>::lanes; lane++) {
         const int64_t number = first + (lane < used ? lane : used - 1);

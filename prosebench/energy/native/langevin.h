@@ -124,7 +124,8 @@ void langevin(const Molecule<Real>& molecule, const LangevinBatch& batch, int64_
 
     for (int lane = 0; lane < used; lane++) {
         const int64_t replica = first + lane;
-        const bool finite = is_finite(block.position, n_components, lane) && is_finite(block.velocity, n_components, lane);
+        const bool finite =
+            is_finite(block.position, n_components, lane) && is_finite(block.velocity, n_components, lane);
         batch.failed[replica] = !finite;
         for (int k = 0; k < n_components; k++) {
             batch.positions[replica * n_components + k] = finite ? block.position[k].v[lane] : __builtin_nan("");

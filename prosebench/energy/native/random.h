@@ -62,8 +62,10 @@ INLINE Vec<double> uniform(const Counter (&counters)[1], int k) {
 template <class Real>
 INLINE void normals(const Replicas<Real>& replicas, uint64_t key, uint32_t block, uint64_t step, Vec<Real> (&out)[4]) {
     Counter counters[8 / sizeof(Real)];
-    for (unsigned part = 0; part < 8 / sizeof(Real); part++)
-        counters[part] = philox({{spread(block), replicas.part[part], spread(step & 0xffffffffu), spread(step >> 32)}}, key);
+    for (unsigned part = 0; part < 8 / sizeof(Real); part++) {
+        const Counter counter = {{spread(block), replicas.part[part], spread(step & 0xffffffffu), spread(step >> 32)}};
+        counters[part] = philox(counter, key);
+    }
     for (int k = 0; k < 4; k += 2) {
         Vec<Real> cosine, sine;
         circle(uniform(counters, k + 1), cosine, sine);

@@ -81,11 +81,18 @@ template <class Real> struct Mask;
 template <> struct Mask<float> { __mmask16 m; };
 template <> struct Mask<double> { __mmask8 m; };
 
-INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return (FloatRegister)_mm512_fmadd_ps(a.v, b.v, c.v); }
-INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return (DoubleRegister)_mm512_fmadd_pd(a.v, b.v, c.v); }
-INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return (FloatRegister)_mm512_fnmadd_ps(a.v, b.v, c.v); }
-INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) { return (DoubleRegister)_mm512_fnmadd_pd(a.v, b.v, c.v); }
-INLINE Vec<float> sqrt(Vec<float> x) { return (FloatRegister)_mm512_sqrt_ps(x.v); }
+INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+    return (FloatRegister)_mm512_fmadd_ps(a.v, b.v, c.v);
+}
+INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+    return (DoubleRegister)_mm512_fmadd_pd(a.v, b.v, c.v);
+}
+INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) {
+    return (FloatRegister)_mm512_fnmadd_ps(a.v, b.v, c.v);
+}
+INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) {
+    return (DoubleRegister)_mm512_fnmadd_pd(a.v, b.v, c.v);
+}
 INLINE Vec<double> sqrt(Vec<double> x) { return (DoubleRegister)_mm512_sqrt_pd(x.v); }
 INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return (FloatRegister)_mm512_max_ps(a.v, b.v); }
 INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return (DoubleRegister)_mm512_max_pd(a.v, b.v); }
@@ -98,8 +105,12 @@ INLINE Vec<double> scale(Vec<double> x, Vec<double> n) { return (DoubleRegister)
 
 INLINE Mask<float> operator<(Vec<float> a, Vec<float> b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 INLINE Mask<double> operator<(Vec<double> a, Vec<double> b) { return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ)}; }
-INLINE Vec<float> select(Mask<float> m, Vec<float> a, Vec<float> b) { return (FloatRegister)_mm512_mask_blend_ps(m.m, b.v, a.v); }
-INLINE Vec<double> select(Mask<double> m, Vec<double> a, Vec<double> b) { return (DoubleRegister)_mm512_mask_blend_pd(m.m, b.v, a.v); }
+INLINE Vec<float> select(Mask<float> m, Vec<float> a, Vec<float> b) {
+    return (FloatRegister)_mm512_mask_blend_ps(m.m, b.v, a.v);
+}
+INLINE Vec<double> select(Mask<double> m, Vec<double> a, Vec<double> b) {
+    return (DoubleRegister)_mm512_mask_blend_pd(m.m, b.v, a.v);
+}
 template <class Real> INLINE bool any(Mask<Real> mask) { return mask.m != 0; }
 
 // One Newton step on the 14-bit estimates: relative error below 1e-7.
@@ -141,11 +152,18 @@ INLINE Vec<double> round(Vec<double> x) { return (x.v + 6755399441055744.0) - 67
 
 #if defined(__AVX2__)
 
-INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return (FloatRegister)_mm256_fmadd_ps(a.v, b.v, c.v); }
-INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return (DoubleRegister)_mm256_fmadd_pd(a.v, b.v, c.v); }
-INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return (FloatRegister)_mm256_fnmadd_ps(a.v, b.v, c.v); }
-INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) { return (DoubleRegister)_mm256_fnmadd_pd(a.v, b.v, c.v); }
-INLINE Vec<float> sqrt(Vec<float> x) { return (FloatRegister)_mm256_sqrt_ps(x.v); }
+INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+    return (FloatRegister)_mm256_fmadd_ps(a.v, b.v, c.v);
+}
+INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+    return (DoubleRegister)_mm256_fmadd_pd(a.v, b.v, c.v);
+}
+INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) {
+    return (FloatRegister)_mm256_fnmadd_ps(a.v, b.v, c.v);
+}
+INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) {
+    return (DoubleRegister)_mm256_fnmadd_pd(a.v, b.v, c.v);
+}
 INLINE Vec<double> sqrt(Vec<double> x) { return (DoubleRegister)_mm256_sqrt_pd(x.v); }
 INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return (FloatRegister)_mm256_max_ps(a.v, b.v); }
 INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return (DoubleRegister)_mm256_max_pd(a.v, b.v); }
@@ -171,10 +189,18 @@ INLINE Word64Register high_words(Word64Register a) { return (Word64Register)_mm2
 #else
 
 #if defined(__ARM_NEON) && defined(__aarch64__)
-INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return (FloatRegister)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v); }
-INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return (DoubleRegister)vfmaq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v); }
-INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return (FloatRegister)vfmsq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v); }
-INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) { return (DoubleRegister)vfmsq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v); }
+INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+    return (FloatRegister)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v);
+}
+INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+    return (DoubleRegister)vfmaq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v);
+}
+INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) {
+    return (FloatRegister)vfmsq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v);
+}
+INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) {
+    return (DoubleRegister)vfmsq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v);
+}
 #else
 INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return a * b + c; }
 INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
@@ -308,10 +334,16 @@ template <class Real> INLINE void circle(Vec<Real> u, Vec<Real>& cosine, Vec<Rea
 
 template <class Real> struct Vec3 { Vec<Real> x, y, z; };
 
-template <class Real> INLINE Vec3<Real> operator-(Vec3<Real> a, Vec3<Real> b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
-template <class Real> INLINE Vec3<Real> operator+(Vec3<Real> a, Vec3<Real> b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
+template <class Real> INLINE Vec3<Real> operator-(Vec3<Real> a, Vec3<Real> b) {
+    return {a.x - b.x, a.y - b.y, a.z - b.z};
+}
+template <class Real> INLINE Vec3<Real> operator+(Vec3<Real> a, Vec3<Real> b) {
+    return {a.x + b.x, a.y + b.y, a.z + b.z};
+}
 template <class Real> INLINE Vec3<Real> operator*(Vec<Real> s, Vec3<Real> a) { return {s * a.x, s * a.y, s * a.z}; }
-template <class Real> INLINE Vec<Real> dot(Vec3<Real> a, Vec3<Real> b) { return fma(a.x, b.x, fma(a.y, b.y, a.z * b.z)); }
+template <class Real> INLINE Vec<Real> dot(Vec3<Real> a, Vec3<Real> b) {
+    return fma(a.x, b.x, fma(a.y, b.y, a.z * b.z));
+}
 template <class Real> INLINE Vec3<Real> cross(Vec3<Real> a, Vec3<Real> b) {
     return {fnma(a.z, b.y, a.y * b.z), fnma(a.x, b.z, a.z * b.x), fnma(a.y, b.x, a.x * b.y)};
 }

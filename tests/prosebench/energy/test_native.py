@@ -1,5 +1,6 @@
 """The native kernel against OpenMM's Reference platform, and what it does at the edges."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -303,3 +304,19 @@ def test_solvent_models_outside_the_kernel_are_refused() -> None:
     gbn = ForceField(files=("amber14-all.xml", "implicit/gbn2.xml"))
     with pytest.raises(UnsupportedForce, match="neck"):
         NativeEnergy(parameters(gbn))
+
+
+def test_a_forked_process_gets_the_same_numbers_and_ends() -> None:
+    """Threads do not live on in a fork (as multiprocessing makes them on Linux); the caller's thread does it all."""
+    frames = noisy_frames(0.01, 64)
+    kernel = NativeEnergy(parameters(), threads=2)
+    expected = kernel.energy(frames)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = int(not np.array_equal(kernel.energy(frames), expected))
+            kernel.__del__()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,0 +1,104 @@
+"""What `prosebench run --executor slurm` and its relatives say and do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs.cluster import Cluster, sbatch_options
+from jobs.display import Progress, format_seconds
+from jobs.scheduler import cancel, queued_jobs
+from jobs.slurm import Plan, follow, submit_missing, write_scripts
+from jobs.submission import read_submissions
+from prosebench.record import Cell
+
+
+def submit_and_follow(
+    cells: Sequence[Cell],
+    directory: Path,
+    cluster: Cluster,
+    references: Sequence[Path],
+    out: Console,
+    *,
+    followed: bool,
+) -> None:
+    """Submit what is missing; then return, or follow until no job is left. Raises NoScheduler."""
+    plan, submissions = submit_missing(cells, directory, cluster, references)
+    show_plan(plan, out)
+    for submission in submissions:
+        out.print(f"submitted {submission.size} jobs as {submission.name}; output in {submission.logs}")
+    if not followed:
+        if plan.works or plan.queued:
+            out.print(
+                f"`prosebench status {directory}` shows how far they are; the same command continues what is left"
+            )
+        return
+    folders = [directory / "cells" / cell.folder_name for cell in cells]
+    with Progress(folders, out) as progress:
+        follow(folders, directory, progress)
+
+
+def write_and_tell(
+    cells: Sequence[Cell],
+    directory: Path,
+    cluster: Cluster,
+    references: Sequence[Path],
+    script: Path,
+    out: Console,
+) -> None:
+    """Write scripts for what is missing, and say how to submit them."""
+    plan, paths = write_scripts(cells, directory, cluster, references, script)
+    show_plan(plan, out)
+    for path in paths:
+        out.print(f"sbatch {path}")
+
+
+def show_plan(plan: Plan, out: Console) -> None:
+    """Print what is to be done: cells, jobs, hours, evaluations."""
+    counts = f"{plan.finished} cells finished, {plan.queued} in queued jobs, {plan.parked} parked"
+    out.print(f"{counts}, {len(plan.works)} to run")
+    if not plan.works:
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("jobs", "cells", "evaluations", "cores", "GPUs", "limit", "core hours", "GPU hours"):
+        table.add_column(heading, justify="right")
+    table.add_column("each job")
+    for array in plan.arrays:
+        need, works = array.need, [work for job in array.jobs for work in job]
+        options = sbatch_options(need, array.minutes)
+        table.add_row(
+            f"{len(array.jobs)}",
+            f"{len(works)}",
+            f"{sum(work.evaluations for work in works):,}",
+            f"{need.cores * need.workers}",
+            f"{need.gpus * need.workers}",
+            format_seconds(60 * array.minutes),
+            f"{array.hours * need.cores:.2g}",
+            f"{array.hours * need.gpus:.2g}",
+            " ".join(f"{name}={options[name]}" for name in _TOLD if name in options),
+        )
+    out.print(table)
+    jobs = sum(len(array.jobs) for array in plan.arrays)
+    evaluations = sum(work.evaluations for work in plan.works)
+    took = format_seconds(3600 * sum(array.hours for array in plan.arrays))
+    gpu_hours = sum(array.hours * array.need.gpus for array in plan.arrays)
+    out.print(
+        f"{len(plan.works)} cells in {jobs} jobs: {evaluations:,} evaluations, "
+        f"about {took} of one worker, {gpu_hours:.2g} GPU hours"
+    )
+
+
+def cancel_jobs(directory: Path, out: Console) -> None:
+    """End all jobs of a run folder. What they stored stays. Raises NoScheduler."""
+    submissions = read_submissions(directory)
+    jobs = queued_jobs(submissions)
+    names = {job.name for job in jobs}
+    cancel(submission for submission in submissions if submission.name in names)
+    running = sum(not job.pending for job in jobs)
+    out.print(
+        f"cancelled {len(jobs)} jobs ({running} were running); `prosebench run` with the same arguments continues"
+    )
+
+
+_TOLD = ("partition", "qos", "account", "constraint", "gres", "mem")

@@ -1,0 +1,161 @@
+"""Prose with self-normalised importance sampling: exact-density proposals of the flow, weighted by the target.
+
+One proposal is one energy evaluation. Small budgets are prefixes of large ones. All proposals are kept with their
+log-weights; the filter and the resampling of the published protocol are part of scoring.
+"""
+
+import math
+from functools import lru_cache
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from prosebench.ensemble import Ensemble
+from prosebench.importance import clean_log_weights, pareto_k, pareto_tail_size
+from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
+from prosebench.peptide import Peptide
+from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Proposals, Prose
+from prosebench.prose.weights import HUB_REVISION, PUBLISHED, weights_file
+from prosebench.storage import file_sha256
+
+CLASH_NM = 0.08
+"""Two atoms closer than this clash, bonded or not: the shortest bond (O-H) has 0.096 nm."""
+
+
+class FlowSettings(MethodSettings):
+    """Which flow a method draws from, and how.
+
+    weights is a bundled model, a published one, or the path of a file; size says what a published file holds where
+    its name does not. weights_sha256, which is filled in for files on this machine, makes their content part of what
+    identifies a cell; published weights are identified by their revision. com is the density of the centre that is
+    taken out of the flow's. temperature "scaled" draws the latent from N(0, T / 310 K), "naive" as at 310 K.
+    extrapolate admits peptides longer than the flow was made for. batch decides rounding, so it is a setting and not
+    left to the free memory.
+    """
+
+    weights: str = "prose-mini"
+    weights_sha256: str = ""
+    size: str = ""
+    revision: str = HUB_REVISION
+    com: CentreDensity = "gaussian"
+    temperature: Literal["scaled", "naive"] = "scaled"
+    extrapolate: bool = False
+    batch: int = Field(256, gt=0)
+
+    @model_validator(mode="after")
+    def _hash_weights(self) -> "FlowSettings":
+        if self.weights in PUBLISHED:
+            return self
+        path = weights_file(self.weights)
+        if path is None:
+            # A model that is not there is reported where it is needed; a file must be there to be identified.
+            if self.weights.endswith((".npz", ".pth", ".pt", ".ckpt", ".safetensors")):
+                raise ValueError(f"there is no weights file {self.weights}")
+            return self
+        found = file_sha256(path)
+        if self.weights_sha256 not in ("", found):
+            raise ValueError(f"{self.weights} has changed since this cell was planned")
+        object.__setattr__(self, "weights_sha256", found)
+        return self
+
+    def load(self) -> Prose:
+        """The flow, from memory where this process has it already. Raises WeightsError."""
+        return _load(self.weights, self.weights_sha256, self.size, self.revision)
+
+    def latent_kelvin(self, target_kelvin: float) -> float:
+        """Temperature at which the latent is drawn for a target."""
+        return target_kelvin if self.temperature == "scaled" else TRAINING_TEMPERATURE_KELVIN
+
+    def reason_to_skip(self, peptide: Peptide) -> str | None:
+        """Why the flow does not know a peptide, or None."""
+        longest = self.load().config.max_residues
+        if len(peptide.sequence) <= longest or self.extrapolate:
+            return None
+        return f"{self.weights} was made for peptides of up to {longest} residues"
+
+
+class ProseSNIS(Method):
+    """Proposals of the flow with importance weights."""
+
+    class Settings(FlowSettings):
+        """See FlowSettings; chunk_proposals are drawn and stored together."""
+
+        chunk_proposals: int = Field(1000, gt=0)
+
+    settings: Settings
+    contract_settings = {"weights": "identity", "chunk_proposals": 100}
+
+    def skip(self, run: Run) -> str | None:
+        """A peptide that the flow was not made for."""
+        return self.settings.reason_to_skip(run.peptide)
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""
+        proposals = self.settings.load().propose(
+            run.peptide,
+            min(self.settings.chunk_proposals, run.meter.remaining),
+            run.rng(index),
+            temperature_kelvin=self.settings.latent_kelvin(run.meter.temperature_kelvin),
+            batch=self.settings.batch,
+        )
+        first = run.meter.spent
+        energies = run.meter.energy(proposals.frames_nm)
+        log_weights = proposals.log_weights(energies, self.settings.com)
+        spent = first + np.arange(1, len(energies) + 1)
+        carry = {
+            com: extend_tail(carry.get(com), proposals.log_weights(energies, com), run.budgets[-1])
+            for com in ("gaussian", "published")
+        }
+        return Chunk(
+            Ensemble(proposals.frames_nm, energies, log_weights, spent),
+            carry,
+            diagnostics=proposal_shares(proposals, energies) | _so_far(carry, self.settings.com, int(spent[-1])),
+        )
+
+
+def extend_tail(
+    tail: NDArray[np.float64] | None, log_weights: NDArray[np.float64], most: int
+) -> NDArray[np.float64]:
+    """Running summary of log-weights: log sum w, log sum w^2, then the largest, enough of them for k-hat of `most`."""
+    new = clean_log_weights(log_weights)
+    before = np.full(2, -np.inf) if tail is None else tail
+    largest = np.sort(np.concatenate([before[2:], new]))[-pareto_tail_size(most) - 1 :]
+    sums = [np.logaddexp.reduce(power * new, initial=before[power - 1]) for power in (1, 2)]
+    return np.concatenate([sums, largest])
+
+
+def proposal_shares(proposals: Proposals, energies_kt: NDArray[np.float64]) -> dict[str, float]:
+    """Shares of proposals that were mirrored, have a wrong chirality centre even so, clash, or are not finite."""
+    return {
+        "mirrored": float(proposals.mirrored.mean()),
+        "chirality-wrong": float(proposals.still_wrong.mean()),
+        "clashing": float(clashing(proposals.frames_nm).mean()),
+        "non-finite": float(1.0 - np.isfinite(proposals.log_weights(energies_kt)).mean()),
+    }
+
+
+def clashing(frames_nm: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which frames (n, atoms, 3) have two atoms closer than CLASH_NM."""
+    clash = np.zeros(len(frames_nm), dtype=bool)
+    for i in range(1, frames_nm.shape[1]):
+        squares = ((frames_nm[:, :i] - frames_nm[:, i : i + 1]) ** 2).sum(axis=2)
+        clash |= (squares < CLASH_NM**2).any(axis=1)
+    return clash
+
+
+def _so_far(carry: Carry, com: str, n: int) -> dict[str, float]:
+    """ESS of all proposals so far with either density of the centre, and k-hat; what is not finite is left out."""
+    numbers = {f"ess-{name}": _ess(tail, n) for name, tail in carry.items()}
+    numbers["k-hat"] = pareto_k(carry[com][2:], n)
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _ess(tail: NDArray[np.float64], n: int) -> float:
+    return math.exp(2.0 * tail[0] - tail[1]) / n if np.isfinite(tail[0]) else 0.0
+
+
+@lru_cache(maxsize=1)
+def _load(weights: str, sha256: str, size: str, revision: str) -> Prose:
+    return Prose.from_pretrained(weights, size=cast(Any, size or None), revision=revision)
