@@ -16,7 +16,7 @@ from analysis.figures_scaling import FIGURES, scaling
 from analysis.score import select_scored
 from analysis.scores import at_budget, scoring_seed
 from analysis.style import FLOOR, looks, row_order, save
-from analysis.tables import SCORED
+from analysis.statuses import SCORED
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.geometry import fix_chirality
 from prosebench.record import cell_folders, read_cell, read_record

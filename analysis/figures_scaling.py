@@ -1,4 +1,4 @@
-"""Figures over a suite: metrics against energy evaluations."""
+"""Figures over a suite: metrics against energy evaluations, and against seconds."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.statistics import Estimate, estimate
 from analysis.style import (
+    CEILING,
     COLUMN_INCHES,
     FLOOR,
     PAGE_INCHES,
@@ -25,7 +26,8 @@ from analysis.style import (
     shared_legend,
     styled,
 )
-from analysis.tables import METRICS, SCORED, Metric
+from analysis.statuses import SCORED
+from analysis.tables import METRICS, Metric
 
 FIGURES = {
     "wasserstein": ("energy-w2", "torus-w2", "tica-w2"),
@@ -33,25 +35,33 @@ FIGURES = {
 }
 """Metrics of each figure, by the figure's name."""
 
+AGAINST = {
+    "evaluations": "energy evaluations",
+    "sampling-seconds": "sampling time (s)",
+    "wall-seconds": "wall time (s)",
+}
+"""What metrics are drawn against, with the label of the axis. Wall time is sampling and preparation."""
+
 
 class Curve(NamedTuple):
-    """One row of the benchmark: an estimate at each budget."""
+    """One row of the benchmark: an estimate at each budget, and what the budget cost."""
 
     row: str
     budgets: list[int]
     estimates: list[Estimate]
+    costs: list[float]
 
 
-def scaling(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure:
-    """Metrics against energy evaluations of sampling, log-log: a column a metric, a line of panels a
-    length.
+def scaling(scores: pd.DataFrame, metrics: Sequence[str], against: str = "evaluations") -> Figure:
+    """Metrics against energy evaluations of sampling (or another of AGAINST), log-log: a column a metric, a
+    line of panels a length.
 
     A line joins a row's means over peptides; its band is the interval over peptides and seeds. The grey line
-    and band are the floor: what frames of the reference itself score. A value that is not finite is marked at
+    and band are the floor: what frames of the reference itself score; the dotted line is the ceiling. A value that is not finite is marked at
     the upper edge.
     """
     shown = [metric for metric in METRICS if metric.name in metrics]
-    scored = scores[scores["status"].isin(SCORED) & scores["metric"].isin(metrics)]
+    scored = scores[scores["status"].isin(SCORED) & scores["metric"].isin([*metrics, against])]
     lengths = sorted(scored["length"].unique().tolist()) or [0]
     rows = row_order(scored["row"])
     look = looks(rows)
@@ -61,53 +71,84 @@ def scaling(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure:
         panels = figure.subplots(len(lengths), len(shown), squeeze=False)
         for line, length in enumerate(lengths):
             for column, metric in enumerate(shown):
-                part = scored[(scored["length"] == length) & (scored["metric"] == metric.name)]
-                _panel(panels[line, column], part, metric, look)
+                part = scored[scored["length"] == length]
+                _panel(panels[line, column], part, metric, look, against)
                 if len(lengths) > 1:
                     panel_title(panels[line, column], f"{length} residues")
         for axes in panels[-1]:
-            axes.set_xlabel("energy evaluations")
+            axes.set_xlabel(AGAINST[against])
         shared_legend(figure, panels.ravel())
         return figure
 
 
-def curves(part: pd.DataFrame, metric: Metric) -> tuple[list[Curve], Estimate | None]:
-    """Curves of all rows of one metric and length, and the floor at the largest budget, if it was run."""
-    found, floor = [], None
+def curves(
+    part: pd.DataFrame, metric: Metric, against: str = "evaluations"
+) -> tuple[list[Curve], dict[str, Estimate]]:
+    """Curves of all rows of one metric and length, and floor and ceiling at the largest budget, if they were run.
+
+    The cost of a point is the mean over cells; a row without that cost has no curve.
+    """
+    found, levels = [], {}
     methods = dict(zip(part["row"], part["method"], strict=True))
     for row in row_order(part["row"], methods):
-        lines = part[part["row"] == row]
+        mine = part[part["row"] == row]
+        lines = mine[mine["metric"] == metric.name]
         budgets = sorted(lines["budget"].unique().tolist())
+        if not budgets:
+            continue
         scaled = lines.assign(value=lines["value"] * metric.factor)
-        estimates = [estimate(scaled[scaled["budget"] == budget]) for budget in budgets]
-        if methods[row] == FLOOR:
-            floor = estimates[-1]
-        else:
-            found.append(Curve(row, budgets, estimates))
-    return found, floor
+        estimates = [
+            estimate(scaled[scaled["budget"] == budget], bounds=metric.bounds) for budget in budgets
+        ]
+        if methods[row] in (FLOOR, CEILING):
+            levels[methods[row]] = estimates[-1]
+            continue
+        costs = [float(budget) for budget in budgets]
+        if against != "evaluations":
+            spent = mine[mine["metric"] == against].groupby("budget")["value"].mean()
+            costs = [float(spent.get(budget, np.nan)) for budget in budgets]
+        if np.isfinite(costs).all():
+            found.append(Curve(row, budgets, estimates, costs))
+    return found, levels
 
 
-def _panel(axes: Axes, part: pd.DataFrame, metric: Metric, look: dict[str, Look]) -> None:
-    found, floor = curves(part, metric)
+def _panel(axes: Axes, part: pd.DataFrame, metric: Metric, look: dict[str, Look], against: str) -> None:
+    found, levels = curves(part, metric, against)
     axes.set(
         xscale="log",
         yscale="log",
         ylabel=f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading,
     )
-    if floor is not None and np.isfinite(floor.value):
-        axes.axhspan(*floor.ends, color=REFERENCE_FILL, alpha=0.6, linewidth=0, zorder=0)
-        axes.axhline(
-            floor.value, color=REFERENCE_LINE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1, label="floor"
-        )
+    styles = {FLOOR: ("floor", (0, (4, 2))), CEILING: ("ceiling", (0, (1, 1.5)))}
+    for kind, (label, dashes) in styles.items():
+        level = levels.get(kind)
+        if level is None or not np.isfinite(level.value) or level.value <= 0.0:
+            continue
+        if kind == FLOOR:
+            axes.axhspan(
+                max(level.ends[0], 1e-12), level.ends[1], color=REFERENCE_FILL, alpha=0.6, linewidth=0, zorder=0
+            )
+        axes.axhline(level.value, color=REFERENCE_LINE, linewidth=0.8, linestyle=dashes, zorder=1, label=label)
     for curve in found:
         _draw(axes, curve, look[curve.row])
-    _tidy(axes, sorted({budget for curve in found for budget in curve.budgets}))
+    _limit(axes, found, levels)
+    _tidy(axes, sorted({cost for curve in found for cost in curve.costs}), exact=against == "evaluations")
     if not found:
         note(axes, "nothing scored")
 
 
+def _limit(axes: Axes, found: list[Curve], levels: dict[str, Estimate]) -> None:
+    """Axis around the values: an interval that reaches zero would take a log axis down without end."""
+    values = [one.value for one in (*levels.values(), *(e for curve in found for e in curve.estimates))]
+    tops = [one.ends[1] for curve in found for one in curve.estimates]
+    known = [value for value in values if np.isfinite(value) and value > 0.0]
+    if known:
+        highest = max(known + [top for top in tops if np.isfinite(top)])
+        axes.set_ylim(min(known) / 2.0, min(highest, 10.0 * max(known)) * 1.4)
+
+
 def _draw(axes: Axes, curve: Curve, look: Look) -> None:
-    budgets = np.array(curve.budgets, dtype=float)
+    budgets = np.array(curve.costs)
     values = np.array([found.value for found in curve.estimates])
     ends = np.array([found.ends for found in curve.estimates])
     finite = np.isfinite(values)
@@ -122,6 +163,7 @@ def _draw(axes: Axes, curve: Curve, look: Look) -> None:
         label=curve.row,
         zorder=3,
     )
+    ends[:, 0] = np.maximum(ends[:, 0], 1e-12)
     if finite.sum() > 1:
         axes.fill_between(
             budgets[finite], *ends[finite].T, color=look.colour, alpha=0.18, linewidth=0, zorder=2
@@ -149,32 +191,38 @@ def _draw(axes: Axes, curve: Curve, look: Look) -> None:
         )  # fmt: skip
 
 
-def _tidy(axes: Axes, budgets: list[int]) -> None:
-    """Ticks at the budgets, and plain numbers on an axis that may span much less than a decade."""
+def _tidy(axes: Axes, budgets: list[float], *, exact: bool) -> None:
+    """Ticks at the budgets where they are exact, and plain numbers on an axis that may span much less than a decade."""
     if budgets:
         axes.set_xlim(budgets[0] / 1.6, budgets[-1] * 1.6)
+    if budgets and not exact:
+        plain_ticks(axes, "x")
+    if budgets and exact:
         marks = (
             budgets if len(budgets) <= 4 else sorted({budgets[0], budgets[len(budgets) // 2], budgets[-1]})
         )
         axes.set_xticks(marks, [_power(budget) for budget in marks])
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    low, high = axes.get_ylim()
-    if high / low < 30.0:
-        narrow = high / low < 3.0
-        axes.yaxis.set_major_locator(
-            LogLocator(subs=tuple(np.arange(1.0, 10.0)) if narrow else (1.0, 2.0, 5.0))
-        )
-    if low > 1e-3 and high < 1e4:
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_xticks([], minor=True)
+    plain_ticks(axes, "y")
     axes.grid(axis="y", which="major", color="#e6e6e6", linewidth=0.5, zorder=0)
     axes.set_axisbelow(True)
 
 
-def _power(number: int) -> str:
+def plain_ticks(axes: Axes, which: str) -> None:
+    """Ticks of a log axis ("x" or "y") at 1, 2, 5 or closer where it is short, and plain numbers where they are."""
+    axis, (low, high) = (axes.xaxis, axes.get_xlim()) if which == "x" else (axes.yaxis, axes.get_ylim())
+    if high / low < 30.0:
+        narrow = high / low < 3.0
+        axis.set_major_locator(LogLocator(subs=tuple(np.arange(1.0, 10.0)) if narrow else (1.0, 2.0, 5.0)))
+    if low > 1e-3 and high < 1e4:
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _power(number: float) -> str:
     """10000 as 10 to the 4, 200000 as 2 times 10 to the 5; small numbers as they are."""
     if number < 1000:
-        return str(number)
+        return f"{number:g}"
     exponent = int(np.floor(np.log10(number)))
     factor = number / 10**exponent
     power = f"10^{{{exponent}}}"

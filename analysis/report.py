@@ -11,7 +11,8 @@ from analysis import tables_text
 from analysis.convergence import statement
 from analysis.figures import write_figures
 from analysis.scores import score_run, write_scores
-from analysis.tables import SCORED, Table, main_table, peptide_table
+from analysis.statuses import SCORED
+from analysis.tables import Table, main_table, peptide_table
 from prosebench.record import cell_folders, read_provenance, read_record
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.storage import DamagedFile, write_bytes

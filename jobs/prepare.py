@@ -2,6 +2,9 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from prosebench.energy.gate import Gate, make_gate
 from prosebench.energy.settings import TargetSettings
@@ -25,7 +28,7 @@ def prepare(
         pdb = Reference.load(reference_path).pdb if reference_path else ""
         peptide = peptide_from_text(sequence, pdb)
         gate = make_gate(peptide, settings.force_field)
-        content = {
+        content: dict[str, NDArray[Any]] = {
             "start_nm": peptide.start_nm,
             "pdb": text_array(pdb),
             "gate_nm": gate.frames_nm,

@@ -14,6 +14,7 @@ PUBLISHED_FILTER_FRACTION = 0.002
 RELIABLE_PARETO_K = 0.7
 """Above this k-hat, no practical number of samples makes estimates reliable (Vehtari et al. 2024)."""
 _LEAST_TAIL = 5
+_LEAST_EXCESS = 1e-300
 
 
 def clean_log_weights(log_weights: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -92,12 +93,13 @@ def pareto_smooth(log_weights: NDArray[np.floating]) -> tuple[NDArray[np.float64
     The largest min(n / 5, 3 sqrt(n)) weights are replaced, in their order, by quantiles of a generalised Pareto
     distribution fitted to them, and none ends above the largest raw weight (Vehtari et al., J. Mach. Learn.
     Res. 25 (2024) 72). Unlike the filter this removes nothing. Where fewer than 5 weights lie in the tail above
-    the next smaller one, nothing is smoothed and k-hat is NaN.
+    the next smaller one, nothing is smoothed, and k-hat is inf where that is because they are too far apart for
+    their sum to see more than a few of them, else NaN.
     """
     smoothed = clean_log_weights(log_weights)
     tail = _tail(smoothed, len(smoothed))
-    if tail is None:
-        return smoothed, math.nan
+    if isinstance(tail, float):
+        return smoothed, tail
     order, cutoff, excess, largest = tail
     shape, scale = _fit_pareto(excess)
     p = (np.arange(len(excess)) + 0.5) / len(excess)
@@ -109,11 +111,11 @@ def pareto_smooth(log_weights: NDArray[np.floating]) -> tuple[NDArray[np.float64
 def pareto_k(largest_log_weights: NDArray[np.floating], n: int | None = None) -> float:
     """k-hat of n weights, of which the largest are given (all of them where n is left out).
 
-    The tail's min(n / 5, 3 sqrt(n)) weights and one more are enough. NaN as in `pareto_smooth`.
+    The tail's min(n / 5, 3 sqrt(n)) weights and one more are enough. NaN or inf as in `pareto_smooth`.
     """
     values = clean_log_weights(largest_log_weights)
     tail = _tail(values, len(values) if n is None else n)
-    return math.nan if tail is None else _fit_pareto(tail[2])[0]
+    return tail if isinstance(tail, float) else _fit_pareto(tail[2])[0]
 
 
 def pareto_tail_size(n: int) -> int:
@@ -123,20 +125,20 @@ def pareto_tail_size(n: int) -> int:
 
 def _tail(
     log_weights: NDArray[np.float64], n: int
-) -> tuple[NDArray[np.int64], float, NDArray[np.float64], float] | None:
+) -> tuple[NDArray[np.int64], float, NDArray[np.float64], float] | float:
     """Indices of the tail, ascending by weight; the next smaller log-weight; the excess of the weights over it,
-    in units of the largest weight; the largest log-weight. None where there is no tail to fit."""
+    in units of the largest weight; the largest log-weight. Where there is no tail to fit, only k-hat."""
     order = np.argsort(log_weights, kind="stable")
     order = order[np.isfinite(log_weights[order])]
     size = min(pareto_tail_size(n), len(order) - 1)
     if size < _LEAST_TAIL:
-        return None
+        return math.nan
     cutoff, largest = float(log_weights[order[-size - 1]]), float(log_weights[order[-1]])
     order = order[-size:]
     excess = np.exp(log_weights[order] - largest) - math.exp(cutoff - largest)
-    above = excess > 0.0
+    above = excess > _LEAST_EXCESS
     if above.sum() < _LEAST_TAIL:
-        return None
+        return math.inf if cutoff - largest < math.log(_LEAST_EXCESS) else math.nan
     return order[above], cutoff, excess[above], largest
 
 

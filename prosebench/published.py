@@ -96,13 +96,23 @@ def read_published(
     commit that was read is in `source`. Raises MissingReferenceError where the data cannot be had,
     InvalidReferenceError where they are damaged or hold the TICA basis of another feature set.
     """
-    local = folder or _folder_of_environment()
-    fetch = _LocalCopy(local) if local else _Hub(revision, cache)
+    fetch = dataset_files(folder, revision, cache)
     for split in SPLITS:
         arrays_path = fetch(f"trajectories_subsampled/{split}/{len(sequence)}AA/{sequence}_subsampled.npz")
         if arrays_path is not None:
             return _read(sequence, split, arrays_path, fetch)
     raise MissingReferenceError(f"{fetch.name} has no frames of {sequence}; {missing_message(sequence)}")
+
+
+def dataset_files(
+    folder: Path | None, revision: str = "main", cache: Path | None = None
+) -> "_LocalCopy | _Hub":
+    """What gives the path of a file of the dataset by its name there, or None where there is no such file.
+
+    Where to look is as in `read_published`. Raises MissingReferenceError for a folder that is none.
+    """
+    local = folder or _folder_of_environment()
+    return _LocalCopy(local) if local else _Hub(revision, cache)
 
 
 class _LocalCopy:

@@ -5,8 +5,8 @@
 Units and densities. The network works in normalised units u = x / nm_per_unit. Energies do not depend on the
 centre c of a frame (the plain mean of its atoms), so frames are returned centred, and a density g(c) is taken
 out of the flow's log-density; any g leaves importance weights valid. "gaussian", the default, is the density
-that training gives the centre, N(c; 0, 1/atoms); "published" is the chi_3 density of |c|, which costs
-effective samples.
+that training gives the centre, N(c; 0, 1/atoms), as wide as the latent where that is scaled to a temperature;
+"published" is the chi_3 density of |c|, which costs effective samples.
 """
 
 import math
@@ -44,7 +44,7 @@ class Proposals:
     frames_nm (n, atoms, 3) float32, centred, mirrored where `mirrored` says so; log_q_full (n,) float64,
     log-density in nm^-3atoms of the frame as it was drawn, with its centre; centres (n, 3) in normalised
     units. mirrored (n,): a chirality centre was wrong, and the frame was inverted; still_wrong (n,): and one
-    is wrong even so.
+    is wrong even so. spread is the variance of the latent: T / 310 K, or 1.
     """
 
     frames_nm: NDArray[np.float32]
@@ -53,11 +53,12 @@ class Proposals:
     mirrored: NDArray[np.bool_]
     still_wrong: NDArray[np.bool_]
     nm_per_unit: float
+    spread: float = 1.0
 
     def log_q(self, com: CentreDensity = "gaussian") -> NDArray[np.float64]:
         """Log-density (n,) without the centre, up to a constant of (com, atoms)."""
         return self.log_q_full - centre_log_density(
-            self.centres, self.frames_nm.shape[1], com, self.nm_per_unit
+            self.centres, self.frames_nm.shape[1], com, self.nm_per_unit, self.spread
         )
 
     def log_weights(
@@ -166,7 +167,7 @@ class Prose:
         mirrored = still_wrong = np.zeros(n, dtype=bool)
         if mirror:
             frames, mirrored, still_wrong = fix_chirality(frames, peptide.topology, peptide.start_nm)
-        return Proposals(frames, log_q, centres, mirrored, still_wrong, self.config.nm_per_unit)
+        return Proposals(frames, log_q, centres, mirrored, still_wrong, self.config.nm_per_unit, spread)
 
     @torch.no_grad()
     def log_prob(
@@ -216,12 +217,15 @@ def as_peptide(sequence: str | Peptide) -> Peptide:
 
 
 def centre_log_density(
-    centres: NDArray[np.float64], n_atoms: int, com: CentreDensity, nm_per_unit: float
+    centres: NDArray[np.float64], n_atoms: int, com: CentreDensity, nm_per_unit: float, spread: float = 1.0
 ) -> NDArray[np.float64]:
-    """log g(c) (n,) in nm^-3 of centres (n, 3) in normalised units; see the module. Raises ValueError for
-    another com."""
+    """log g(c) (n,) in nm^-3 of centres (n, 3) in normalised units; see the module.
+
+    spread widens "gaussian" to the variance spread / atoms. Raises ValueError for another com.
+    """
     if com == "gaussian":
-        value = -0.5 * n_atoms * (centres**2).sum(axis=-1) + 1.5 * math.log(n_atoms / (2 * math.pi))
+        precision = n_atoms / spread
+        value = -0.5 * precision * (centres**2).sum(axis=-1) + 1.5 * math.log(precision / (2 * math.pi))
     elif com == "published":
         value = com_energy_adjustment(np.repeat(centres[:, None], n_atoms, axis=1))
     else:

@@ -111,7 +111,8 @@ class ProseSNIS(Method):
         return Chunk(
             Ensemble(proposals.frames_nm, energies, log_weights, spent),
             carry,
-            diagnostics=proposal_shares(proposals, energies) | _so_far(carry, self.settings.com, int(spent[-1])),
+            diagnostics=proposal_shares(proposals, energies)
+            | _so_far(carry, self.settings.com, int(spent[-1])),
         )
 
 

@@ -122,8 +122,8 @@ def load_weights(
     name = str(name_or_path)
     if name in PUBLISHED:
         file, its_size = PUBLISHED[name]
-        path = _download(file, revision, cache)
-        return _load_published(path, load_size(size or its_size), _hub_source(name, path))
+        downloaded = _download(file, revision, cache)
+        return _load_published(downloaded, load_size(size or its_size), _hub_source(name, downloaded))
     path = weights_file(name)
     if path is None:
         known = ", ".join([*bundled_names(), *PUBLISHED])

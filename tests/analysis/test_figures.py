@@ -147,10 +147,10 @@ def test_scaling_draws_lines_the_floor_and_marks_infinity(tmp_path: Path):
             FLOOR: {100: 0.1, 1000: 0.1},
         }
     )
-    found, floor = curves(table, next(metric for metric in METRICS if metric.name == "energy-w2"))
+    found, levels = curves(table, next(metric for metric in METRICS if metric.name == "energy-w2"))
     assert [curve.row for curve in found] == ["md", "clashing"]
     assert found[0].estimates[0].value == pytest.approx(3.15)
-    assert floor.value == pytest.approx(0.105)
+    assert levels[FLOOR].value == pytest.approx(0.105)
     figure = scaling(table, ["energy-w2"])
     assert r"$\infty$" in texts_of(figure)
     assert figure.axes[0].get_xscale() == figure.axes[0].get_yscale() == "log"

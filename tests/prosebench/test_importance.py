@@ -157,3 +157,7 @@ def test_frames_without_weight_stay_without():
     smoothed, shape = pareto_smooth(log_weights)
     assert np.isneginf(smoothed[:20]).all()
     assert math.isfinite(shape)
+
+
+def test_weights_of_which_only_one_counts_have_no_finite_k_hat():
+    assert pareto_k(-1e3 * np.arange(500.0)) == math.inf

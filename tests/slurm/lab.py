@@ -136,7 +136,7 @@ def kill_node(folder: Path, node: str) -> None:
     (folder / "pids").write_text(
         "\n".join(line for line in lines if not line.startswith(f"slurmd-{node} ")) + "\n"
     )
-    # Step daemons detach from slurmd; they and their children are found by the node's name in their environment.
+    # What a step runs knows its node; the step's daemon, which has left slurmd, is its parent.
     doomed = [daemon, *_processes_of(node)]
     while doomed:
         for pid in doomed:
@@ -149,31 +149,17 @@ def kill_node(folder: Path, node: str) -> None:
 
 
 def _processes_of(node: str) -> list[int]:
-    """Processes of jobs on a node, and its step daemons."""
+    marks = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={os.environ['SLURM_CONF']}".encode()}
     found = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
         try:
-            variables = (entry / "environ").read_bytes().split(b"\0")
-            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if entry.name.isdigit() and marks <= set((entry / "environ").read_bytes().split(b"\0")):
+                parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
+                daemon = b"slurmstepd" in Path(f"/proc/{parent}/cmdline").read_bytes()
+                found += [parent, int(entry.name)] if daemon else [int(entry.name)]
         except OSError:
             continue
-        lab = f"SLURM_CONF={os.environ['SLURM_CONF']}".encode()
-        in_job = f"SLURMD_NODENAME={node}".encode() in variables and lab in variables
-        if in_job or (b"slurmstepd" in words[0] and _parent_folder_names(entry, node)):
-            found.append(int(entry.name))
     return found
-
-
-def _parent_folder_names(entry: Path, node: str) -> bool:
-    try:
-        return f"/spool/{node}" in os.readlink(entry / "cwd") or any(
-            f"/spool/{node}" in os.readlink(link) or f"slurmd-{node}.log" in os.readlink(link)
-            for link in (entry / "fd").iterdir()
-        )
-    except OSError:
-        return False
 
 
 def _write_configuration(folder: Path) -> None:

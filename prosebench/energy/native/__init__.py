@@ -92,19 +92,30 @@ def _library_path() -> Path | None:
     return next(iter(sorted(Path(__file__).parent.glob("_kernel*.so"))), None)
 
 
+REBUILD = (
+    "with g++ or clang++ at hand, rebuild it: `pip install --no-deps --force-reinstall .`, or in a source tree "
+    "`python setup.py build_ext --inplace`"
+)
+
+
 @cache
 def _library() -> ctypes.CDLL:
     path = _library_path()
     if path is None:
         raise NativeUnavailable(
-            "the native energy library is not built (no C++ compiler at installation?); with g++ or clang++ "
-            "at hand, rebuild it: `pip install --no-deps --force-reinstall .`, or in a source tree "
-            "`python setup.py build_ext --inplace`"
+            f"the native energy library is not built (no C++ compiler at installation?); {REBUILD}"
         )
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
-        raise NativeUnavailable(f"the native energy library {path} does not load: {error}") from error
+        raise NativeUnavailable(
+            f"the native energy library {path} does not load: {error}; {REBUILD}"
+        ) from error
+    sizes = (c_int32 * 3)()
+    if hasattr(library, "prosebench_sizes"):
+        library.prosebench_sizes(sizes)
+    if list(sizes) != [ctypes.sizeof(kind) for kind in (_Parameters, _EnergyBatch, _LangevinBatch)]:
+        raise NativeUnavailable(f"the native energy library {path} is from other sources; {REBUILD}")
     library.prosebench_supports.argtypes = [ctypes.c_char_p]
     library.prosebench_create.argtypes = [POINTER(_Parameters), ctypes.c_char_p, ctypes.c_int, ctypes.c_int]
     library.prosebench_create.restype = c_void_p

@@ -212,6 +212,13 @@ class EngineFor final : public Engine {
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
+// Bytes of the structures that cross this interface, for the caller to compare with its own.
+EXPORT void prosebench_sizes(int32_t sizes[3]) {
+    sizes[0] = sizeof(Parameters);
+    sizes[1] = sizeof(EnergyBatch);
+    sizes[2] = sizeof(LangevinBatch);
+}
+
 EXPORT int prosebench_supports(const char* instruction_set) { return supports(instruction_set); }
 
 // Returns null when memory runs out.

@@ -1,0 +1,151 @@
+"""Tables of paired comparisons and of excess over the floor, as data, Markdown and CSV."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.comparisons import Comparison, compare_rows, excess
+from analysis.statistics import Estimate
+from analysis.statuses import SCORED
+from analysis.style import CEILING, FLOOR, row_order
+from analysis.tables import METRICS, Metric
+from analysis.tables_text import texts
+
+EXCESS = ("energy-w2", "torus-w2", "tica-w2")
+"""Distances whose floor is not zero, shown as excess over it too."""
+
+NOTE = (
+    "Difference: first row minus second, mean over the peptides both have, with its 95 % interval. Wins: peptides on "
+    "which the first is better. p: Wilcoxon's signed-rank test over peptides; Student's paired test where so few "
+    "peptides cannot reach 5 % by ranks; Welch's over seeds for one peptide. Corrected by Holm for all comparisons of "
+    "one metric at one budget. Bold: the two differ."
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """What was compared together: one suite, length, budget and metric."""
+
+    suite: str
+    length: int
+    budget: int
+    metric: Metric
+    comparisons: tuple[Comparison, ...]
+    refused: tuple[str, ...]
+
+
+def comparison_groups(
+    scores: pd.DataFrame, *, against: str | None = None, allow: Collection[str] = ()
+) -> list[Group]:
+    """All pairs of rows (or each against one) in every metric that has a better side, at every equal budget."""
+    scored = scores[scores["status"].isin(SCORED) & ~scores["method"].isin([FLOOR, CEILING])]
+    methods = dict(zip(scored["row"], scored["method"], strict=True))
+    found = []
+    for (suite, length, budget), group in scored.groupby(["suite", "length", "budget"], sort=True):
+        rows = row_order(group["row"], methods)
+        for metric in METRICS:
+            lines = group[group["metric"] == metric.name]
+            if not metric.better or lines["row"].nunique() < 2:
+                continue
+            made, refused = compare_rows(lines, rows, against=against, allow=allow)
+            place = (str(suite), int(length), int(budget))
+            found.append(Group(*place, metric, tuple(made), tuple(refused)))
+    return found
+
+
+def markdown(groups: list[Group]) -> str:
+    """All comparisons in Markdown, with why pairs were refused; empty for none."""
+    if not groups:
+        return ""
+    suites, lengths = {group.suite for group in groups}, {group.length for group in groups}
+    lines = ["| evaluations | metric | rows | difference | wins | p, corrected | test | |", "|" + " --: | :-- | :-- | --: | --: | --: | :-- | :-- |"]
+    for group in groups:
+        where = [group.suite] * (len(suites) > 1) + [f"{group.length} residues"] * (len(lengths) > 1)
+        for one in group.comparisons:
+            value, interval = texts(one.difference)
+            better, of = (one.wins, one.losses) if group.metric.better == "less" else (one.losses, one.wins)
+            shown = f"**{value}** {interval}" if one.distinguishable else f"{value} {interval}"
+            cells = [
+                ", ".join([*where, f"{group.budget:,}"]), group.metric.heading, f"{one.row} − {one.other}",
+                shown.strip(), f"{better} of {better + of}", f"{one.p_corrected:.2g} ({one.n_comparisons})", one.test,
+                "; ".join(one.marks),
+            ]  # fmt: skip
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    refused = dict.fromkeys(f"{group.budget:,}: {text}" for group in groups for text in group.refused)
+    return "\n".join([*lines, "", NOTE, *(f"\nRefused at {text}." for text in refused), ""])
+
+
+def csv_text(groups: list[Group]) -> str:
+    """All comparisons with every digit."""
+    rows = [
+        {
+            "suite": group.suite,
+            "length": group.length,
+            "budget": group.budget,
+            "metric": one.metric,
+            "row": one.row,
+            "other": one.other,
+            "difference": one.difference.value,
+            "low": one.difference.low,
+            "high": one.difference.high,
+            "peptides": one.difference.n_peptides,
+            "smaller": one.wins,
+            "larger": one.losses,
+            "test": one.test,
+            "p": one.p,
+            "p-corrected": one.p_corrected,
+            "comparisons": one.n_comparisons,
+            "distinguishable": one.distinguishable,
+            "marks": "; ".join(one.marks),
+        }
+        for group in groups
+        for one in group.comparisons
+    ]
+    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n") if rows else ""
+
+
+def excess_rows(scores: pd.DataFrame) -> list[tuple[str, int, int, str, dict[str, Estimate]]]:
+    """Suite, length, budget, row and excess over the floor by metric, of every row the floor can be taken from.
+
+    The floor is that of the same peptides, of as many frames.
+    """
+    scored = scores[scores["status"].isin(SCORED)]
+    methods = dict(zip(scored["row"], scored["method"], strict=True))
+    found = []
+    for (suite, length, budget), group in scored.groupby(["suite", "length", "budget"], sort=True):
+        floor = group[group["method"] == FLOOR]
+        for row in row_order(group["row"], methods):
+            if methods[row] == FLOOR:
+                continue
+            over = {}
+            for name in EXCESS:
+                mine = group[(group["row"] == row) & (group["metric"] == name)]
+                level = floor[floor["metric"] == name]
+                estimate = excess(mine, level) if len(mine) and len(level) else None
+                if estimate is not None:
+                    over[name] = estimate
+            if over:
+                label = "ceiling" if methods[row] == CEILING else row
+                found.append((str(suite), int(length), int(budget), label, over))
+    return found
+
+
+def excess_markdown(scores: pd.DataFrame) -> str:
+    """Excess over the floor in Markdown; empty where nothing can be compared with one."""
+    rows = excess_rows(scores)
+    if not rows:
+        return ""
+    headings = {metric.name: metric.heading for metric in METRICS}
+    heads = [f"{headings[name]} − floor" for name in EXCESS]
+    several = len({row[:2] for row in rows}) > 1
+    lines = ["| budget | method | " + " | ".join(heads) + " |", "| :-- | :-- |" + " --: |" * len(heads)]
+    for suite, length, budget, label, over in rows:
+        where = f"{suite}, {length} residues, {budget:,}" if several else f"{budget:,}"
+        cells = [" ".join(texts(over[name])).strip() if name in over else "–" for name in EXCESS]
+        lines.append(f"| {where} | {label} | " + " | ".join(cells) + " |")
+    note = (
+        "Paired by peptide with the floor of as many frames. A perfect sampler's excess is zero within its interval; "
+        "rows of fewer frames than the floor have none."
+    )
+    return "\n".join([*lines, "", note, ""])

@@ -1,0 +1,1 @@
+"""Training: data in the published layout, one loop for every trainable method, recipes."""

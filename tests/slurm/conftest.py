@@ -1,0 +1,156 @@
+"""A real cluster for the tests of this folder, one suite to disturb, and what it leaves when nobody disturbs it."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.conftest import results, run
+from tests.slurm import lab
+
+ASKED = "PROSEBENCH_TEST_SLURM"
+FOLDER = Path("/tmp/prosebench-lab")
+
+SUITE = """
+name = "disturbed"
+peptides = ["AA"]
+budgets = [1000, 10000]
+seeds = [0, 1]
+frames = 200
+[target]
+engine = "openmm"
+[methods.md]
+warm_up_ps = 0.2
+minimise_steps = 5
+chunk_steps = 250
+"""
+EVALUATIONS = 10_000
+PROFILE = """
+partition = "main"
+minutes = 5
+memory_gb = 2
+pack_minutes = 1000
+signal_seconds = 30
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave these tests out, and say why, unless `make test-slurm` asks for them."""
+    here = Path(__file__).parent
+    reason = (
+        lab.missing()
+        if os.environ.get(ASKED)
+        else f"needs a real SLURM cluster: `make test-slurm` ({ASKED}=1)"
+    )
+    if os.environ.get(ASKED) and reason:
+        pytest.exit(f"tests/slurm: {reason}", returncode=1)
+    for item in items:
+        if reason and here in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Path]:
+    """Folder of a running cluster; PROSEBENCH_LAB names one that runs already."""
+    running = os.environ.get("PROSEBENCH_LAB")
+    folder = Path(running) if running else FOLDER
+    if running:
+        os.environ["SLURM_CONF"] = str(folder / "etc" / "slurm.conf")
+        yield folder
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    os.environ |= lab.start(folder)
+    yield folder
+    lab.stop(folder)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Records and ensembles of the suite, run here without any scheduler."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "suite.toml").write_text(SUITE)
+    run(
+        "prosebench",
+        "run",
+        "--suite",
+        str(folder / "suite.toml"),
+        "--dir",
+        str(folder / "run"),
+        "--no-report",
+    )
+    return results(folder / "run")
+
+
+class Site:
+    """A run folder on the cluster, and the commands that a user types there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.directory = folder / "run"
+        self.suite = folder / "suite.toml"
+        self.suite.write_text(SUITE)
+        self.profile()
+
+    def profile(self, text: str = "") -> None:
+        """Write the cluster profile: the usual one, with these lines instead of or besides its own."""
+        changed = {line.split("=")[0].strip() for line in text.splitlines()}
+        kept = [line for line in PROFILE.splitlines() if line.split("=")[0].strip() not in changed]
+        (self.folder / "cluster.toml").write_text("\n".join([*kept, text]))
+
+    def command(self, *more: str) -> list[str]:
+        """The command that submits what is missing."""
+        place = ["--suite", str(self.suite), "--dir", str(self.directory), "--no-report"]
+        return [
+            "prosebench",
+            "run",
+            *place,
+            "--executor",
+            "slurm",
+            "--cluster",
+            str(self.folder / "cluster.toml"),
+            *more,
+        ]
+
+    def run(self, *more: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Submit what is missing and, with --follow, wait."""
+        return run(*self.command(*more), check=check)
+
+    def start(self, *more: str) -> "subprocess.Popen[str]":
+        """The same, without waiting for it."""
+        return subprocess.Popen(
+            self.command(*more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def status(self, **options: object) -> str:
+        """What `prosebench status` prints."""
+        return run("prosebench", "status", str(self.directory), **options).stdout
+
+    def chunks(self) -> int:
+        """Chunks that are stored."""
+        return len(list(self.directory.glob("cells/*/chunks/*.npz")))
+
+    def wait_for_chunks(self, more_than: int = 0) -> None:
+        """Wait until work is under way."""
+        until("chunks are stored", lambda: self.chunks() > more_than)
+
+    def wait_until_idle(self) -> None:
+        """Wait until none of this site's jobs is in the queue."""
+        names = ",".join(path.name for path in (self.directory / "jobs").glob("prosebench-*"))
+        until("the queue is empty", lambda: not run("squeue", "-h", f"--name={names}").stdout.strip())
+
+
+@pytest.fixture
+def site(cluster: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> Site:
+    return Site(tmp_path)
+
+
+def until(what: str, true: Callable[[], bool], seconds: float = 90.0) -> None:
+    """Wait for something to become true."""
+    limit = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < limit, f"waited {seconds:.0f} s until {what}"
+        time.sleep(0.1)

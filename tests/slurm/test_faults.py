@@ -1,0 +1,193 @@
+"""Whatever happens to the jobs, the same command finishes the suite, and the records are those of a quiet run."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from jobs.status import read_states
+from prosebench.record import cell_folders, read_provenance, read_record
+from tests.jobs.conftest import results, run
+from tests.slurm import lab
+from tests.slurm.conftest import EVALUATIONS, Site, until
+
+
+@pytest.fixture(autouse=True)
+def quiet_end(site: Site, undisturbed: dict[str, bytes]) -> "object":
+    """After each fault: equal records, and a ledger that shows the budget spent once."""
+    yield
+    assert results(site.directory) == undisturbed
+    for folder in cell_folders(site.directory):
+        assert read_record(folder).ledger.sampling.evaluations == EVALUATIONS
+    assert not (site.directory / "set-aside").exists()
+
+
+def sittings(site: Site) -> int:
+    return max(read_provenance(folder).sittings for folder in cell_folders(site.directory))
+
+
+def beating(site: Site) -> dict[str, object]:
+    """The sign of life of a worker that is on a cell."""
+    beats: list[Path] = []
+    until(
+        "a worker is on a cell",
+        lambda: bool(beats.extend(site.directory.glob("cells/*/heartbeat.json")) or beats),
+    )
+    return json.loads(beats[0].read_text())
+
+
+def finish(site: Site) -> None:
+    """What a user does after a fault: the same command again."""
+    site.wait_until_idle()
+    site.run("--follow")
+
+
+def take_all_nodes() -> None:
+    """A job of somebody more important, on all nodes."""
+    run("sbatch", "--partition=main", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap=sleep 3")
+
+
+def test_preemption_with_a_warning(site: Site) -> None:
+    site.profile('partition = "low"')
+    following = site.start("--follow")
+    site.wait_for_chunks()
+    take_all_nodes()
+    said, _ = following.communicate(timeout=120)
+    assert following.returncode == 0, said
+    assert sittings(site) >= 2
+    log = next((site.directory / "jobs").glob("*/logs/*.out")).read_text()
+    assert "goes back into the queue" in log
+
+
+def test_preemption_without_a_warning(site: Site) -> None:
+    site.profile('partition = "abrupt"')
+    following = site.start("--follow")
+    site.wait_for_chunks()
+    take_all_nodes()
+    said, _ = following.communicate(timeout=120)
+    assert following.returncode == 0, said
+    assert sittings(site) >= 2
+
+
+def test_time_limit(site: Site) -> None:
+    # With a minute's limit SLURM gives its signal some time within the first half: most jobs are stopped on the way.
+    site.profile("minutes = 1\nsignal_seconds = 59")
+    site.run("--follow")
+
+
+def test_a_killed_process(site: Site) -> None:
+    site.run()
+    site.wait_for_chunks()
+    os.kill(beating(site)["pid"], signal.SIGKILL)
+    site.wait_until_idle()
+    assert "has ended (" in site.status()
+    finish(site)
+    assert sittings(site) == 2
+
+
+def test_out_of_memory(site: Site) -> None:
+    site.profile("memory_gb = 0.1")
+    done = site.run("--follow", check=False)
+    assert done.returncode == 1
+    site.profile()
+    finish(site)
+
+
+def test_a_node_goes_down(site: Site, cluster: Path) -> None:
+    following = site.start("--follow")
+    site.wait_for_chunks()
+    job = str(beating(site)["job"])
+    node = run("squeue", "-h", "-j", job, "-o", "%N").stdout.strip()
+    lab.kill_node(cluster, node)
+    try:
+        said, _ = following.communicate(timeout=180)
+        assert following.returncode == 0, said
+    finally:
+        lab.start_node(cluster, node)
+        run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+        until(
+            "the node is back",
+            lambda: run("sinfo", "-h", "-n", node, "-p", "main", "-o", "%t").stdout.strip() == "idle",
+        )
+    assert sittings(site) >= 2
+
+
+def test_a_cancelled_job(site: Site) -> None:
+    site.run()
+    site.wait_for_chunks()
+    run("prosebench", "cancel", str(site.directory))
+    site.wait_until_idle()
+    assert {state.state for state in read_states(site.directory)} == {"waiting"}
+    assert site.chunks() > 0
+    finish(site)
+    assert sittings(site) == 2
+
+
+def test_a_full_disk(site: Site, undisturbed: dict[str, bytes]) -> None:
+    site.directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(site.directory)], check=True)
+    try:
+        done = site.run("--follow", check=False)
+        assert done.returncode == 1
+        assert not list(site.directory.glob("cells/*/failure.json"))
+        subprocess.run(["mount", "-o", "remount,size=50m", str(site.directory)], check=True)
+        finish(site)
+        shutil.copytree(site.directory, site.folder / "kept")
+    finally:
+        subprocess.run(["umount", str(site.directory)], check=True)
+    site.directory.rmdir()
+    (site.folder / "kept").rename(site.directory)
+
+
+def test_stale_temporary_files(site: Site) -> None:
+    site.run()
+    site.wait_for_chunks(3)
+    os.kill(beating(site)["pid"], signal.SIGKILL)
+    site.wait_until_idle()
+    for folder in cell_folders(site.directory):
+        (folder / "chunks").mkdir(exist_ok=True)
+        (folder / "chunks" / ".000003.npz.node9-123.partial").write_bytes(b"half a chunk")
+        (folder / ".ensemble.npz.node9-123.partial").write_bytes(b"half an ensemble")
+    for path in site.directory.glob("jobs/*/logs/*_submitted.pkl"):
+        path.with_suffix(".save_tmp").write_bytes(b"half a pickle")
+    finish(site)
+
+
+def test_a_job_that_never_starts(site: Site) -> None:
+    site.profile("extra = { hold = true }")
+    site.run()
+    until("the job is held", lambda: "JobHeldUser" in site.run().stdout + site.status())
+    assert "2 in queued jobs" in site.run().stdout
+    assert len(list(site.directory.glob("jobs/prosebench-*"))) == 1
+    run("prosebench", "cancel", str(site.directory))
+    site.profile()
+    finish(site)
+
+
+def test_submitting_twice_and_two_followers(site: Site) -> None:
+    both = [site.start("--follow") for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert len(list(site.directory.glob("jobs/prosebench-*"))) == 1
+    assert sittings(site) == 1
+
+
+def test_the_same_cells_in_two_jobs(site: Site) -> None:
+    """As when somebody gives a written script to sbatch twice."""
+    place = [
+        "--suite",
+        str(site.suite),
+        "--dir",
+        str(site.directory),
+        "--cluster",
+        str(site.folder / "cluster.toml"),
+    ]
+    run("prosebench", "submit", *place, cwd=site.folder)
+    for _ in range(2):
+        run("sbatch", "prosebench.array", cwd=site.folder)
+    site.wait_until_idle()
+    assert sittings(site) == 1
