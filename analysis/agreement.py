@@ -48,7 +48,9 @@ class Agreement:
     differs: tuple[str, ...]
 
 
-def agreements(scores: pd.DataFrame, published_references: Mapping[str, bool] | None = None) -> list[Agreement]:
+def agreements(
+    scores: pd.DataFrame, published_references: Mapping[str, bool] | None = None
+) -> list[Agreement]:
     """Every published repeat of which the same method, peptide, budget and metric was scored.
 
     The error of the measured mean is that of its seeds, or of the published spread where there are fewer than 3;
@@ -57,7 +59,11 @@ def agreements(scores: pd.DataFrame, published_references: Mapping[str, bool] | 
     scored = scores[scores["status"].isin(SCORED)]
     found = []
     for line in published_rows("seed_spread"):
-        method, metric, budget = ROWS[line["method"]], _METRICS[line["metric"]], int(line["energy_evaluations"])
+        method, metric, budget = (
+            ROWS[line["method"]],
+            _METRICS[line["metric"]],
+            int(line["energy_evaluations"]),
+        )
         same = scored[
             (scored["method"] == method)
             & (scored["peptide"] == line["sequence"])

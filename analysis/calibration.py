@@ -111,7 +111,11 @@ def false_alarms(peptides: int, seeds: int, *, trials: int, rows: int = 2) -> Ra
     rng = np.random.default_rng([peptides, seeds, 2])
     alarms = 0
     for _ in range(trials):
-        both = sampler_scores(rng, peptides, seeds * rows, perfect=True).reshape(peptides, rows, seeds).mean(axis=-1)
+        both = (
+            sampler_scores(rng, peptides, seeds * rows, perfect=True)
+            .reshape(peptides, rows, seeds)
+            .mean(axis=-1)
+        )
         best = int(both.mean(axis=0).argmin())
         pairs = [(i, j) for i in range(rows) for j in range(i)]
         p_values = holm(paired_test(both[:, i] - both[:, j], len(pairs))[1] for i, j in pairs)
@@ -120,7 +124,9 @@ def false_alarms(peptides: int, seeds: int, *, trials: int, rows: int = 2) -> Ra
     return Rate(what, f"{rows} perfect samplers", peptides, seeds, alarms / trials, LEVEL, trials)
 
 
-def reference_coverage(*, trials: int, seeds: int = 3, n_reference: int = 400, correlation: float = 0.8) -> Rate:
+def reference_coverage(
+    *, trials: int, seeds: int = 3, n_reference: int = 400, correlation: float = 0.8
+) -> Rate:
     """Coverage for one peptide, whose reference is one correlated trajectory and moves all seeds alike.
 
     Its error comes from `analysis.reference_error`; the truth is the mean over references and seeds.
@@ -143,7 +149,15 @@ def reference_coverage(*, trials: int, seeds: int = 3, n_reference: int = 400, c
         values, error = draw(rng)
         ends = seed_interval(values, error)
         hits += ends is not None and ends[0] <= truth <= ends[1]
-    return Rate("one peptide with its reference", "interval of the tables", 1, seeds, hits / trials, CONFIDENCE, trials)
+    return Rate(
+        "one peptide with its reference",
+        "interval of the tables",
+        1,
+        seeds,
+        hits / trials,
+        CONFIDENCE,
+        trials,
+    )
 
 
 def correlated(rng: np.random.Generator, n: int, correlation: float) -> Floats:
@@ -188,7 +202,11 @@ WAYS: Mapping[str, Callable[[Floats], tuple[float, float]]] = {
 
 def calibration_figure(trials: int = 1000) -> Figure:
     """Coverage against the number of peptides, of the intervals used and of two that are not; false alarms."""
-    marks = {"interval of the tables": ("#0072B2", "o"), "Student's t": ("#009E73", "^"), "percentile bootstrap": ("#D55E00", "s")}
+    marks = {
+        "interval of the tables": ("#0072B2", "o"),
+        "Student's t": ("#009E73", "^"),
+        "percentile bootstrap": ("#D55E00", "s"),
+    }
     with styled():
         figure = new_figure(PAGE_INCHES, 2.2)
         panels = figure.subplots(1, len(SAMPLERS) + 1)

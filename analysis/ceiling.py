@@ -34,9 +34,9 @@ def with_ceiling(scores: pd.DataFrame, reference_folders: Sequence[Path] = ()) -
         if not reference.hash.startswith(str(reference_hash)):
             continue
         known: dict[tuple[int, int], dict[str, float]] = {}
-        for place, group in part.groupby(["suite", "budget", "seed"], sort=True):
+        for _, group in part.groupby(["suite", "budget", "seed"], sort=True):
             asked = int(group["frames"].max())
-            seed = place[2] % len(reference.spare)
+            seed = int(group["seed"].iloc[0]) % len(reference.spare)
             if (asked, seed) not in known:
                 known[asked, seed] = stuck(reference, seed, asked)
             rows += [

@@ -1,6 +1,6 @@
 """Tables of paired comparisons and of excess over the floor, as data, Markdown and CSV."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -42,16 +42,22 @@ def comparison_groups(
     scored = scores[scores["status"].isin(SCORED) & ~scores["method"].isin([FLOOR, CEILING])]
     methods = dict(zip(scored["row"], scored["method"], strict=True))
     found = []
-    for (suite, length, budget), group in scored.groupby(["suite", "length", "budget"], sort=True):
+    for place, group in groups_of(scored):
         rows = row_order(group["row"], methods)
         for metric in METRICS:
             lines = group[group["metric"] == metric.name]
             if not metric.better or lines["row"].nunique() < 2:
                 continue
             made, refused = compare_rows(lines, rows, against=against, allow=allow)
-            place = (str(suite), int(length), int(budget))
             found.append(Group(*place, metric, tuple(made), tuple(refused)))
     return found
+
+
+def groups_of(scores: pd.DataFrame) -> Iterator[tuple[tuple[str, int, int], pd.DataFrame]]:
+    """What may be compared: suite, length and budget, with their lines."""
+    for _, group in scores.groupby(["suite", "length", "budget"], sort=True):
+        first = group.iloc[0]
+        yield (str(first["suite"]), int(first["length"]), int(first["budget"])), group
 
 
 def markdown(groups: list[Group]) -> str:
@@ -59,7 +65,10 @@ def markdown(groups: list[Group]) -> str:
     if not groups:
         return ""
     suites, lengths = {group.suite for group in groups}, {group.length for group in groups}
-    lines = ["| evaluations | metric | rows | difference | wins | p, corrected | test | |", "|" + " --: | :-- | :-- | --: | --: | --: | :-- | :-- |"]
+    lines = [
+        "| evaluations | metric | rows | difference | wins | p, corrected | test | |",
+        "|" + " --: | :-- | :-- | --: | --: | --: | :-- | :-- |",
+    ]
     for group in groups:
         where = [group.suite] * (len(suites) > 1) + [f"{group.length} residues"] * (len(lengths) > 1)
         for one in group.comparisons:
@@ -113,7 +122,7 @@ def excess_rows(scores: pd.DataFrame) -> list[tuple[str, int, int, str, dict[str
     scored = scores[scores["status"].isin(SCORED)]
     methods = dict(zip(scored["row"], scored["method"], strict=True))
     found = []
-    for (suite, length, budget), group in scored.groupby(["suite", "length", "budget"], sort=True):
+    for place, group in groups_of(scored):
         floor = group[group["method"] == FLOOR]
         for row in row_order(group["row"], methods):
             if methods[row] == FLOOR:
@@ -127,7 +136,7 @@ def excess_rows(scores: pd.DataFrame) -> list[tuple[str, int, int, str, dict[str
                     over[name] = estimate
             if over:
                 label = "ceiling" if methods[row] == CEILING else row
-                found.append((str(suite), int(length), int(budget), label, over))
+                found.append((*place, label, over))
     return found
 
 

@@ -72,7 +72,10 @@ def compare(
         raise UnequalComparison("the two rows have no peptide in common")
     with np.errstate(invalid="ignore"):
         differences = np.nan_to_num(
-            values[shared].to_numpy(float) - others[shared].to_numpy(float), nan=0.0, posinf=math.inf, neginf=-math.inf
+            values[shared].to_numpy(float) - others[shared].to_numpy(float),
+            nan=0.0,
+            posinf=math.inf,
+            neginf=-math.inf,
         )
     if len(shared) > 1:
         difference = _paired(differences, row, other)

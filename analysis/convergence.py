@@ -62,7 +62,10 @@ def floor(reference: Reference, topology: mdtraj.Topology, n_frames: int) -> dic
     """
     scored, spare = reference.scored, reference.spare
     if not len(spare):
-        scored, spare = scored.select(slice(0, len(scored) // 2)), scored.select(slice(len(scored) // 2, None))
+        scored, spare = (
+            scored.select(slice(0, len(scored) // 2)),
+            scored.select(slice(len(scored) // 2, None)),
+        )
     spare, scored = (part.select(slice(0, n_frames)) for part in (spare, scored))
     values = distances(spare, scored, reference.tica, topology)
     return values | {"frames": float(min(len(spare), len(scored)))}
@@ -170,6 +173,15 @@ def _observables(ensemble: Ensemble, basis: TicaBasis, topology: mdtraj.Topology
     angles = torsion_features(ensemble.positions_nm, topology)
     component = basis.transform(tica_features(ensemble.positions_nm, topology))[:, :1]
     return np.concatenate([angles[:, : 2 * angles.shape[1] // 3], component], axis=1)
+
+
+def observable(
+    name: str, ensemble: Ensemble, basis: TicaBasis, topology: mdtraj.Topology
+) -> NDArray[np.float32]:
+    """Values (frames,) of an observable as `convergence` names its slowest; the first TICA component for any other."""
+    values = _observables(ensemble, basis, topology)
+    names = [_observable_name(index, values.shape[1]) for index in range(values.shape[1])]
+    return values[:, names.index(name) if name in names else -1]
 
 
 def _observable_name(index: int, n_observables: int) -> str:

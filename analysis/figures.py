@@ -4,25 +4,36 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-import mdtraj
 import pandas as pd
+from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
+from analysis.figures_costs import (
+    THROUGHPUT_AXES,
+    by_temperature,
+    pairs_by_peptide,
+    samplers,
+    seconds_by_length,
+    throughput,
+    weights_by_length,
+)
 from analysis.figures_peptide import Sample, energy_histogram, ramachandran, tica_map
 from analysis.figures_scaling import FIGURES, scaling
-from analysis.score import select_scored
-from analysis.scores import at_budget, scoring_seed
-from analysis.style import FLOOR, looks, row_order, save
+from analysis.figures_states import diagnostics, populations, walks, weight_traces
+from analysis.pages import page_markdown, page_numbers
+from analysis.peptide_data import find_cores, find_states, load_peptide
 from analysis.statuses import SCORED
-from prosebench.ensemble import Ensemble, concatenate
-from prosebench.geometry import fix_chirality
-from prosebench.record import cell_folders, read_cell, read_record
+from analysis.style import CEILING, FLOOR, looks, row_order, save
+from prosebench.record import cell_folders, read_cell
 from prosebench.reference import Reference, find_reference
-from prosebench.storage import DamagedFile
+from prosebench.storage import DamagedFile, read_json, write_bytes, write_json
 
+MOST_PAIRS = 6
 MOST_BUDGETS = 3
 """Figures of a peptide show at most this many budgets: the smallest, the largest, one between."""
 
@@ -49,9 +60,9 @@ def write_figures(
     """Write every figure of a scored run folder into target, as PNG, PDF and SVG; returns the paths,
     sorted.
 
-    Per peptide `<peptide>-energy`, `-ramachandran` and `-tica`, over the suite `scaling-<name>`; with several
-    suites in one folder the suite's name stands in front. Only what was scored is shown; the floor has no
-    maps of its own.
+    Per peptide `<peptide>-<kind>` with the kinds of `analysis.pages.CAPTIONS`, and its page beside target in
+    `peptides/<peptide>.md` and `.json`; over the suite those of `suite_figures`; with several suites in one folder
+    the suite's name stands in front. Only what was scored is shown; floor and ceiling have no maps of their own.
     """
     chosen = selections(scores)
     several = scores.loc[scores["suite"] != "", "suite"].nunique() > 1
@@ -62,10 +73,40 @@ def write_figures(
         if progress:
             progress(number, len(jobs))
     for suite, part in scores[scores["status"].isin(SCORED)].groupby("suite"):
-        for name, metrics in FIGURES.items():
-            stem = f"{suite}-scaling-{name}" if several else f"scaling-{name}"
-            paths.extend(save(scaling(part, metrics), target / stem))
+        for name, figure in suite_figures(part).items():
+            paths.extend(save(figure, target / (f"{suite}-{name}" if several else name)))
+    for against in THROUGHPUT_AXES:
+        drawn = throughput(_bench_rows(directory), against)
+        if drawn is not None:
+            paths.extend(save(drawn, target / f"throughput-{against}"))
     return sorted(paths)
+
+
+def suite_figures(scores: pd.DataFrame) -> dict[str, Figure]:
+    """Figures over one suite by name; only those for which there is something to draw."""
+    found: dict[str, Figure | None] = {
+        f"scaling-{name}": scaling(scores, metrics) for name, metrics in FIGURES.items()
+    }
+    for against in ("sampling-seconds", "wall-seconds"):
+        if (scores["metric"] == against).any():
+            found[f"scaling-{against}"] = scaling(scores, FIGURES["wasserstein"], against)
+    found["cost-by-length"] = seconds_by_length(scores)
+    found["weights-by-length"] = weights_by_length(scores)
+    found["temperature"] = by_temperature(scores, ("ess", "energy-w2", "torus-w2"))
+    rows = row_order(samplers(scores)["row"], dict(zip(scores["row"], scores["method"], strict=True)))
+    for row, other in list(combinations(rows, 2))[:MOST_PAIRS]:
+        name = f"pairs-{_plain(row)}-{_plain(other)}"
+        found[name] = pairs_by_peptide(scores, row, other, FIGURES["wasserstein"])
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def _plain(row: str) -> str:
+    return "".join(character if character.isalnum() or character in "._" else "_" for character in row)
+
+
+def _bench_rows(directory: Path) -> list[dict[str, Any]]:
+    """What bench commands have left in the folder `bench`: JSON files with a list of measurements each."""
+    return [row for path in sorted((directory / "bench").glob("*.json")) for row in read_json(path)]
 
 
 def selections(scores: pd.DataFrame) -> list[Selection]:
@@ -85,7 +126,7 @@ def selections(scores: pd.DataFrame) -> list[Selection]:
             (row, budget, cell_id)
             for row in rows
             for budget in budgets
-            if methods[row] != FLOOR
+            if methods[row] not in (FLOOR, CEILING)
             for cell_id in part[(part["row"] == row) & (part["budget"] == budget)]["cell_id"]
         )
         found.append(Selection(str(suite), str(peptide), cells, rows))
@@ -108,40 +149,26 @@ def _map(jobs: list[Job], workers: int) -> Iterator[list[Path]]:
 def _peptide_figures(job: Job) -> list[Path]:
     choice, directory, target, reference_folders, several = job
     reference = Reference.load(find_reference(choice.peptide, reference_folders))
-    topology = reference.peptide.topology
-    samples, n_frames = _samples(choice, directory, reference, topology)
-    truth = reference.scored.select(slice(0, n_frames))
+    data = load_peptide(choice.peptide, reference, choice.cells, _folders(directory))
+    states, cores = find_states(data), find_cores(data.walk(data.truth))
     stem = f"{choice.suite}-{choice.peptide}" if several else choice.peptide
+    truth, samples, look = data.truth, data.samples, looks(choice.all_rows)
     figures = {
-        "energy": energy_histogram(choice.peptide, truth, samples, looks(choice.all_rows)),
-        "ramachandran": ramachandran(choice.peptide, topology, truth, samples),
-        "tica": tica_map(choice.peptide, topology, reference.tica, truth, samples),
+        "energy": energy_histogram(choice.peptide, truth, samples, look),
+        "ramachandran": ramachandran(choice.peptide, data.topology, truth, samples),
+        "tica": tica_map(choice.peptide, data.topology, reference.tica, truth, samples),
+        "states": populations(data, states, look) if data.cells else None,
+        "walks": walks(data, cores, look),
+        "weights": weight_traces(data, look),
+        "diagnostics": diagnostics(data, look),
     }
-    return [path for name, figure in figures.items() for path in save(figure, target / f"{stem}-{name}")]
-
-
-def _samples(
-    choice: Selection, directory: Path, reference: Reference, topology: mdtraj.Topology
-) -> tuple[list[Sample], int]:
-    """The scored frames of each row and budget, seeds together, and how many reference frames they were
-    scored against.
-    """
-    folders = _folders(directory)
-    parts: dict[tuple[str, int], list[Ensemble]] = {}
-    n_frames = 0
-    for row, budget, cell_id in choice.cells:
-        record = read_record(folders[cell_id])
-        try:
-            ensemble = record.load_ensemble(folders[cell_id])
-        except (DamagedFile, OSError):  # scores outlive ensembles: records may be kept without their frames
-            continue
-        there = at_budget(ensemble, budget, record.cell)
-        frames = there.select(select_scored(there, record.cell.frames, scoring_seed(record.cell)))
-        fixed, _, _ = fix_chirality(frames.positions_nm, topology, reference.scored.positions_nm[0])
-        parts.setdefault((row, budget), []).append(Ensemble(fixed, frames.energies_kt))
-        n_frames = max(n_frames, record.cell.frames)
-    samples = [Sample(row, budget, concatenate(ensembles)) for (row, budget), ensembles in parts.items()]
-    return samples, n_frames or len(reference.scored)
+    drawn = {f"{stem}-{kind}": figure for kind, figure in figures.items() if figure is not None}
+    paths = [path for name, figure in drawn.items() for path in save(figure, target / name)]
+    numbers = page_numbers(data, states, cores)
+    pages = target.parent / "peptides"
+    write_json(pages / f"{stem}.json", numbers)
+    write_bytes(pages / f"{stem}.md", page_markdown(numbers, list(drawn)).encode())
+    return [*paths, pages / f"{stem}.json", pages / f"{stem}.md"]
 
 
 def _folders(directory: Path) -> dict[str, Path]:

@@ -2,7 +2,7 @@
 peptide by peptide, and throughput out of bench records.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.comparisons import compare
+from analysis.comparisons import Comparison, UnequalComparison, compare
 from analysis.figures_scaling import plain_ticks
 from analysis.pareto import RELIABLE
 from analysis.statistics import Estimate, estimate
@@ -83,7 +83,9 @@ def weights_by_length(scores: pd.DataFrame) -> Figure | None:
         left.set(yscale="log", ylabel="ESS (share of samples)")
         plain_ticks(left, "y")
         _by_length(right, weighted[weighted["metric"] == "k-hat"], (-np.inf, np.inf))
-        right.axhline(RELIABLE, color=REFERENCE_LINE, linewidth=0.8, linestyle=(0, (4, 2)), label="limit of reliability")
+        right.axhline(
+            RELIABLE, color=REFERENCE_LINE, linewidth=0.8, linestyle=(0, (4, 2)), label="limit of reliability"
+        )
         right.set_ylabel(r"Pareto $\hat{k}$ of the weights")
         shared_legend(figure, [left, right])
         return figure
@@ -111,7 +113,9 @@ def _by_length(axes: Axes, lines: pd.DataFrame, bounds: tuple[float, float]) -> 
     axes.set_axisbelow(True)
 
 
-def _errorbars(axes: Axes, places: Sequence[float], found: Sequence[Estimate], look: Look, label: str) -> None:
+def _errorbars(
+    axes: Axes, places: Sequence[float], found: Sequence[Estimate], look: Look, label: str
+) -> None:
     values = np.array([one.value for one in found])
     ends = np.array([one.ends for one in found]).reshape(-1, 2)
     axes.errorbar(
@@ -129,7 +133,9 @@ def by_temperature(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure | Non
     lines = last[last["metric"].isin(metrics)].dropna(subset=["temperature_kelvin"])
     if lines["temperature_kelvin"].nunique() < 2:
         return None
-    lines = lines.assign(row=lines["row"].str.replace(r" \[target\.temperature_kelvin=[^\],]*\]", "", regex=True))
+    lines = lines.assign(
+        row=lines["row"].str.replace(r" \[target\.temperature_kelvin=[^\],]*\]", "", regex=True)
+    )
     rows = row_order(lines["row"], dict(zip(lines["row"], lines["method"], strict=True)))
     look = looks(rows)
     shown = [_METRIC[name] for name in metrics if (lines["metric"] == name).any()]
@@ -141,7 +147,7 @@ def by_temperature(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure | Non
                 mine = lines[(lines["row"] == row) & (lines["metric"] == metric.name)]
                 groups = dict(tuple(mine.groupby("temperature_kelvin", sort=True)))
                 found = [estimate(group, bounds=metric.bounds) for group in groups.values()]
-                _errorbars(axes, [float(kelvin) for kelvin in groups], found, look[row], row)
+                _errorbars(axes, [float(str(kelvin)) for kelvin in groups], found, look[row], row)
             axes.set(xlabel="temperature (K)", ylabel=_label(metric), ylim=(0.0, None))
         shared_legend(figure, panels)
         return figure
@@ -151,11 +157,13 @@ def _label(metric: Metric) -> str:
     return f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading
 
 
-def pairs_by_peptide(scores: pd.DataFrame, row: str, other: str, metrics: Sequence[str]) -> Figure | None:
+def pairs_by_peptide(
+    scores: pd.DataFrame, row: str, other: str, metrics: Sequence[str], *, allow: Collection[str] = ()
+) -> Figure | None:
     """Two rows against each other, a point a peptide (mean over seeds), at the largest budget both have.
 
-    Bars are the range over seeds. Below the diagonal the first row is better, where less is better. None where the
-    two have fewer than two peptides in common, or may not be compared.
+    Bars are the range over seeds; p is not corrected for other comparisons. Below the diagonal the first row is better, where less is better. None where the
+    two have fewer than two peptides in common, or may not be compared (see `analysis.comparisons`, also for allow).
     """
     scored = samplers(scores)
     both = [scored[scored["row"] == name] for name in (row, other)]
@@ -167,20 +175,25 @@ def pairs_by_peptide(scores: pd.DataFrame, row: str, other: str, metrics: Sequen
     for name in metrics:
         sides = [side[(side["budget"] == budget) & (side["metric"] == name)] for side in both]
         common = set(sides[0]["peptide"]) & set(sides[1]["peptide"])
-        sides = [side[side["peptide"].isin(common) & np.isfinite(side["value"])] for side in sides]
+        sides = [side[np.isfinite(side["value"])] for side in sides]
         if len(common) >= 2 and not any(side.empty for side in sides):
-            panels_of.append((_METRIC[name], sides))
+            try:
+                panels_of.append((_METRIC[name], sides, compare(*sides, allow=allow)))
+            except UnequalComparison:
+                return None
     if not panels_of:
         return None
     with styled():
-        figure = new_figure(PAGE_INCHES * len(panels_of) / 3.0, 2.55)
-        for axes, (metric, sides) in zip(figure.subplots(1, len(panels_of), squeeze=False)[0], panels_of, strict=True):
-            _scatter(axes, metric, sides, row, other)
+        figure = new_figure(PAGE_INCHES * len(panels_of) / 3.0, 2.75)
+        panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
+        for axes, (metric, sides, found) in zip(panels, panels_of, strict=True):
+            _scatter(axes, metric, sides, found)
         figure.suptitle(f"{budget:,} energy evaluations", fontsize=8, x=0.01, ha="left")
         return figure
 
 
-def _scatter(axes: Axes, metric: Metric, sides: list[pd.DataFrame], row: str, other: str) -> None:
+def _scatter(axes: Axes, metric: Metric, sides: list[pd.DataFrame], found: Comparison) -> None:
+    row, other = found.row, found.other
     means = [side.groupby("peptide")["value"].agg(["mean", "min", "max"]) for side in sides]
     shared = means[0].index.intersection(means[1].index)
     y, x = (of.loc[shared].to_numpy(float) for of in means)
@@ -194,14 +207,19 @@ def _scatter(axes: Axes, metric: Metric, sides: list[pd.DataFrame], row: str, ot
     )  # fmt: skip
     if len(shared) <= 12:
         for name, (px, py) in zip(shared, zip(x[:, 0], y[:, 0], strict=True), strict=True):
-            axes.annotate(name, (px, py), xytext=(2.5, 2.5), textcoords="offset points", fontsize=5.5, color=INK)
-    axes.set(xlim=(low, high), ylim=(low, high), xlabel=f"{other}: {_label(metric)}", ylabel=f"{row}: {_label(metric)}")
+            axes.annotate(
+                name, (px, py), xytext=(2.5, 2.5), textcoords="offset points", fontsize=5.5, color=INK
+            )
+    axes.set(
+        xlim=(low, high),
+        ylim=(low, high),
+        xlabel=f"{other}: {_label(metric)}",
+        ylabel=f"{row}: {_label(metric)}",
+    )
     for which in "xy":
         plain_ticks(axes, which)
-    found = compare(*(side.assign(metric=metric.name) for side in sides), allow=["frames", "peptides"])
     wins, losses = (found.wins, found.losses) if metric.better == "less" else (found.losses, found.wins)
-    said = f"{row} better on {wins} of {wins + losses}\np = {found.p:.2g} ({found.test})"
-    panel_title(axes, said)
+    panel_title(axes, f"{row} better on {wins} of {wins + losses}, p = {found.p:.2g}")
     if found.marks:
         note(axes, "; ".join(found.marks), "lower right")
 
@@ -228,12 +246,24 @@ def throughput(rows: Sequence[Mapping[str, Any]], against: str) -> Figure | None
         figure = new_figure(PAGE_INCHES * 0.75 if scaling else COLUMN_INCHES, 2.4)
         panels = figure.subplots(1, 2 if scaling else 1, squeeze=False)[0]
         for name in names:
-            mine = table[table["series"] == name].groupby(against)["evaluations_per_second"].median().sort_index()
+            mine = (
+                table[table["series"] == name]
+                .groupby(against)["evaluations_per_second"]
+                .median()
+                .sort_index()
+            )
             x, y = mine.index.to_numpy(float), mine.to_numpy(float)
             style = {"color": look[name].colour, "marker": look[name].marker, "linestyle": look[name].line}
             panels[0].plot(x, y, label=name, **style)
             if scaling:
-                panels[0].plot(x, y[0] * x / x[0], color=REFERENCE_LINE, linewidth=0.7, linestyle=(0, (4, 2)), label="ideal")
+                panels[0].plot(
+                    x,
+                    y[0] * x / x[0],
+                    color=REFERENCE_LINE,
+                    linewidth=0.7,
+                    linestyle=(0, (4, 2)),
+                    label="ideal",
+                )
                 panels[1].plot(x, y / y[0] / (x / x[0]), **style)
         panels[0].set(xscale="log", yscale="log", ylabel="energy evaluations per second")
         plain_ticks(panels[0], "y")

@@ -97,9 +97,7 @@ def curves(
         if not budgets:
             continue
         scaled = lines.assign(value=lines["value"] * metric.factor)
-        estimates = [
-            estimate(scaled[scaled["budget"] == budget], bounds=metric.bounds) for budget in budgets
-        ]
+        estimates = [estimate(scaled[scaled["budget"] == budget], bounds=metric.bounds) for budget in budgets]
         if methods[row] in (FLOOR, CEILING):
             levels[methods[row]] = estimates[-1]
             continue
@@ -126,9 +124,16 @@ def _panel(axes: Axes, part: pd.DataFrame, metric: Metric, look: dict[str, Look]
             continue
         if kind == FLOOR:
             axes.axhspan(
-                max(level.ends[0], 1e-12), level.ends[1], color=REFERENCE_FILL, alpha=0.6, linewidth=0, zorder=0
+                max(level.ends[0], 1e-12),
+                level.ends[1],
+                color=REFERENCE_FILL,
+                alpha=0.6,
+                linewidth=0,
+                zorder=0,
             )
-        axes.axhline(level.value, color=REFERENCE_LINE, linewidth=0.8, linestyle=dashes, zorder=1, label=label)
+        axes.axhline(
+            level.value, color=REFERENCE_LINE, linewidth=0.8, linestyle=dashes, zorder=1, label=label
+        )
     for curve in found:
         _draw(axes, curve, look[curve.row])
     _limit(axes, found, levels)
@@ -211,7 +216,7 @@ def _tidy(axes: Axes, budgets: list[float], *, exact: bool) -> None:
 def plain_ticks(axes: Axes, which: str) -> None:
     """Ticks of a log axis ("x" or "y") at 1, 2, 5 or closer where it is short, and plain numbers where they are."""
     axis, (low, high) = (axes.xaxis, axes.get_xlim()) if which == "x" else (axes.yaxis, axes.get_ylim())
-    if high / low < 30.0:
+    if high / low < 100.0:
         narrow = high / low < 3.0
         axis.set_major_locator(LogLocator(subs=tuple(np.arange(1.0, 10.0)) if narrow else (1.0, 2.0, 5.0)))
     if low > 1e-3 and high < 1e4:

@@ -96,7 +96,10 @@ class PaperTable:
         """Columns: lengths, and within them metrics, in which some line has a number."""
         there = {place for line in self.lines for place in (*line.texts, *line.estimates)}
         return [
-            (n, metric.name) for n in self.lengths for metric in self.layout.metrics if (n, metric.name) in there
+            (n, metric.name)
+            for n in self.lengths
+            for metric in self.layout.metrics
+            if (n, metric.name) in there
         ]
 
     @property
@@ -115,7 +118,9 @@ class PaperTable:
         return any(line.measured for line in self.lines)
 
 
-def paper_tables(scores: pd.DataFrame, published_references: Mapping[str, bool] | None = None) -> list[PaperTable]:
+def paper_tables(
+    scores: pd.DataFrame, published_references: Mapping[str, bool] | None = None
+) -> list[PaperTable]:
     """All tables of LAYOUTS, each with the measured rows that were run at its budget.
 
     scores: the long table, with the ceiling where it is wanted. published_references: whether the reference of a
@@ -125,7 +130,9 @@ def paper_tables(scores: pd.DataFrame, published_references: Mapping[str, bool] 
 
 
 def _table(layout: Layout, scores: pd.DataFrame, references: Mapping[str, bool]) -> PaperTable:
-    cells = scores[(scores["budget"] == layout.budget) & scores["length"].isin(LENGTHS) & (scores["row"] != "")]
+    cells = scores[
+        (scores["budget"] == layout.budget) & scores["length"].isin(LENGTHS) & (scores["row"] != "")
+    ]
     lines = _published(layout)
     for kind, renamed in _variants(layout, cells):
         lines += _measured(layout, renamed, kind, references)
@@ -151,7 +158,11 @@ def _published(layout: Layout) -> list[Line]:
                 found.setdefault(label, {})[int(row["length"]), metric.name] = row[_COLUMNS[metric.name]]
     lines = []
     for label, texts in found.items():
-        fewer = ("without the peptides with N-terminal proline",) if label.startswith(("ECNF", "Timewarp")) else ()
+        fewer = (
+            ("without the peptides with N-terminal proline",)
+            if label.startswith(("ECNF", "Timewarp"))
+            else ()
+        )
         device = (f"on one {devices[label]}",) if devices[label] else ()
         without = PROLINE if fewer else {}
         of = {length: str(PUBLISHED_PEPTIDES - without.get(length, 0)) for length, _ in texts}
@@ -185,7 +196,9 @@ def _proposals(cells: pd.DataFrame) -> pd.DataFrame:
 def _with_rate(cells: pd.DataFrame) -> pd.DataFrame:
     """The scores with RATE: ess times sampling evaluations, divided by sampling seconds, cell by cell."""
     keys = ["suite", "peptide", "row", "budget", "seed"]
-    wide = cells[cells["status"].isin(SCORED)].pivot_table(index=keys, columns="metric", values="value", sort=True)
+    wide = cells[cells["status"].isin(SCORED)].pivot_table(
+        index=keys, columns="metric", values="value", sort=True
+    )
     needed = ["ess", "sampling-evaluations", "sampling-seconds"]
     if wide.empty or not set(needed) <= set(wide.columns):
         return cells
@@ -204,10 +217,7 @@ def _measured(layout: Layout, cells: pd.DataFrame, kind: str, references: Mappin
     for row in rows:
         name = f"{row.label}, {kind}" if kind else row.label
         grouped.setdefault(f"{name} ({row.suite})" if several else name, []).append(row)
-    lines = [
-        _line(label, parts, layout, cells, references)
-        for label, parts in grouped.items()
-    ]
+    lines = [_line(label, parts, layout, cells, references) for label, parts in grouped.items()]
     return [line for line in lines if line.estimates or any("n/a" in mark for mark in line.marks)]
 
 
@@ -220,7 +230,10 @@ def _line(
 ) -> Line:
     names = {metric.name for metric in layout.metrics}
     estimates = {
-        (part.length, name): found for part in parts for name, found in part.estimates.items() if name in names
+        (part.length, name): found
+        for part in parts
+        for name, found in part.estimates.items()
+        if name in names
     }
     return Line(
         label,
@@ -249,11 +262,17 @@ def _marks(parts: list[TableRow], cells: pd.DataFrame, references: Mapping[str, 
             marks.append(f"{prefix}a suite of {of} peptides, not {PUBLISHED_PEPTIDES}")
         own = sorted(name for name in scored["peptide"].unique() if not references.get(name, False))
         if own:
-            marks.append("own references" if len(own) == scored["peptide"].nunique() else f"{prefix}{len(own)} own references")
+            marks.append(
+                "own references"
+                if len(own) == scored["peptide"].nunique()
+                else f"{prefix}{len(own)} own references"
+            )
         frames = sorted(scored["frames"].astype(int).unique().tolist())
         if frames and frames[-1] != 10_000 and not part.ceiling:
             marks.append(f"{frames[-1]:,} frames, not 10,000")
-        temperatures = sorted(mine["temperature_kelvin"].dropna().unique()) if "temperature_kelvin" in mine else []
+        temperatures = (
+            sorted(mine["temperature_kelvin"].dropna().unique()) if "temperature_kelvin" in mine else []
+        )
         if temperatures and temperatures != [310.0]:
             marks.append(f"at {temperatures[0]:g} K")
     return list(dict.fromkeys(marks))

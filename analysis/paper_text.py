@@ -3,7 +3,7 @@
 import csv
 import html
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import groupby
 
 from analysis.paper_tables import Line, PaperTable, Place
@@ -73,13 +73,17 @@ def latex(table: PaperTable) -> str:
         rules.append(rf"\cmidrule(lr){{{column}-{column + width - 1}}}")
         column += width
     lines += [" & ".join(["", *spans, ""]) + r" \\", "".join(rules)]
-    lines.append(" & ".join(["method", *(escape(_metric(table, place)) for place in places), "peptides"]) + r" \\")
+    lines.append(
+        " & ".join(["method", *(escape(_metric(table, place)) for place in places), "peptides"]) + r" \\"
+    )
     for _, members in groupby(table.lines, key=lambda line: (line.measured, line.control)):
         lines.append(r"\midrule")
         lines += [_latex_line(table, line) for line in members]
     lines += [r"\bottomrule", r"\end{tabular}"]
     notes = r"\par ".join(escape(text) for text in _below(table))
-    lines.append(rf"\par\smallskip\begin{{minipage}}{{\textwidth}}\scriptsize\raggedright {notes}\end{{minipage}}")
+    lines.append(
+        rf"\par\smallskip\begin{{minipage}}{{\textwidth}}\scriptsize\raggedright {notes}\end{{minipage}}"
+    )
     return "\n".join([*lines, r"\end{table*}", ""])
 
 
@@ -91,7 +95,9 @@ def _latex_line(table: PaperTable, line: Line) -> str:
         shown = escape(value).replace("inf", r"$\infty$")
         shown = rf"\textbf{{{shown}}}" if best else shown
         cells.append(rf"\lines{{{shown} \\ {{\tiny {escape(interval)}}}}}" if interval else shown)
-    return " & ".join([name + _marks(table, line, "$^{{{}}}$"), *cells, escape(_peptides(table, line))]) + r" \\"
+    return (
+        " & ".join([name + _marks(table, line, "$^{{{}}}$"), *cells, escape(_peptides(table, line))]) + r" \\"
+    )
 
 
 def html_text(table: PaperTable) -> str:
@@ -112,7 +118,8 @@ def html_text(table: PaperTable) -> str:
     below = "\n".join(f"<p>{html.escape(text)}</p>" for text in _below(table))
     return (
         f'<table class="paper" id="{table.layout.name}">\n<caption>{html.escape(table.layout.title)}</caption>\n'
-        f'<thead><tr><th></th>{spans}<th></th></tr>\n<tr><th scope="col">method</th>{heads}<th scope="col">peptides</th>'
+        f'<thead><tr><th></th>{spans}<th></th></tr>\n<tr><th scope="col">method</th>{heads}'
+        f'<th scope="col">peptides</th>'
         f"</tr></thead>\n<tbody>\n" + "\n".join(rows) + f"\n</tbody>\n</table>\n{below}\n"
     )
 
@@ -157,3 +164,12 @@ def _below(table: PaperTable) -> list[str]:
 
 def _piped(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+WRITERS: Mapping[str, Callable[[PaperTable], str]] = {
+    "md": markdown,
+    "csv": csv_text,
+    "tex": latex,
+    "html": html_text,
+}
+"""Writers by the end of a file's name."""

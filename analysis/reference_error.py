@@ -29,7 +29,9 @@ def blocks_of(
 ) -> NDArray[np.int64]:
     """Number of the block (n,) of each frame: stretches of BLOCK_FACTOR correlation times of one trajectory."""
     length = max(1, math.ceil(BLOCK_FACTOR * correlation_frames)) if correlation_frames > 1.0 else 1
-    pairs = np.stack([np.asarray(trajectory, dtype=np.int64), np.asarray(frame, dtype=np.int64) // length], axis=1)
+    pairs = np.stack(
+        [np.asarray(trajectory, dtype=np.int64), np.asarray(frame, dtype=np.int64) // length], axis=1
+    )
     return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 

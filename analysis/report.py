@@ -1,15 +1,20 @@
 """The report of a run folder: tables, figures and one page that puts them together, out of records alone."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from analysis import tables_text
+from analysis import comparison_tables, paper_text, tables_text
+from analysis.agreement import agreement_markdown, agreements
+from analysis.ceiling import with_ceiling
+from analysis.comparison_tables import comparison_groups
 from analysis.convergence import statement
 from analysis.figures import write_figures
+from analysis.pages import CAPTIONS as PEPTIDE_KINDS
+from analysis.paper_tables import paper_tables
 from analysis.scores import score_run, write_scores
 from analysis.statuses import SCORED
 from analysis.tables import Table, main_table, peptide_table
@@ -21,15 +26,19 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done ("scores" or "figures"), how many are done, and of how many."""
 
 _CAPTIONS = {
-    "energy": "Energies of the scored frames, all seeds together; the reference is filled.",
-    "ramachandran": "Free energy over backbone torsions, all seeds together; thin lines are the reference's "
-    "contours at 1, 3 and 5 kT. Few frames are drawn as points.",
-    "tica": "Free energy over the two TICA components of the reference, drawn in the same way.",
+    "scaling-wasserstein": "Distances against energy evaluations of sampling: mean over peptides of the mean over "
+    "seeds, with its 95 % interval. Dashed: the floor, what frames of the reference itself score; dotted: the "
+    "ceiling, one frame over and over.",
+    "scaling-jsd": "Jensen-Shannon divergences against energy evaluations, drawn in the same way.",
+    "scaling-sampling-seconds": "Distances against sampling time of one peptide.",
+    "scaling-wall-seconds": "Distances against wall time of one peptide: sampling and preparation.",
+    "cost-by-length": "Sampling seconds per 10,000 energy evaluations against length.",
+    "weights-by-length": "Effective sample size and Pareto k-hat of the weights against length.",
+    "temperature": "Metrics against the temperature of the target.",
+    "pairs": "Two rows peptide by peptide, bars over seeds: below the diagonal the first is better. p is that of the "
+    "paired test of this pair alone; the table of comparisons corrects for all.",
+    "throughput": "Energy evaluations per second, from bench records.",
 }
-_SCALING_CAPTION = (
-    "Metrics against energy evaluations of sampling: mean over peptides of the mean over seeds, with its 95 "
-    "% interval. Grey: the floor, what frames of the reference itself score."
-)
 
 
 @dataclass(frozen=True)
@@ -53,13 +62,17 @@ def write_report(
     *,
     workers: int = 1,
     progress: Progress | None = None,
+    against: str | None = None,
+    allow: Collection[str] = (),
 ) -> Report:
     """Score a run folder and write `directory/report`; the same records and references give the same
     bytes.
 
-    table.{md,csv,tex} and per_peptide.{md,csv}, figures/, and report.md, which shows them all. Works on an
-    unfinished run too: what is missing is in the tables with its reason. Raises FileNotFoundError for a
-    folder without cells.
+    table.{md,csv,tex}, per_peptide.{md,csv}, comparisons.{md,csv}, the paper's tables as paper/<table>.{md,csv,
+    tex,html}, figures/, a page a peptide in peptides/, and report.md, which shows them all. against: the row that
+    all others are compared with (default: all pairs); allow: inequalities under which rows are compared all the
+    same, and marked (analysis.comparisons.INEQUALITIES). Works on an unfinished run too: what is missing is in the
+    tables with its reason. Raises FileNotFoundError for a folder without cells.
     """
     if not cell_folders(directory):
         raise FileNotFoundError(
@@ -72,7 +85,11 @@ def write_report(
         progress=progress and (lambda *n: progress("scores", *n)),
     )
     target = directory / "report"
-    main, by_peptide = main_table(scores), peptide_table(scores)
+    shown = with_ceiling(scores, reference_folders)
+    main, by_peptide = main_table(shown), peptide_table(shown)
+    comparisons = comparison_groups(scores, against=against, allow=allow)
+    published = _published_references(scores, reference_folders)
+    paper = [table for table in paper_tables(shown, published) if table.measured]
     paths = [write_scores(directory, scores)]
     texts = {
         "table.md": tables_text.markdown(main),
@@ -80,16 +97,24 @@ def write_report(
         "table.tex": tables_text.latex(main, caption=f"Scores of {_suites(scores)}.", label="tab:scores"),
         "per_peptide.md": tables_text.markdown(by_peptide),
         "per_peptide.csv": tables_text.csv_text(by_peptide),
+        "comparisons.md": comparison_tables.markdown(comparisons),
+        "comparisons.csv": comparison_tables.csv_text(comparisons),
+        "excess.md": comparison_tables.excess_markdown(shown),
+        "agreement.md": agreement_markdown(agreements(scores, published)),
     }
+    for table in paper:
+        for kind, write in paper_text.WRITERS.items():
+            texts[f"paper/{table.layout.name}.{kind}"] = write(table)
+    texts = {name: text for name, text in texts.items() if text}
     figures = write_figures(
         directory,
-        scores,
+        shown,
         target / "figures",
         reference_folders,
         workers=workers,
         progress=progress and (lambda *n: progress("figures", *n)),
     )
-    page = _page(directory, scores, texts["table.md"], figures, reference_folders)
+    page = _page(directory, scores, texts, figures, reference_folders)
     for name, text in {**texts, "report.md": page}.items():
         write_bytes(target / name, text.encode())
         paths.append(target / name)
@@ -97,7 +122,11 @@ def write_report(
 
 
 def _page(
-    directory: Path, scores: pd.DataFrame, table: str, figures: list[Path], reference_folders: Sequence[Path]
+    directory: Path,
+    scores: pd.DataFrame,
+    texts: Mapping[str, str],
+    figures: list[Path],
+    reference_folders: Sequence[Path],
 ) -> str:
     counts = Counter(scores.drop_duplicates(["cell_id", "budget"])["status"])
     stand = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
@@ -105,8 +134,11 @@ def _page(
         f"# {_suites(scores)}",
         f"Cells and budgets: {stand}. Every number below is rebuilt from the records of this folder; all of "
         "them, with every digit, are in [scores.csv](../scores.csv).",
-        "## Scores\n\n" + table + "\nAlso as [CSV](table.csv) and [LaTeX](table.tex); each peptide alone: "
+        "## Scores\n\n"
+        + texts["table.md"]
+        + "\nAlso as [CSV](table.csv) and [LaTeX](table.tex); each peptide alone: "
         "[per_peptide.md](per_peptide.md), [CSV](per_peptide.csv).",
+        *_text_sections(texts),
         *_figure_sections(figures),
         "## References\n\n" + "\n".join(_reference_lines(scores, reference_folders)),
         "## Made with\n\n" + "\n".join(_provenance_lines(directory)),
@@ -118,23 +150,60 @@ def _suites(scores: pd.DataFrame) -> str:
     return ", ".join(sorted(suite for suite in scores["suite"].unique() if suite)) or "no readable cells"
 
 
-def _figure_sections(figures: list[Path]) -> list[str]:
-    pictures = [path for path in figures if path.suffix == ".png"]
-    over_suite = [path for path in pictures if "scaling-" in path.stem]
-    sections = []
-    if over_suite:
-        sections.append(f"## Scaling\n\n{_SCALING_CAPTION}\n\n" + "\n\n".join(map(_picture, over_suite)))
-    stems = sorted({path.stem.rsplit("-", 1)[0] for path in pictures if path not in over_suite})
-    for stem in stems:
-        shown = [path for kind in _CAPTIONS for path in pictures if path.stem == f"{stem}-{kind}"]
-        parts = [f"{_picture(path)}\n\n{_CAPTIONS[path.stem.rsplit('-', 1)[1]]}" for path in shown]
-        sections.append(f"## {stem}\n\n" + "\n\n".join(parts))
+def _text_sections(texts: Mapping[str, str]) -> list[str]:
+    """Comparisons, excess over the floor, agreement and the paper's tables, where there is something to show."""
+    titles = {
+        "comparisons.md": "Paired comparisons",
+        "excess.md": "Excess over the floor",
+        "agreement.md": "Agreement with published repeats",
+    }
+    sections = [f"## {title}\n\n{texts[name]}" for name, title in titles.items() if name in texts]
+    papers = [name for name in texts if name.startswith("paper/") and name.endswith(".md")]
+    if papers:
+        listed = [
+            f"- {texts[name].splitlines()[0].lstrip('# ')}: "
+            + " · ".join(f"[{kind}]({name[:-3]}.{kind})" for kind in paper_text.WRITERS)
+            for name in papers
+        ]
+        sections.append("## Beside the paper\n\n" + "\n".join(listed))
     return sections
+
+
+def _figure_sections(figures: list[Path]) -> list[str]:
+    """Figures over the suite, and links to the pages of the peptides."""
+    pictures = [path for path in figures if path.suffix == ".png" and not _is_of_peptide(path)]
+    pages = [path for path in figures if path.suffix == ".md"]
+    shown = []
+    for path in pictures:
+        caption = next((text for kind, text in _CAPTIONS.items() if kind in path.stem), "")
+        shown.append(f"{_picture(path)}\n\n{caption}")
+    sections = ["## Figures\n\n" + "\n\n".join(shown)] if shown else []
+    if pages:
+        links = " · ".join(f"[{path.stem}](peptides/{path.name})" for path in pages)
+        sections.append(f"## Peptides\n\nEnergies, torsions, states and walks of each peptide: {links}")
+    return sections
+
+
+def _is_of_peptide(path: Path) -> bool:
+    return path.stem.rsplit("-", 1)[-1] in PEPTIDE_KINDS and "by-length" not in path.stem
 
 
 def _picture(path: Path) -> str:
     name = f"figures/{path.stem}"
     return f"![{path.stem}]({name}.png)\n\n[PDF]({name}.pdf) · [SVG]({name}.svg)"
+
+
+def _published_references(scores: pd.DataFrame, folders: Sequence[Path]) -> dict[str, bool]:
+    """Whether the reference of each scored peptide is the published one."""
+    found = {}
+    for peptide in sorted(scores.loc[scores["status"].isin(SCORED), "peptide"].unique()):
+        try:
+            found[peptide] = (
+                Reference.load(find_reference(peptide, folders)).source.get("kind") == "published"
+            )
+        except (MissingReferenceError, DamagedFile, ValueError):
+            found[peptide] = False
+    return found
 
 
 def _reference_lines(scores: pd.DataFrame, folders: Sequence[Path]) -> list[str]:

@@ -113,7 +113,7 @@ def read_scores(path: Path) -> pd.DataFrame:
     texts = dict.fromkeys(
         ("suite", "peptide", "row", "method", "metric", "status", "reason", "reference", "cell_id"), str
     )
-    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=dict.fromkeys(FLOATS, ["nan"]))
+    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={name: ["nan"] for name in FLOATS})
 
 
 Job = tuple[Path, Path, tuple[Path, ...]]

@@ -207,9 +207,7 @@ def _reasons(lines: pd.DataFrame) -> str:
     return "; ".join(reasons[:2]) + (f"; and {len(reasons) - 2} more" if len(reasons) > 2 else "")
 
 
-def _with_best(
-    rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric, ...]
-) -> list[TableRow]:
+def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric, ...]) -> list[TableRow]:
     """The rows of one group with `best` filled in: the best, and all that cannot be told from it.
 
     Only rows on the largest numbers of peptides and of frames compete, floor and ceiling never do, and one row

@@ -40,6 +40,7 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._line = ""
         self._show(self._look(), final=True)
         if self._live:
             self._live.stop()

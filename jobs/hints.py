@@ -4,34 +4,54 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jobs.scheduler import NoScheduler, QueuedJob, cells_of, ended_as, queued_jobs
+from jobs.scheduler import NoScheduler, QueuedJob, cells_of, describe_queue, ended_jobs, queued_jobs
 from jobs.status import CellState
-from jobs.submission import read_submissions
+from jobs.submission import find_log, read_submissions
 
 
-def ask_scheduler(states: Sequence[CellState], directory: Path) -> list[CellState]:
-    """The same states, better informed; unchanged where no scheduler answers.
+def ask_scheduler(states: Sequence[CellState], directory: Path) -> tuple[list[CellState], str]:
+    """The same states, better informed, and a line about the queue; unchanged where no scheduler answers.
 
-    Cells that wait say in which job. Cells whose job has left the queue are lost at once, with accounting's
-    word for how it ended.
+    Cells that wait say in which job. Cells whose job has left the queue are lost at once. Cells that stand
+    still after a job has ended have accounting's word for how it ended.
     """
     submissions = read_submissions(directory)
     try:
         queued = queued_jobs(submissions)
-    except NoScheduler:
-        return list(states)
+    except NoScheduler as problem:
+        return list(states), str(problem)
     there, of_cell = {job.job: job for job in queued}, cells_of(submissions, queued)
-    return [_informed(state, there, of_cell.get(state.folder.name)) for state in states]
+    told = [_with_queue(state, there, of_cell.get(state.folder.name), directory) for state in states]
+    still = {state.folder.name for state in told if state.state in ("waiting", "lost")} - set(of_cell)
+    # The last submission that a cell was part of counts.
+    jobs = {
+        cell: (submission.name, index)
+        for submission in submissions
+        for index, cells in enumerate(submission.jobs)
+        for cell in cells
+        if cell in still
+    }
+    ended = ended_jobs(sorted({name for name, _ in jobs.values()}))
+    told = [_with_end(state, ended.get(jobs.get(state.folder.name, ("", 0)))) for state in told]
+    return told, describe_queue(queued) if queued else ""
 
 
-def _informed(state: CellState, there: dict[str, QueuedJob], queued: QueuedJob | None) -> CellState:
+def _with_queue(
+    state: CellState, there: dict[str, QueuedJob], queued: QueuedJob | None, directory: Path
+) -> CellState:
     mine = there.get(state.job)
-    if state.state in ("running", "lost") and state.job and (mine is None or mine.pending):
-        how = ended_as(state.job) if mine is None else "it is back in the queue"
-        reason = f"job {state.job} has ended{f' ({how})' if how else ''}"
-        state = replace(state, state="lost", rate=None, reason=reason)
+    ours = bool(state.job) and find_log(directory, state.job) is not None
+    if state.state == "running" and ours and (mine is None or mine.pending):
+        state = replace(state, state="lost", rate=None, reason=f"job {state.job} is gone")
     if queued is None or state.state not in ("waiting", "lost", "failed"):
         return state
     why = f", {queued.reason}" if queued.pending and queued.reason not in ("", "None") else ""
     said = f"in job {queued.job}: {queued.state.lower()}{why}"
     return replace(state, reason=f"{state.reason}; {said}" if state.reason else said)
+
+
+def _with_end(state: CellState, ended: tuple[str, str] | None) -> CellState:
+    if state.state not in ("waiting", "lost") or ended is None:
+        return state
+    job, how = ended
+    return replace(state, job=job, reason=f"job {job} ended as {how}")

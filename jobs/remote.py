@@ -1,5 +1,6 @@
 """What `prosebench run --executor slurm` and its relatives say and do."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +9,8 @@ from rich.table import Table
 
 from jobs.cluster import Cluster, sbatch_options
 from jobs.display import Progress, format_seconds
-from jobs.scheduler import cancel, queued_jobs
-from jobs.slurm import Plan, follow, submit_missing, write_scripts
+from jobs.scheduler import cancel, describe_queue, queued_jobs
+from jobs.slurm import Plan, follow, submit_commands, submit_missing, write_scripts
 from jobs.submission import read_submissions
 from prosebench.record import Cell
 
@@ -28,6 +29,8 @@ def submit_and_follow(
     show_plan(plan, out)
     for submission in submissions:
         out.print(f"submitted {submission.size} jobs as {submission.name}; output in {submission.logs}")
+    if plan.queued and not followed:
+        out.print(describe_queue(queued_jobs(read_submissions(directory))))
     if not followed:
         if plan.works or plan.queued:
             out.print(
@@ -89,6 +92,27 @@ def show_plan(plan: Plan, out: Console) -> None:
     )
 
 
+def submit_each(
+    commands: Sequence[Sequence[str]],
+    directory: Path,
+    cluster: Cluster,
+    out: Console,
+    *,
+    method: str,
+    followed: bool,
+) -> None:
+    """Submit `prosebench` commands, one a job; then return, or wait until none is left. Raises NoScheduler."""
+    submission = submit_commands(commands, directory, cluster, method)
+    queued = len(commands) - submission.size
+    out.print(f"submitted {submission.size} jobs, {queued} were queued already; output in {submission.logs}")
+    while followed:
+        jobs = queued_jobs(read_submissions(directory))
+        out.print(f"{time.strftime('%H:%M:%S')} {describe_queue(jobs)}")
+        if not jobs:
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
 def cancel_jobs(directory: Path, out: Console) -> None:
     """End all jobs of a run folder. What they stored stays. Raises NoScheduler."""
     submissions = read_submissions(directory)
@@ -101,4 +125,5 @@ def cancel_jobs(directory: Path, out: Console) -> None:
     )
 
 
+_LOOK_SECONDS = 5.0
 _TOLD = ("partition", "qos", "account", "constraint", "gres", "mem")

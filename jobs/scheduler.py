@@ -65,6 +65,14 @@ def cells_of(submissions: Sequence[Submission], queued: Sequence[QueuedJob]) -> 
     }
 
 
+def describe_queue(jobs: Sequence[QueuedJob]) -> str:
+    """One line about the jobs of a run folder."""
+    pending = [job for job in jobs if job.pending]
+    reasons = sorted({job.reason for job in pending} - {"None", ""})
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    return f"jobs: {len(jobs) - len(pending)} running, {len(pending)} pending{why}"
+
+
 def cancel(submissions: Iterable[Submission]) -> None:
     """End all jobs of these submissions. Running ones finish their chunk first. Raises NoScheduler."""
     names = [submission.name for submission in submissions]
@@ -72,13 +80,21 @@ def cancel(submissions: Iterable[Submission]) -> None:
         _ask("scancel", f"--name={','.join(names)}", f"--user={os.environ.get('USER') or os.geteuid()}")
 
 
-def ended_as(job: str) -> str:
-    """How accounting says that a job ended (OUT_OF_MEMORY, NODE_FAIL ...); empty where it does not know."""
+def ended_jobs(names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:
+    """Id and last state (OUT_OF_MEMORY, NODE_FAIL ...) of jobs, by submission and number, as accounting has them."""
+    if not names:
+        return {}
+    question = ["--noheader", "--parsable2", "--allocations", "--format=JobName,JobID,State"]
     try:
-        said = _ask("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}", "--format=State")
+        said = _ask("sacct", *question, f"--name={','.join(names)}", "--starttime=now-90days")
     except NoScheduler:
-        return ""
-    return said.split("\n", 1)[0].split(" ", 1)[0].strip()
+        return {}
+    ended = {}
+    for line in said.splitlines():
+        name, job, state = line.split("|", 2)
+        task = job.partition("_")[2]
+        ended[name, int(task) if task.isdigit() else 0] = (job, state.split(" ", 1)[0])
+    return ended
 
 
 def max_array_size() -> int:

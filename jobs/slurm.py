@@ -11,7 +11,7 @@ from jobs.cluster import Cluster, sbatch_options
 from jobs.cost import CostModel
 from jobs.failures import parked as is_parked
 from jobs.packing import Array, Work, pack
-from jobs.scheduler import NoScheduler, QueuedJob, cells_of, max_array_size, queued_jobs
+from jobs.scheduler import NoScheduler, QueuedJob, cells_of, describe_queue, max_array_size, queued_jobs
 from jobs.status import read_state
 from jobs.submission import Submission, new_name, read_submissions, submitting
 from jobs.task import Task
@@ -140,14 +140,6 @@ def follow(folders: Sequence[Path], directory: Path, watch: Callable[[str], None
                 line = str(problem)
         watch(line)
         time.sleep(0.25)
-
-
-def describe_queue(jobs: Sequence[QueuedJob]) -> str:
-    """One line about the jobs of a run folder."""
-    pending = [job for job in jobs if job.pending]
-    reasons = sorted({job.reason for job in pending} - {"None", ""})
-    why = f" ({', '.join(reasons)})" if reasons else ""
-    return f"jobs: {len(jobs) - len(pending)} running, {len(pending)} pending{why}"
 
 
 def _work(cell: Cell, folder: Path, costs: CostModel) -> Work:

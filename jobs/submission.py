@@ -70,8 +70,9 @@ def read_submission(folder: Path) -> Submission:
 
 
 def read_submissions(directory: Path) -> list[Submission]:
-    """All submissions of a run folder."""
-    return [read_submission(path.parent) for path in sorted((directory / "jobs").glob(f"*/{_FILE}"))]
+    """All submissions of a run folder, the oldest first."""
+    paths = sorted((directory / "jobs").glob(f"*/{_FILE}"), key=lambda path: path.stat().st_mtime_ns)
+    return [read_submission(path.parent) for path in paths]
 
 
 @contextmanager

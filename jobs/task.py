@@ -26,7 +26,11 @@ def run_task(folder: Path, index: int) -> int:
     started = time.monotonic()
     listen()
     submission = read_submission(folder)
-    print(f"job {scheduler_job()} on {os.uname().nodename}: {submission.name}, number {index}", flush=True)
+    node, gpus = (
+        os.environ.get("SLURMD_NODENAME", os.uname().nodename),
+        os.environ.get("CUDA_VISIBLE_DEVICES", "none"),
+    )
+    print(f"job {scheduler_job()} on {node}, GPUs {gpus}: {submission.name}, number {index}", flush=True)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(submission.threads))
     if submission.commands:
@@ -96,17 +100,19 @@ def _progress(cells: Sequence[Path]) -> object:
 
 
 def _run_command(arguments: Sequence[str]) -> int:
+    # SLURM signals every process of a job; this one alone decides, and ends the command as Ctrl-C would.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     process = subprocess.Popen([sys.executable, "-m", "prosebench.cli", *arguments])
-    while process.poll() is None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    while process.poll() is None and not stop_asked():
         time.sleep(0.2)
-        if stop_asked():
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            job = scheduler_job()
-            if stop_asked() == signal.SIGUSR2 or being_preempted(job):
-                requeue(job)
-            return 0
-    return process.returncode
+    if not stop_asked():
+        return process.returncode
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    if stop_asked() == signal.SIGUSR2 or being_preempted(scheduler_job()):
+        requeue(scheduler_job())
+    return 0
 
 
 if __name__ == "__main__":

@@ -159,11 +159,13 @@ def status(directory: Directory) -> None:
     from jobs.hints import ask_scheduler
     from jobs.status import read_states
 
-    states = ask_scheduler(read_states(directory), directory)
+    states, queue = ask_scheduler(read_states(directory), directory)
     if not states:
         _fail(f"{directory} holds no cells; `prosebench run --dir {directory}` makes some")
     for table in status_tables(states):
         out.print(table)
+    if queue:
+        out.print(queue)
 
 
 @app.command()
@@ -225,11 +227,25 @@ def score(
         float, typer.Option(help="Temperature at which energies are reduced.")
     ] = 310.0,
     references: References = None,
+    executor: Executor = "local",
+    cluster: ClusterFile = "",
+    jobs: Annotated[int, typer.Option(help="Jobs over which a run folder is spread.")] = 8,
+    share: Annotated[
+        str, typer.Option(help="i/n: only every n-th cell, from the i-th on.", hidden=True)
+    ] = "",
 ) -> None:
     """Score the records of a run folder, or any ensemble or trajectory, against the reference."""
     if what.is_dir():
         from analysis.scores import score_run, write_scores
 
+        if share:
+            _score_share(what, references or [OWN_REFERENCES], share)
+            return
+        if executor == "slurm":
+            shares = [
+                [*_without_cluster(sys.argv[1:]), "--share", f"{index}/{jobs}"] for index in range(jobs)
+            ]
+            _submit_each(shares, what, _profile(executor, cluster), "score", follow=True)
         out.print(f"scores: {write_scores(what, score_run(what, references or [OWN_REFERENCES]))}")
         return
     if not peptide:
@@ -281,6 +297,9 @@ def reference(
         bool, typer.Option(help="Take the published data (PROSEBENCH_DATA, or the hub).")
     ] = False,
     revision: Annotated[str, typer.Option(help="Tag or commit of the published data on the hub.")] = "main",
+    executor: Executor = "local",
+    cluster: ClusterFile = "",
+    follow: Annotated[bool, typer.Option(help="Wait for the jobs.")] = False,
 ) -> None:
     """Make own references: parallel tempering, then plain MD from its frames; resumable."""
     from analysis.convergence import assess, statement
@@ -302,6 +321,12 @@ def reference(
         f"{len(missing)} references to make ({len(chosen.peptides) - len(missing)} are there), {total_ns:.0f} ns each"
     )
     if not missing:
+        return
+    if executor == "slurm" and not dry_run:
+        profile, line = _profile(executor, cluster), _without_cluster(sys.argv[1:], "--peptides")
+        cores = profile.need("reference", "reference").cores
+        commands = [[*line, "--peptides", sequence, "--workers", str(cores)] for sequence in missing]
+        _submit_each(commands, directory, profile, "reference", follow=follow)
         return
     seconds = estimate_seconds(missing, plan, chosen.target)
     out.print(
@@ -370,6 +395,45 @@ def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool) -> list[P
     return folders
 
 
+def _submit_each(
+    commands: list[list[str]], directory: Path, profile: "Cluster", method: str, *, follow: bool
+) -> None:
+    from jobs.remote import submit_each
+
+    submit_each(commands, directory, profile, out, method=method, followed=follow)
+
+
+def _without_cluster(line: list[str], *more: str) -> list[str]:
+    """A command line without the options that send it to a cluster, and without `more`."""
+    kept, words = [], iter(line)
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name in ("--executor", "--cluster", "--jobs", "--workers", *more):
+            if not equals:
+                next(words, None)
+        elif name not in ("--follow", "--no-follow"):
+            kept.append(word)
+    return kept
+
+
+def _score_share(directory: Path, references: list[Path], share: str) -> None:
+    """Score some cells of a run folder into its cache of scores."""
+    import tempfile
+
+    from analysis.scores import score_run
+    from prosebench.record import cell_folders
+
+    index, number = map(int, share.split("/"))
+    with tempfile.TemporaryDirectory() as scratch:
+        part = Path(scratch)
+        (part / "cells").mkdir()
+        (directory / "scores").mkdir(exist_ok=True)
+        (part / "scores").symlink_to((directory / "scores").resolve())
+        for folder in cell_folders(directory)[index::number]:
+            (part / "cells" / folder.name).symlink_to(folder.resolve())
+        score_run(part, references)
+
+
 def _profile(executor: str, cluster: str) -> "Cluster":
     from jobs.cluster import Cluster, load_cluster
 
@@ -382,9 +446,12 @@ def _profile(executor: str, cluster: str) -> "Cluster":
 
 def _tell_unfinished(folders: list[Path]) -> NoReturn:
     """Say what did not finish, and exit with 1 where anything did not."""
+    from jobs.hints import ask_scheduler
     from jobs.status import read_state
 
     states = [read_state(folder) for folder in folders]
+    if states:
+        states, _ = ask_scheduler(states, folders[0].parent.parent)
     unfinished = [state for state in states if state.state not in ("done", "skipped")]
     for state in unfinished:
         err.print(

@@ -108,9 +108,10 @@ def _slurm() -> Finding:
     if not shutil.which("sbatch"):
         return Finding("SLURM", "absent", "no sbatch on PATH; cells run on this machine")
     answer = subprocess.run(["sinfo", "--version"], capture_output=True, text=True, check=False)
-    return Finding(
-        "SLURM", "ok" if answer.returncode == 0 else "missing", (answer.stdout or answer.stderr).strip()
-    )
+    if answer.returncode:
+        reason = (answer.stderr.splitlines() or ["no answer"])[0]
+        return Finding("SLURM", "absent", f"its commands are there, but no cluster answers: {reason}")
+    return Finding("SLURM", "ok", answer.stdout.strip())
 
 
 def _mpi() -> Finding:

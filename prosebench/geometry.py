@@ -13,15 +13,20 @@ def remove_center(frames: Frames) -> Frames:
 
 
 def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A rotation matrix (3, 3), uniform over all rotations (Haar measure).
+    """A rotation matrix (3, 3), uniform over all rotations (Haar measure)."""
+    return random_rotations(rng, 1)[0]
+
+
+def random_rotations(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+    """n independent rotation matrices (n, 3, 3), uniform over all rotations (Haar measure).
 
     The Q of the QR decomposition of a matrix of normals, with the signs of R moved into it, is uniform over
     the orthogonal matrices (Mezzadri, Notices of the AMS 54 (2007) 592); where its determinant is -1, a
     change of sign makes it a rotation.
     """
-    q, r = np.linalg.qr(rng.standard_normal((3, 3)))
-    q = q * np.sign(np.diag(r))
-    return q * np.linalg.det(q).round()
+    q, r = np.linalg.qr(rng.standard_normal((n, 3, 3)))
+    q = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None]
+    return q * np.linalg.det(q).round()[:, None, None]
 
 
 def chirality_centers(topology: mdtraj.Topology) -> NDArray[np.int64]:

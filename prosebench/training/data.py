@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,9 +22,13 @@ from prosebench.reference import peptide_from_text
 from prosebench.training.shards import SHARDS, TOPOLOGIES, Frames, read_shard
 
 PUBLISHED_SHARDS = 5000
-HUB = "hub"
+PUBLISHED = "published"
 
 Mix = Literal["peptide", "mixed"]
+
+
+Cut = Callable[[], "FrameBatch"]
+"""A batch that is yet to be put together."""
 
 
 class TrainingDataError(ValueError):
@@ -54,11 +58,11 @@ class Position:
 
 
 class TrainingData:
-    """Shards and topologies in a folder of the published layout, or on the hub (source "hub").
+    """Shards and topologies in a folder of the published layout, or the published ones (source "published").
 
-    From the hub, shards are fetched when they come up, and kept in the cache of huggingface_hub. Peptides with more
-    than longest residues are passed over. faults names what was left out, with the reason. Raises TrainingDataError
-    for a folder without shards.
+    Those are in the folder that PROSEBENCH_DATA names, else on the hub: from there, shards are fetched when they come
+    up, and kept in the cache of huggingface_hub. Peptides with more than longest residues are passed over. faults
+    names what was left out, with the reason. Raises TrainingDataError for a folder without shards.
     """
 
     def __init__(
@@ -69,13 +73,13 @@ class TrainingData:
         revision: str = "main",
         cache: Path | None = None,
     ) -> None:
-        hub = str(source) == HUB
         self.source, self.longest = str(source), longest
-        self._fetch = dataset_files(None if hub else Path(source), revision, cache)
+        self._fetch = dataset_files(None if str(source) == PUBLISHED else Path(source), revision, cache)
+        folder: Path | None = getattr(self._fetch, "folder", None)
         self.shards = (
-            [f"{SHARDS}/{i:04d}.tar" for i in range(PUBLISHED_SHARDS)]
-            if hub
-            else sorted(f"{SHARDS}/{path.name}" for path in (Path(source) / SHARDS).glob("*.tar"))
+            sorted(f"{SHARDS}/{path.name}" for path in (folder / SHARDS).glob("*.tar"))
+            if folder
+            else [f"{SHARDS}/{i:04d}.tar" for i in range(PUBLISHED_SHARDS)]
         )
         if not self.shards:
             raise TrainingDataError(
@@ -147,7 +151,7 @@ class BatchStream:
         self.window_shards, self.rank, self.world = window_shards, rank, world
         self._kept: tuple[tuple[str, ...], dict[str, Frames]] | None = None
 
-    def batches(self, start: Position = Position()) -> Iterator[tuple[FrameBatch, Position]]:  # noqa: B008
+    def batches(self, start: Position = Position()) -> Iterator[tuple[FrameBatch, Position]]:
         """Batches from a position on, each with the position of the one after it."""
         epoch, window, skip, barren = start.epoch, start.window, start.batch, 0
         with ThreadPoolExecutor(max_workers=1) as reader:
@@ -167,9 +171,7 @@ class BatchStream:
                     )
                 (epoch, window), skip = following, 0
 
-    def _submit(
-        self, reader: ThreadPoolExecutor, place: tuple[int, int]
-    ) -> Future[list[Callable[[], FrameBatch]]]:
+    def _submit(self, reader: ThreadPoolExecutor, place: tuple[int, int]) -> Future[list[Cut]]:
         return reader.submit(self._window, *place)
 
     @property
@@ -180,7 +182,7 @@ class BatchStream:
     def _after(self, epoch: int, window: int) -> tuple[int, int]:
         return (epoch, window + 1) if window + 1 < self._n_windows else (epoch + 1, 0)
 
-    def _window(self, epoch: int, window: int) -> list[Callable[[], FrameBatch]]:
+    def _window(self, epoch: int, window: int) -> list[Cut]:
         """The batches of a window, each to be made when it is needed."""
         order = self._rng(0, epoch).permutation(len(self.data.shards))[self.rank :: self.world]
         chosen = order[window * self.window_shards : (window + 1) * self.window_shards]
@@ -203,32 +205,30 @@ class BatchStream:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, *key])))
 
 
-def _cut_by_peptide(
-    frames: dict[str, Frames], size: int, rng: np.random.Generator
-) -> list[Callable[[], FrameBatch]]:
+def _cut_by_peptide(frames: dict[str, Frames], size: int, rng: np.random.Generator) -> list[Cut]:
     chunks: list[tuple[str, NDArray[np.int64]]] = []
     for sequence, array in frames.items():
         order = rng.permutation(len(array))
         chunks += [(sequence, order[i : i + size]) for i in range(0, len(order) - size + 1, size)]
+    return [partial(_of_one, frames, *chunks[i]) for i in rng.permutation(len(chunks))]
+
+
+def _of_one(frames: dict[str, Frames], sequence: str, index: NDArray[np.int64]) -> FrameBatch:
+    return FrameBatch((sequence,) * len(index), frames[sequence][index])
+
+
+def _cut_mixed(frames: dict[str, Frames], size: int, rng: np.random.Generator) -> list[Cut]:
+    places = [(sequence, i) for sequence, array in frames.items() for i in range(len(array))]
+    order = rng.permutation(len(places))
     return [
-        lambda sequence=sequence, index=index: FrameBatch((sequence,) * size, frames[sequence][index])
-        for sequence, index in (chunks[i] for i in rng.permutation(len(chunks)))
+        partial(_of_many, frames, [places[i] for i in order[first : first + size]])
+        for first in range(0, len(order) - size + 1, size)
     ]
 
 
-def _cut_mixed(
-    frames: dict[str, Frames], size: int, rng: np.random.Generator
-) -> list[Callable[[], FrameBatch]]:
-    names = list(frames)
-    owner = np.repeat(np.arange(len(names)), [len(frames[name]) for name in names])
-    place = np.concatenate([np.arange(len(frames[name])) for name in names]) if names else owner
-    order = rng.permutation(len(owner))
-
-    def make(index: NDArray[np.int64]) -> FrameBatch:
-        chosen = [(names[owner[i]], place[i]) for i in index]
-        positions = np.zeros((size, max(frames[name].shape[1] for name, _ in chosen), 3), dtype=np.float32)
-        for row, (name, i) in enumerate(chosen):
-            positions[row, : frames[name].shape[1]] = frames[name][i]
-        return FrameBatch(tuple(name for name, _ in chosen), positions)
-
-    return [lambda index=order[i : i + size]: make(index) for i in range(0, len(order) - size + 1, size)]
+def _of_many(frames: dict[str, Frames], places: list[tuple[str, int]]) -> FrameBatch:
+    atoms = max(frames[sequence].shape[1] for sequence, _ in places)
+    positions = np.zeros((len(places), atoms, 3), dtype=np.float32)
+    for row, (sequence, i) in enumerate(places):
+        positions[row, : frames[sequence].shape[1]] = frames[sequence][i]
+    return FrameBatch(tuple(sequence for sequence, _ in places), positions)

@@ -40,7 +40,9 @@ def test_order_of_rows_and_sides_does_not_matter():
 
 
 def test_few_peptides_are_compared_by_students_test_and_one_by_welchs():
-    few = compare(lines("a", {"P": [1.0], "Q": [1.1], "R": [0.9]}), lines("b", {"P": [2.0], "Q": [2.2], "R": [1.8]}))
+    few = compare(
+        lines("a", {"P": [1.0], "Q": [1.1], "R": [0.9]}), lines("b", {"P": [2.0], "Q": [2.2], "R": [1.8]})
+    )
     assert few.test == "paired t"
     assert few.p < 0.05
     one = compare(lines("a", {"P": [1.0, 1.1, 0.9]}), lines("b", {"P": [2.0, 2.1, 1.9]}))

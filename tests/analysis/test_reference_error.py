@@ -32,7 +32,9 @@ def resampled(metric, sample: np.ndarray, reference: np.ndarray, n: int = 150) -
     """Spread of a metric over bootstrap samples of independent reference frames."""
     rng = np.random.default_rng(5)
     return float(
-        np.std([metric(sample, reference[rng.integers(len(reference), size=len(reference))]) for _ in range(n)])
+        np.std(
+            [metric(sample, reference[rng.integers(len(reference), size=len(reference))]) for _ in range(n)]
+        )
     )
 
 

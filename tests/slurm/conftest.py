@@ -6,9 +6,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobs.heartbeat import read_beat
+from prosebench.record import cell_folders
 from tests.jobs.conftest import results, run
 from tests.slurm import lab
 
@@ -129,9 +132,26 @@ class Site:
         """What `prosebench status` prints."""
         return run("prosebench", "status", str(self.directory), **options).stdout
 
+    def log(self) -> str:
+        """The output of all jobs so far."""
+        return "".join(path.read_text() for path in sorted((self.directory / "jobs").glob("*/logs/*.out")))
+
     def chunks(self) -> int:
         """Chunks that are stored."""
         return len(list(self.directory.glob("cells/*/chunks/*.npz")))
+
+    def beats(self) -> list[dict[str, Any]]:
+        """Signs of life of workers that are on a cell."""
+        beats: list[dict[str, Any]] = []
+        until(
+            "a worker is on a cell",
+            lambda: bool(beats.extend(filter(None, map(read_beat, self.cells())))) or bool(beats),
+        )
+        return [beat for beat in beats if not beat["stopped"]]
+
+    def cells(self) -> list[Path]:
+        """Folders of the cells."""
+        return cell_folders(self.directory)
 
     def wait_for_chunks(self, more_than: int = 0) -> None:
         """Wait until work is under way."""

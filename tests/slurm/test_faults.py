@@ -1,6 +1,5 @@
 """Whatever happens to the jobs, the same command finishes the suite, and the records are those of a quiet run."""
 
-import json
 import os
 import shutil
 import signal
@@ -30,16 +29,6 @@ def sittings(site: Site) -> int:
     return max(read_provenance(folder).sittings for folder in cell_folders(site.directory))
 
 
-def beating(site: Site) -> dict[str, object]:
-    """The sign of life of a worker that is on a cell."""
-    beats: list[Path] = []
-    until(
-        "a worker is on a cell",
-        lambda: bool(beats.extend(site.directory.glob("cells/*/heartbeat.json")) or beats),
-    )
-    return json.loads(beats[0].read_text())
-
-
 def finish(site: Site) -> None:
     """What a user does after a fault: the same command again."""
     site.wait_until_idle()
@@ -59,8 +48,7 @@ def test_preemption_with_a_warning(site: Site) -> None:
     said, _ = following.communicate(timeout=120)
     assert following.returncode == 0, said
     assert sittings(site) >= 2
-    log = next((site.directory / "jobs").glob("*/logs/*.out")).read_text()
-    assert "goes back into the queue" in log
+    assert "goes back into the queue" in site.log()
 
 
 def test_preemption_without_a_warning(site: Site) -> None:
@@ -74,17 +62,20 @@ def test_preemption_without_a_warning(site: Site) -> None:
 
 
 def test_time_limit(site: Site) -> None:
-    # With a minute's limit SLURM gives its signal some time within the first half: most jobs are stopped on the way.
+    # With a limit of a minute, SLURM gives its signal at some time within the first half of it.
     site.profile("minutes = 1\nsignal_seconds = 59")
     site.run("--follow")
+    assert "goes back into the queue" in site.log()
+    assert sittings(site) >= 2
 
 
 def test_a_killed_process(site: Site) -> None:
     site.run()
     site.wait_for_chunks()
-    os.kill(beating(site)["pid"], signal.SIGKILL)
+    os.kill(site.beats()[0]["pid"], signal.SIGKILL)
     site.wait_until_idle()
-    assert "has ended (" in site.status()
+    assert " lost " in site.status()
+    assert "ended as FAILED" in site.status()
     finish(site)
     assert sittings(site) == 2
 
@@ -93,6 +84,7 @@ def test_out_of_memory(site: Site) -> None:
     site.profile("memory_gb = 0.1")
     done = site.run("--follow", check=False)
     assert done.returncode == 1
+    assert "ended as" in done.stderr
     site.profile()
     finish(site)
 
@@ -100,7 +92,7 @@ def test_out_of_memory(site: Site) -> None:
 def test_a_node_goes_down(site: Site, cluster: Path) -> None:
     following = site.start("--follow")
     site.wait_for_chunks()
-    job = str(beating(site)["job"])
+    job = str(site.beats()[0]["job"])
     node = run("squeue", "-h", "-j", job, "-o", "%N").stdout.strip()
     lab.kill_node(cluster, node)
     try:
@@ -146,7 +138,7 @@ def test_a_full_disk(site: Site, undisturbed: dict[str, bytes]) -> None:
 def test_stale_temporary_files(site: Site) -> None:
     site.run()
     site.wait_for_chunks(3)
-    os.kill(beating(site)["pid"], signal.SIGKILL)
+    os.kill(site.beats()[0]["pid"], signal.SIGKILL)
     site.wait_until_idle()
     for folder in cell_folders(site.directory):
         (folder / "chunks").mkdir(exist_ok=True)
@@ -160,8 +152,10 @@ def test_stale_temporary_files(site: Site) -> None:
 def test_a_job_that_never_starts(site: Site) -> None:
     site.profile("extra = { hold = true }")
     site.run()
-    until("the job is held", lambda: "JobHeldUser" in site.run().stdout + site.status())
-    assert "2 in queued jobs" in site.run().stdout
+    until("the job is held", lambda: "0 running, 1 pending (JobHeldUser)" in site.status())
+    again = site.run().stdout
+    assert "2 in queued jobs" in again
+    assert "JobHeldUser" in again
     assert len(list(site.directory.glob("jobs/prosebench-*"))) == 1
     run("prosebench", "cancel", str(site.directory))
     site.profile()

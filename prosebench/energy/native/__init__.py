@@ -6,156 +6,42 @@ The environment variable PROSEBENCH_INSTRUCTION_SET (plain, avx2 or avx512) choo
 precision means float arithmetic with energies summed in double; double precision is for checks.
 """
 
-import ctypes
-import os
-from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_uint8
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prosebench.energy.native.library import (
+    ENVIRONMENT_VARIABLE,
+    INSTRUCTION_SETS,
+    EnergyBatch,
+    LangevinBatch,
+    NativeUnavailable,
+    Parameters,
+    available,
+    instruction_set,
+    load_library,
+    why_unavailable,
+)
 from prosebench.energy.parameters import EnergyParameters, GBParameters, UnsupportedForce, pair_indices
 from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, kt_kj_mol
 
-ENVIRONMENT_VARIABLE = "PROSEBENCH_INSTRUCTION_SET"
-INSTRUCTION_SETS = ("avx512", "avx2", "plain")
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "INSTRUCTION_SETS",
+    "NativeEnergy",
+    "NativeUnavailable",
+    "available",
+    "instruction_set",
+    "why_unavailable",
+]
+
 SMALLEST_RADIUS_RATIO = 0.6
 """Of an offset radius to any scaled radius: the series of the Born integral need it. Amber's have 0.67."""
 
 Floats = NDArray[np.float64]
-
-
-class NativeUnavailable(RuntimeError):
-    """The native library is missing, does not load, or was asked for an instruction set the CPU lacks."""
-
-
-class _Parameters(ctypes.Structure):
-    """Mirror of struct Parameters in engine.cpp."""
-
-    _fields_ = (
-        [(name, c_int32) for name in ("n_atoms", "n_bonds", "n_angles", "n_torsions", "has_solvent")]
-        + [(name, c_double) for name in ("cutoff", "reaction_k", "reaction_c", "solvent_shift")]
-        + [("masses", POINTER(c_double))]
-        + [(name, POINTER(c_int32)) for name in ("bond_atoms", "angle_atoms", "torsion_atoms")]
-        + [(name, POINTER(c_double)) for name in ("bond_length", "bond_constant", "angle_radians")]
-        + [(name, POINTER(c_double)) for name in ("angle_constant", "torsion_cos", "torsion_sin")]
-        + [(name, POINTER(c_double)) for name in ("pair_c12", "pair_c6", "pair_charge", "pair_solvent")]
-        + [("pair_is_exception", POINTER(c_uint8))]
-        + [
-            (name, POINTER(c_double))
-            for name in ("radius", "offset_radius", "scaled_radius", "alpha", "beta")
-        ]
-        + [(name, POINTER(c_double)) for name in ("gamma", "self_coefficient", "surface_coefficient")]
-    )
-
-
-class _EnergyBatch(ctypes.Structure):
-    """Mirror of struct EnergyBatch in molecule.h."""
-
-    _fields_ = (
-        ("n_frames", c_int64),
-        ("frames", c_void_p),
-        ("frames_are_double", c_int32),
-        ("scale", c_double),
-        ("energy", POINTER(c_double)),
-        ("gradient", POINTER(c_double)),
-    )
-
-
-class _LangevinBatch(ctypes.Structure):
-    """Mirror of struct LangevinBatch in molecule.h."""
-
-    _fields_ = (
-        ("n_replicas", c_int64),
-        ("n_steps", c_int64),
-        ("time_step_ps", c_double),
-        ("friction_per_ps", c_double),
-        ("kt", POINTER(c_double)),
-        ("key", c_uint64),
-        ("first_step", c_uint64),
-        ("first_replica", c_uint32),
-        ("n_keep", c_int64),
-        ("keep_steps", POINTER(c_int64)),
-        ("scale", c_double),
-        ("positions", POINTER(c_double)),
-        ("velocities", POINTER(c_double)),
-        ("kept_frames", POINTER(c_float)),
-        ("kept_energies", POINTER(c_double)),
-        ("failed", POINTER(c_uint8)),
-    )
-
-
-def _library_path() -> Path | None:
-    return next(iter(sorted(Path(__file__).parent.glob("_kernel*.so"))), None)
-
-
-REBUILD = (
-    "with g++ or clang++ at hand, rebuild it: `pip install --no-deps --force-reinstall .`, or in a source tree "
-    "`python setup.py build_ext --inplace`"
-)
-
-
-@cache
-def _library() -> ctypes.CDLL:
-    path = _library_path()
-    if path is None:
-        raise NativeUnavailable(
-            f"the native energy library is not built (no C++ compiler at installation?); {REBUILD}"
-        )
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise NativeUnavailable(
-            f"the native energy library {path} does not load: {error}; {REBUILD}"
-        ) from error
-    sizes = (c_int32 * 3)()
-    if hasattr(library, "prosebench_sizes"):
-        library.prosebench_sizes(sizes)
-    if list(sizes) != [ctypes.sizeof(kind) for kind in (_Parameters, _EnergyBatch, _LangevinBatch)]:
-        raise NativeUnavailable(f"the native energy library {path} is from other sources; {REBUILD}")
-    library.prosebench_supports.argtypes = [ctypes.c_char_p]
-    library.prosebench_create.argtypes = [POINTER(_Parameters), ctypes.c_char_p, ctypes.c_int, ctypes.c_int]
-    library.prosebench_create.restype = c_void_p
-    library.prosebench_destroy.argtypes = [c_void_p]
-    library.prosebench_destroy.restype = None
-    library.prosebench_energies.argtypes = [c_void_p, POINTER(_EnergyBatch)]
-    library.prosebench_energies.restype = None
-    library.prosebench_langevin.argtypes = [c_void_p, POINTER(_LangevinBatch)]
-    library.prosebench_langevin.restype = None
-    return library
-
-
-def why_unavailable() -> str | None:
-    """Why the native kernel cannot be used here and what to do about it; None if it can."""
-    try:
-        instruction_set()
-    except NativeUnavailable as error:
-        return str(error)
-    return None
-
-
-def available() -> bool:
-    """Whether the native kernel can be used on this machine."""
-    return why_unavailable() is None
-
-
-def instruction_set() -> str:
-    """The instruction set in use: the best of this CPU, or the one named by PROSEBENCH_INSTRUCTION_SET.
-
-    Raises NativeUnavailable if there is no library, or if the named set is unknown or not one of this CPU's.
-    """
-    library = _library()
-    supported = [name for name in INSTRUCTION_SETS if library.prosebench_supports(name.encode())]
-    wanted = os.environ.get(ENVIRONMENT_VARIABLE)
-    if not wanted:
-        return supported[0]
-    if wanted not in supported:
-        known = ", ".join(supported)
-        raise NativeUnavailable(f"{ENVIRONMENT_VARIABLE}={wanted!r}: this CPU has {known}")
-    return wanted
 
 
 def _pointer(array: NDArray[Any], kind: Any) -> Any:
@@ -169,10 +55,10 @@ class _Checked:
     arrays: dict[str, NDArray[Any]]
     numbers: dict[str, float]
 
-    def structure(self) -> _Parameters:
+    def structure(self) -> Parameters:
         kinds = {np.dtype(np.float64): c_double, np.dtype(np.int32): c_int32, np.dtype(np.uint8): c_uint8}
         pointers = {name: _pointer(array, kinds[array.dtype]) for name, array in self.arrays.items()}
-        return _Parameters(**pointers, **self.numbers)
+        return Parameters(**pointers, **self.numbers)
 
 
 def _check(parameters: EnergyParameters) -> _Checked:
@@ -256,7 +142,7 @@ class NativeEnergy:
         self.threads = threads
         self.precision = precision
         self.instruction_set = instruction_set()
-        self._library = _library()
+        self._library = load_library()
         checked = _check(parameters)
         name, is_double = self.instruction_set.encode(), precision == "double"
         self._engine = self._library.prosebench_create(checked.structure(), name, is_double, threads)
@@ -294,7 +180,7 @@ class NativeEnergy:
     def _run_energies(
         self, frames: NDArray[Any], energies: Floats, gradients: Floats | None, scale: float
     ) -> None:
-        batch = _EnergyBatch(
+        batch = EnergyBatch(
             n_frames=len(frames),
             frames=frames.ctypes.data,
             frames_are_double=frames.dtype == np.float64,
@@ -337,7 +223,7 @@ class NativeEnergy:
         frames = np.empty((len(keep), n_replicas, self.n_atoms, 3), dtype=np.float32)
         energies = np.empty((len(keep), n_replicas))
         failed = np.zeros(n_replicas, dtype=np.uint8)
-        batch = _LangevinBatch(
+        batch = LangevinBatch(
             n_replicas=n_replicas,
             n_steps=n_steps,
             time_step_ps=settings.time_step_fs / 1000,

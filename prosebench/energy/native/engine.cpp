@@ -23,7 +23,7 @@ using namespace prosebench;
 
 namespace {
 
-// Mirrors the ctypes structure in __init__.py.
+// Mirrors the ctypes structure in library.py.
 struct Parameters {
     int32_t n_atoms, n_bonds, n_angles, n_torsions, has_solvent;
     double cutoff, reaction_k, reaction_c, solvent_shift;

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from prosebench.energy import native
-from prosebench.energy.native import NativeEnergy, NativeUnavailable
+from prosebench.energy.native import NativeEnergy, NativeUnavailable, library
 from prosebench.energy.parameters import EnergyParameters, GBParameters, UnsupportedForce, read_parameters
 from prosebench.force_field import ForceField
 from prosebench.peptide import Peptide
@@ -268,8 +268,8 @@ def test_a_missing_library_says_how_to_build_it(
     broken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "_kernel.so").write_text("not a library")
-    monkeypatch.setattr(native, "_library_path", lambda: tmp_path / "_kernel.so" if broken else None)
-    native._library.cache_clear()
+    monkeypatch.setattr(library, "library_path", lambda: tmp_path / "_kernel.so" if broken else None)
+    library.load_library.cache_clear()
     try:
         assert not native.available()
         reason = native.why_unavailable()
@@ -277,7 +277,7 @@ def test_a_missing_library_says_how_to_build_it(
         assert ("does not load" if broken else "setup.py build_ext --inplace") in reason
     finally:
         monkeypatch.undo()
-        native._library.cache_clear()
+        library.load_library.cache_clear()
 
 
 def test_wrong_input_is_refused() -> None:

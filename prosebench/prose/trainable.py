@@ -1,0 +1,142 @@
+"""Prose and TarFlow as something to train: augmentation, loss, validation."""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from prosebench.ensemble import Ensemble
+from prosebench.geometry import random_rotations
+from prosebench.importance import ess, filter_top
+from prosebench.peptide import Peptide
+from prosebench.prose.config import load_size
+from prosebench.prose.flow import Prose
+from prosebench.prose.layers import AdaptiveLayer, PlainLayer
+from prosebench.prose.network import Network
+from prosebench.prose.tokens import Tokens
+from prosebench.prose.weights import load_weights, save_weights
+from prosebench.training.data import FrameBatch
+from prosebench.training.recipe import Recipe, RecipeError
+
+VALIDATION_BATCH = 250
+
+
+class FlowLoss(nn.Module):
+    """Negative log-likelihood of each frame in normalised units, divided by 3 atoms; in nats."""
+
+    def __init__(self, network: Network, *, low_precision: bool = False) -> None:
+        super().__init__()
+        self.network, self.low_precision = network, low_precision
+
+    def forward(self, x: Tensor, tokens: Tokens) -> Tensor:
+        """x (frames, atoms, 3), 0 where padded -> (frames,)."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.low_precision):
+            z, log_det = self.network(x, tokens)
+        dimension = 3 * tokens.mask.sum(dim=1)
+        return (0.5 * z.square().sum(dim=(1, 2)) - log_det) / dimension + 0.5 * math.log(2 * math.pi)
+
+
+class TrainableProse:
+    """A flow of recipe.model: `size` names its size; `weights`, where given, are what it starts from."""
+
+    def __init__(self, recipe: Recipe, device: str) -> None:
+        self.device, self._known = device, dict[str, Tokens]()
+        self.network = _network(recipe).to(device).train()
+        self.module = FlowLoss(self.network, low_precision=recipe.precision == "bfloat16")
+        if recipe.compile == "layers":
+            compile_layers(self.network)
+
+    def prepare(
+        self, batch: FrameBatch, peptide: Callable[[str], Peptide], rng: np.random.Generator
+    ) -> tuple[Tensor, Tokens]:
+        """Frames in normalised units, rotated at random, their centre drawn from N(0, 1/atoms) (arXiv 2508.18175)."""
+        atoms = np.array([peptide(sequence).n_atoms for sequence in batch.sequences])
+        x = augment(batch.positions_nm / self.network.config.nm_per_unit, atoms, rng)
+        tokens = Tokens.join([self._tokens(peptide(sequence)) for sequence in batch.peptides], x.shape[1])
+        return torch.from_numpy(x).to(self.device), tokens.to(self.device)
+
+    @torch.no_grad()
+    def validate(
+        self, peptide: Peptide, frames: Ensemble | None, proposals: int, seed: int
+    ) -> dict[str, float]:
+        """nll: the training loss in float32 on reference frames. Of proposals: ess (Kish after the published filter)
+        and median-energy in kT."""
+        numbers: dict[str, float] = {}
+        with torch.compiler.set_stance("force_eager"):
+            if frames is not None:
+                numbers["nll"] = self._nll(peptide, frames.positions_nm, seed)
+            if proposals:
+                numbers |= self._of_proposals(peptide, proposals, seed)
+        self.network.train()
+        return numbers
+
+    def save(self, path: Path, notes: Mapping[str, Any]) -> str:
+        """Write an own weights file."""
+        return save_weights(path, self.network, notes)
+
+    def _nll(self, peptide: Peptide, frames_nm: NDArray[np.float32], seed: int) -> float:
+        loss, rng, losses = FlowLoss(self.network), np.random.default_rng(seed), []
+        for first in range(0, len(frames_nm), VALIDATION_BATCH):
+            part = frames_nm[first : first + VALIDATION_BATCH]
+            batch = FrameBatch((peptide.sequence,) * len(part), part)
+            losses.append(loss(*self.prepare(batch, lambda _: peptide, rng)))
+        return float(torch.cat(losses).mean())
+
+    def _of_proposals(self, peptide: Peptide, n: int, seed: int) -> dict[str, float]:
+        ensemble = Prose(self.network, device=self.device).sample(
+            peptide, n, seed=seed, batch=VALIDATION_BATCH
+        )
+        assert ensemble.log_weights is not None
+        kept = filter_top(ensemble.log_weights)
+        return {
+            "ess": ess(ensemble.log_weights[kept]),
+            "median-energy": float(np.median(ensemble.energies_kt)),
+        }
+
+    def _tokens(self, peptide: Peptide) -> Tokens:
+        if peptide.sequence not in self._known:
+            self._known[peptide.sequence] = Tokens.of([peptide.topology], self.network.config.block_orders)
+        return self._known[peptide.sequence]
+
+
+def augment(
+    x: NDArray[np.floating], atoms: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Frames (n, padded atoms, 3) centred, rotated at random, and shifted by N(0, 1/atoms) along each axis.
+
+    atoms (n,) says how many atoms of each frame are real; padding stays 0.
+    """
+    real = (np.arange(x.shape[1]) < atoms[:, None])[..., None]
+    centred = x - x.sum(axis=1, keepdims=True, where=real) / atoms[:, None, None]
+    rotated = centred @ random_rotations(rng, len(x))
+    shifts = rng.standard_normal((len(x), 1, 3)) / np.sqrt(atoms)[:, None, None]
+    return np.where(real, rotated + shifts, 0.0).astype(np.float32)
+
+
+def compile_layers(network: Network) -> None:
+    """Compile the layer that the network repeats, in place: once for all, whatever the number of atoms."""
+    for module in network.modules():
+        if isinstance(module, AdaptiveLayer) or (
+            isinstance(module, PlainLayer) and network.config.conditioning == "additive"
+        ):
+            module.compile(dynamic=True)
+
+
+def _network(recipe: Recipe) -> Network:
+    unknown = set(recipe.model) - {"size", "weights", "nm_per_unit"}
+    if unknown or not {"size", "weights"} & set(recipe.model):
+        raise RecipeError(
+            f"model has {sorted(recipe.model)}; it needs size or weights, and may have nm_per_unit"
+        )
+    if "weights" in recipe.model:
+        return load_weights(recipe.model["weights"], size=recipe.model.get("size")).network
+    config = load_size(recipe.model["size"])
+    if "nm_per_unit" in recipe.model:
+        config = config.model_copy(update={"nm_per_unit": float(recipe.model["nm_per_unit"])})
+    torch.manual_seed(recipe.seed)
+    return Network(config)

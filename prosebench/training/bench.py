@@ -1,0 +1,124 @@
+"""How fast training is: frames per second of whole steps, and their share of the machine's matrix rate.
+
+The FLOP of a step are counted as it runs (matrix products and attention, forward and backward); the matrix rate is
+that of a large square product in the same precision, measured before and after in the same run.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from prosebench.peptide import Peptide
+from prosebench.training.data import FrameBatch
+from prosebench.training.recipe import Recipe
+from prosebench.training.schedule import Ema
+from prosebench.training.trainable import Trainable, make_trainable
+
+Row = dict[str, str | int | float]
+
+MATRIX_ROWS = {"cpu": 2048, "cuda": 8192}
+Precision = Literal["float32", "bfloat16"]
+
+
+def bench_training(
+    recipe: Recipe,
+    models: Sequence[dict[str, Any]],
+    peptides: Sequence[str] = ("AA",),
+    batches: Sequence[int] = (256,),
+    *,
+    seconds: float = 10.0,
+) -> list[Row]:
+    """Time steps of the recipe's trainable with each of the models, as recipe.precision and compile say.
+
+    Steps are whole: augmentation, forward, backward, clipping, AdamW, averaging, on frames of one peptide. Each row:
+    model, parameters, peptide, atoms, batch, precision, compile, threads, first_seconds (the first step, compilation
+    with it), frames_per_second (of the median step), gflop_per_frame, matrix_gflops (the rate, FLOP/ns), share (of it
+    that the steps reach).
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows: list[Row] = []
+    for model in models:
+        changed = recipe.model_copy(update={"model": model})
+        for sequence in peptides:
+            peptide = Peptide.from_sequence(sequence)
+            for batch in batches:
+                head: Row = {
+                    "model": ", ".join(map(str, model.values())),
+                    "parameters": 0,
+                    "peptide": sequence,
+                    "atoms": peptide.n_atoms,
+                    "batch": batch,
+                    "precision": recipe.precision,
+                    "compile": recipe.compile,
+                    "threads": torch.get_num_threads(),
+                }
+                rows.append(head | _measure(changed, peptide, batch, seconds, device))
+    return rows
+
+
+def _measure(recipe: Recipe, peptide: Peptide, batch: int, seconds: float, device: str) -> Row:
+    trainable = make_trainable(recipe, device)
+    step = _step(trainable, recipe, peptide, batch)
+    flop = _flop(recipe, peptide, batch, device)
+    rates, times = [_matrix_rate(recipe.precision, device)], [_timed(step, device)]
+    ended = time.perf_counter() + seconds
+    while len(times) < 4 or time.perf_counter() < ended:
+        times.append(_timed(step, device))
+    rate = max(*rates, _matrix_rate(recipe.precision, device))
+    # The second step still warms up caches and, compiled, guards.
+    median = float(np.median(times[2:]))
+    return {
+        "parameters": sum(parameter.numel() for parameter in trainable.module.parameters()),
+        "first_seconds": times[0],
+        "frames_per_second": batch / median,
+        "gflop_per_frame": flop / batch / 1e9,
+        "matrix_gflops": rate / 1e9,
+        "share": flop / median / rate,
+    }
+
+
+def _step(trainable: Trainable, recipe: Recipe, peptide: Peptide, batch: int) -> Callable[[], None]:
+    options = recipe.optimiser
+    optimiser = torch.optim.AdamW(trainable.module.parameters(), lr=1e-6, betas=options.betas, fused=True)
+    ema, rng = Ema(trainable.module, options.ema), np.random.default_rng(0)
+    frames = np.repeat(peptide.start_nm[None], batch, axis=0).astype(np.float32)
+
+    def step() -> None:
+        arguments = trainable.prepare(FrameBatch((peptide.sequence,) * batch, frames), lambda _: peptide, rng)
+        trainable.module(*arguments).mean().backward()
+        torch.nn.utils.clip_grad_norm_(trainable.module.parameters(), options.clip_norm)
+        optimiser.step()
+        ema.update()
+        optimiser.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _flop(recipe: Recipe, peptide: Peptide, batch: int, device: str) -> float:
+    """FLOP of a step without compilation, in which every product can be counted."""
+    trainable = make_trainable(recipe.model_copy(update={"compile": "no"}), device)
+    with FlopCounterMode(display=False) as counter:
+        _step(trainable, recipe, peptide, batch)()
+    return float(counter.get_total_flops())
+
+
+def _matrix_rate(precision: Precision, device: str) -> float:
+    """FLOP per second of a product of two large square matrices; the best of five."""
+    rows = MATRIX_ROWS[device]
+    a, b = torch.randn(2, rows, rows, device=device).to(getattr(torch, precision))
+    _timed(lambda: a @ b, device)
+    return max(2 * rows**3 / _timed(lambda: a @ b, device) for _ in range(5))
+
+
+def _timed(run: Callable[[], object], device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started

@@ -1,0 +1,197 @@
+"""Suites as arrays of jobs on four nodes: the same records as here, parked cells, many tiny cells, plain scripts."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.status import read_states
+from prosebench.record import cell_folders, read_record
+from tests.jobs.conftest import results, run
+from tests.slurm.conftest import EVALUATIONS, Site, until
+
+TINY_CELLS = 500
+OVERHEAD_SECONDS = 10.0
+"""Plan, submission and collection of TINY_CELLS: twice what 30 tiny jobs take through submitit alone."""
+
+
+def test_quickstart_on_four_nodes_with_gpus_killed_and_preempted(site: Site) -> None:
+    """The shipped suite with small budgets: an array of eight jobs, one killed, all preempted on the way."""
+    arguments = [
+        "--suite",
+        "quickstart",
+        "--budgets",
+        "2000,10000",
+        "--set",
+        "md.chunk_steps=500",
+        "--no-report",
+    ]
+    arguments += ["--set", "md.warm_up_ps=1.0", "--peptides", "AA,KG"]
+    here, there = site.folder / "here", site.folder / "there"
+    run("prosebench", "run", *arguments, "--dir", str(here))
+    # GPUs spread the jobs: two a node.
+    site.profile('partition = "low"\ngpus = 1\npack_minutes = 0.02\nworkers = 1')
+    remote = [
+        *arguments,
+        "--dir",
+        str(there),
+        "--executor",
+        "slurm",
+        "--cluster",
+        str(site.folder / "cluster.toml"),
+    ]
+    site.directory = there
+    planned = run("prosebench", "run", *remote, "--dry-run").stdout
+    assert "8 cells in 8 jobs: 80,000 evaluations" in planned
+    assert not there.exists()
+    run("prosebench", "run", *remote)
+    site.wait_for_chunks(2)
+    beat = next(iter(site.beats()))
+    os.kill(beat["pid"], signal.SIGKILL)
+    run("sbatch", "--partition=main", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap=sleep 2")
+    site.wait_until_idle()
+    run("prosebench", "run", *remote, "--follow")
+    assert results(there) == results(here)
+    nodes = set(re.findall(r"job \S+ on (node\d), GPUs ([01]):", site.log()))
+    assert {node for node, _ in nodes} == {"node0", "node1", "node2", "node3"}
+    assert {gpu for _, gpu in nodes} == {"0", "1"}
+
+
+def test_status_is_read_elsewhere_while_jobs_run(site: Site, undisturbed: dict[str, bytes]) -> None:
+    site.run()
+    site.wait_for_chunks(4)
+    without_slurm = os.environ | {
+        "PATH": str(Path(run("which", "prosebench").stdout.strip()).parent),
+        "COLUMNS": "200",
+    }
+    until(
+        "status shows a pace",
+        lambda: bool(re.search(r"running +[\d,]+ +[\d,]+ +\d+ s", site.status(env=without_slurm))),
+    )
+    seen = site.status(env=without_slurm)
+    assert re.search(r"job \d+", seen)
+    print(seen)
+    site.wait_until_idle()
+    assert results(site.directory) == undisturbed
+
+
+def test_several_workers_in_a_job(site: Site, undisturbed: dict[str, bytes]) -> None:
+    site.profile('workers = 2\npartition = "low"')
+    following = site.start("--follow")
+    site.wait_for_chunks(2)
+    run("sbatch", "--partition=main", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap=sleep 2")
+    said, _ = following.communicate(timeout=120)
+    assert following.returncode == 0, said
+    assert results(site.directory) == undisturbed
+    assert not list(site.directory.glob("cells/*/failure.json"))
+
+
+def test_a_cell_that_fails_three_times_is_parked_and_the_rest_goes_on(site: Site) -> None:
+    row = '[methods.hasty]\nmethod = "md"\ntime_step_fs = 10.0\nwarm_up_ps = 1.0\nminimise_steps = 5\n'
+    site.suite.write_text(site.suite.read_text() + row)
+    for attempt in (1, 2, 3):
+        done = site.run("--follow", check=False)
+        assert done.returncode == 1
+        assert f"(attempt {attempt})" in done.stderr
+    states = {state.cell.row: state.state for state in read_states(site.directory)}
+    assert states == {"md": "done", "hasty": "parked"}
+    assert "2 parked, 0 to run" in site.run().stdout
+    failure = next(site.directory.glob("cells/*/failure.json"))
+    assert "Traceback" in failure.read_text()
+    assert "left finite numbers" in site.status()
+    again = site.run("--follow", "--retry-parked", check=False)
+    assert "(attempt 1)" in again.stderr
+
+
+def test_a_plain_script_does_the_same_work(site: Site, undisturbed: dict[str, bytes]) -> None:
+    site.profile(
+        'setup = ["echo the site says hello"]\nenvironment = { LAB = "$HOME/x" }\npack_minutes = 0.02'
+    )
+    place = [
+        "--suite",
+        str(site.suite),
+        "--dir",
+        str(site.directory),
+        "--cluster",
+        str(site.folder / "cluster.toml"),
+    ]
+    said = run("prosebench", "submit", *place, cwd=site.folder).stdout
+    assert "sbatch prosebench.array" in said
+    script = (site.folder / "prosebench.array").read_text()
+    for line in (
+        "#SBATCH --array=0-1",
+        "#SBATCH --partition=main",
+        "export PYTHONSAFEPATH",
+        'export LAB="$HOME/x"',
+    ):
+        assert line in script
+    run("sbatch", "prosebench.array", cwd=site.folder)
+    until("both jobs have begun", lambda: len(list(site.directory.glob("jobs/*/logs/*.log"))) == 2)
+    assert "0 to run" in site.run().stdout
+    site.wait_until_idle()
+    assert results(site.directory) == undisturbed
+    assert "the site says hello" in next(site.directory.glob("jobs/*/logs/*.log")).read_text()
+
+
+def test_what_sbatch_refuses_is_one_line(site: Site) -> None:
+    site.profile('partition = "nowhere"')
+    done = site.run(check=False)
+    assert done.returncode == 2
+    assert "sbatch refused" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(site.directory.glob("jobs/prosebench-*"))
+
+
+def test_scoring_as_an_array(site: Site, undisturbed: dict[str, bytes]) -> None:
+    run("prosebench", "run", "--suite", str(site.suite), "--dir", str(site.directory), "--no-report")
+    run("prosebench", "score", str(site.directory))
+    here = (site.directory / "scores.csv").read_bytes()
+    for path in [site.directory / "scores.csv", *(site.directory / "scores").iterdir()]:
+        path.unlink()
+    place = ["--executor", "slurm", "--cluster", str(site.folder / "cluster.toml"), "--jobs", "2"]
+    run("prosebench", "score", str(site.directory), *place)
+    assert (site.directory / "scores.csv").read_bytes() == here
+    assert len(list((site.directory / "jobs").glob("*/logs/*_result.pkl"))) == 2
+
+
+@pytest.fixture
+def many(site: Site) -> Iterator[Site]:
+    """A suite of many cells that take next to no time."""
+    seeds = ", ".join(map(str, range(TINY_CELLS)))
+    site.suite.write_text(
+        f'name = "tiny"\npeptides = ["AA"]\nbudgets = [100]\nseeds = [{seeds}]\nframes = 10\n'
+        '[target]\nengine = "openmm"\n[methods.md]\nwarm_up_ps = 0.02\nminimise_steps = 2\nchunk_steps = 100\n'
+    )
+    site.profile("pack_minutes = 5")
+    yield site
+
+
+def test_five_hundred_tiny_cells(many: Site) -> None:
+    times = [time.monotonic()]
+    planned = many.run().stdout
+    times.append(time.monotonic())
+    many.run("--follow")
+    times.append(time.monotonic())
+    many.run("--follow")
+    times.append(time.monotonic())
+    assert f"{TINY_CELLS} to run" in planned
+    submitted, worked, collected = (late - early for early, late in zip(times, times[1:], strict=False))
+    print(
+        f"{TINY_CELLS} cells: planned and submitted in {submitted:.1f} s, finished {worked:.1f} s later, "
+        f"collected in {collected:.1f} s"
+    )
+    assert all(
+        read_record(folder).ledger.sampling.evaluations == 100 for folder in cell_folders(many.directory)
+    )
+    assert len(cell_folders(many.directory)) == TINY_CELLS
+    assert submitted + collected < OVERHEAD_SECONDS
+
+
+def test_the_budget_is_what_the_ledgers_say(site: Site, undisturbed: dict[str, bytes]) -> None:
+    site.run("--follow")
+    for folder in cell_folders(site.directory):
+        assert read_record(folder).ledger.sampling.evaluations == EVALUATIONS
