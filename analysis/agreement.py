@@ -115,7 +115,8 @@ def agreement_markdown(found: list[Agreement]) -> str:
     if not found:
         return ""
     lines = [
-        "| published | row | peptide | evaluations | metric | 5 seeds | paper | measured | seeds | sigma | differs in |",
+        "| published | row | peptide | evaluations | metric | 5 seeds | paper | measured | seeds | sigma |"
+        " differs in |",
         "| :-- | :-- | :-- | --: | :-- | --: | --: | --: | --: | --: | :-- |",
     ]
     for one in found:

@@ -28,12 +28,14 @@ from analysis.figures_states import diagnostics, populations, walks, weight_trac
 from analysis.pages import page_markdown, page_numbers
 from analysis.peptide_data import find_cores, find_states, load_peptide
 from analysis.statuses import SCORED
-from analysis.style import CEILING, FLOOR, looks, row_order, save
+from analysis.style import CEILING, FLOOR, FORMATS, looks, row_order, save
 from prosebench.record import cell_folders, read_cell
 from prosebench.reference import Reference, find_reference
 from prosebench.storage import DamagedFile, read_json, write_bytes, write_json
 
 MOST_PAIRS = 6
+"""Pairs of rows that are drawn peptide by peptide."""
+
 MOST_BUDGETS = 3
 """Figures of a peptide show at most this many budgets: the smallest, the largest, one between."""
 
@@ -56,9 +58,9 @@ def write_figures(
     *,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
-    """Write every figure of a scored run folder into target, as PNG, PDF and SVG; returns the paths,
-    sorted.
+    """Write every figure of a scored run folder into target, in each of the formats; returns the paths, sorted.
 
     Per peptide `<peptide>-<kind>` with the kinds of `analysis.pages.CAPTIONS`, and its page beside target in
     `peptides/<peptide>.md` and `.json`; over the suite those of `suite_figures`; with several suites in one folder
@@ -66,7 +68,10 @@ def write_figures(
     """
     chosen = selections(scores)
     several = scores.loc[scores["suite"] != "", "suite"].nunique() > 1
-    jobs = [(choice, directory, target, tuple(map(Path, reference_folders)), several) for choice in chosen]
+    jobs = [
+        (choice, directory, target, tuple(map(Path, reference_folders)), several, tuple(formats))
+        for choice in chosen
+    ]
     paths: list[Path] = []
     for number, made in enumerate(_map(jobs, workers), start=1):
         paths.extend(made)
@@ -74,11 +79,11 @@ def write_figures(
             progress(number, len(jobs))
     for suite, part in scores[scores["status"].isin(SCORED)].groupby("suite"):
         for name, figure in suite_figures(part).items():
-            paths.extend(save(figure, target / (f"{suite}-{name}" if several else name)))
+            paths.extend(save(figure, target / (f"{suite}-{name}" if several else name), formats))
     for against in THROUGHPUT_AXES:
         drawn = throughput(_bench_rows(directory), against)
         if drawn is not None:
-            paths.extend(save(drawn, target / f"throughput-{against}"))
+            paths.extend(save(drawn, target / f"throughput-{against}", formats))
     return sorted(paths)
 
 
@@ -133,7 +138,7 @@ def selections(scores: pd.DataFrame) -> list[Selection]:
     return found
 
 
-Job = tuple[Selection, Path, Path, tuple[Path, ...], bool]
+Job = tuple[Selection, Path, Path, tuple[Path, ...], bool, tuple[str, ...]]
 
 
 def _map(jobs: list[Job], workers: int) -> Iterator[list[Path]]:
@@ -147,7 +152,7 @@ def _map(jobs: list[Job], workers: int) -> Iterator[list[Path]]:
 
 
 def _peptide_figures(job: Job) -> list[Path]:
-    choice, directory, target, reference_folders, several = job
+    choice, directory, target, reference_folders, several, formats = job
     reference = Reference.load(find_reference(choice.peptide, reference_folders))
     data = load_peptide(choice.peptide, reference, choice.cells, _folders(directory))
     states, cores = find_states(data), find_cores(data.walk(data.truth))
@@ -163,11 +168,11 @@ def _peptide_figures(job: Job) -> list[Path]:
         "diagnostics": diagnostics(data, look),
     }
     drawn = {f"{stem}-{kind}": figure for kind, figure in figures.items() if figure is not None}
-    paths = [path for name, figure in drawn.items() for path in save(figure, target / name)]
+    paths = [path for name, figure in drawn.items() for path in save(figure, target / name, formats)]
     numbers = page_numbers(data, states, cores)
     pages = target.parent / "peptides"
     write_json(pages / f"{stem}.json", numbers)
-    write_bytes(pages / f"{stem}.md", page_markdown(numbers, list(drawn)).encode())
+    write_bytes(pages / f"{stem}.md", page_markdown(numbers, list(drawn), formats).encode())
     return [*paths, pages / f"{stem}.json", pages / f"{stem}.md"]
 
 

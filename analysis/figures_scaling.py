@@ -56,9 +56,9 @@ def scaling(scores: pd.DataFrame, metrics: Sequence[str], against: str = "evalua
     """Metrics against energy evaluations of sampling (or another of AGAINST), log-log: a column a metric, a
     line of panels a length.
 
-    A line joins a row's means over peptides; its band is the interval over peptides and seeds. The grey line
-    and band are the floor: what frames of the reference itself score; the dotted line is the ceiling. A value that is not finite is marked at
-    the upper edge.
+    A line joins a row's means over peptides; its band is the interval over peptides and seeds. The grey line and
+    band are the floor, what frames of the reference itself score; the dotted line is the ceiling. A value that is
+    not finite is marked at the upper edge.
     """
     shown = [metric for metric in METRICS if metric.name in metrics]
     scored = scores[scores["status"].isin(SCORED) & scores["metric"].isin([*metrics, against])]

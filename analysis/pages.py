@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis.convergence import statement
 from analysis.peptide_data import Cores, PeptideData, States, energy_overlap
+from analysis.style import FORMATS
 
 CAPTIONS = {
     "energy": "Energies of the scored frames, all seeds together; the reference is filled.",
@@ -15,8 +16,8 @@ CAPTIONS = {
     "tica": "Free energy over the two TICA components of the reference, drawn in the same way.",
     "states": "Populations of k-means states over the TICA components at the largest budget: bars are the reference "
     "with one standard error by its effective frames, points the rows with their range over seeds.",
-    "walks": "The slowest observable of the reference along one trajectory of each row; a round trip goes from one grey core to the "
-    "other and back. At the right the reference (filled) and the trajectory.",
+    "walks": "The slowest observable of the reference along one trajectory of each row; a round trip goes from one "
+    "grey core to the other and back. At the right the reference (filled) and the trajectory.",
     "weights": "Effective sample size (Kish, after the filter) among the first samples, a line a seed.",
     "diagnostics": "What methods report of themselves, chunk by chunk, a line a seed.",
 }
@@ -72,21 +73,27 @@ def _rounded(values: Sequence[float] | np.ndarray) -> list[float]:
     return [float(f"{value:.9g}") for value in values]
 
 
-def page_markdown(numbers: dict[str, Any], figures: Sequence[str], folder: str = "../figures") -> str:
+def page_markdown(
+    numbers: dict[str, Any],
+    figures: Sequence[str],
+    formats: Sequence[str] = FORMATS,
+    folder: str = "../figures",
+) -> str:
     """The page: figures named `<stem>-<kind>` that stand in folder, each with its caption, and its numbers."""
     states = numbers["states"]
     sections = [
         f"# {numbers['peptide']}",
         numbers["reference"]["statement"] or "The reference states nothing of its quality.",
     ]
-    for kind, caption in CAPTIONS.items():
-        names = [name for name in figures if name.rsplit("-", 1)[-1] == kind]
+    for shown, caption in CAPTIONS.items():
+        names = [name for name in figures if name.rsplit("-", 1)[-1] == shown]
         for name in names:
-            links = f"[PDF]({folder}/{name}.pdf) · [SVG]({folder}/{name}.svg)"
-            sections.append(f"![{name}]({folder}/{name}.png)\n\n{caption} {links}")
-        if names and kind == "energy":
+            others = [kind for kind in formats if kind != "png"]
+            links = " · ".join(f"[{kind.upper()}]({folder}/{name}.{kind})" for kind in others)
+            sections.append(f"![{name}]({folder}/{name}.png)\n\n{caption} {links}".rstrip())
+        if names and shown == "energy":
             sections.append(_overlaps(numbers["rows"]))
-        if names and kind == "states":
+        if names and shown == "states":
             sections.append(_populations(numbers["rows"], states))
     return "\n\n".join(sections) + "\n"
 

@@ -17,6 +17,7 @@ from analysis.pages import CAPTIONS as PEPTIDE_KINDS
 from analysis.paper_tables import paper_tables
 from analysis.scores import score_run, write_scores
 from analysis.statuses import SCORED
+from analysis.style import FORMATS
 from analysis.tables import Table, main_table, peptide_table
 from prosebench.record import cell_folders, read_provenance, read_record
 from prosebench.reference import MissingReferenceError, Reference, find_reference
@@ -64,6 +65,7 @@ def write_report(
     progress: Progress | None = None,
     against: str | None = None,
     allow: Collection[str] = (),
+    formats: Sequence[str] = FORMATS,
 ) -> Report:
     """Score a run folder and write `directory/report`; the same records and references give the same
     bytes.
@@ -71,7 +73,7 @@ def write_report(
     table.{md,csv,tex}, per_peptide.{md,csv}, comparisons.{md,csv}, the paper's tables as paper/<table>.{md,csv,
     tex,html}, figures/, a page a peptide in peptides/, and report.md, which shows them all. against: the row that
     all others are compared with (default: all pairs); allow: inequalities under which rows are compared all the
-    same, and marked (analysis.comparisons.INEQUALITIES). Works on an unfinished run too: what is missing is in the
+    same, and marked (analysis.comparisons.INEQUALITIES); formats: of the figures, with "png" among them. Works on an unfinished run too: what is missing is in the
     tables with its reason. Raises FileNotFoundError for a folder without cells.
     """
     if not cell_folders(directory):
@@ -113,8 +115,9 @@ def write_report(
         reference_folders,
         workers=workers,
         progress=progress and (lambda *n: progress("figures", *n)),
+        formats=formats,
     )
-    page = _page(directory, scores, texts, figures, reference_folders)
+    page = _page(directory, scores, texts, figures, reference_folders, formats)
     for name, text in {**texts, "report.md": page}.items():
         write_bytes(target / name, text.encode())
         paths.append(target / name)
@@ -127,6 +130,7 @@ def _page(
     texts: Mapping[str, str],
     figures: list[Path],
     reference_folders: Sequence[Path],
+    formats: Sequence[str],
 ) -> str:
     counts = Counter(scores.drop_duplicates(["cell_id", "budget"])["status"])
     stand = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
@@ -139,7 +143,7 @@ def _page(
         + "\nAlso as [CSV](table.csv) and [LaTeX](table.tex); each peptide alone: "
         "[per_peptide.md](per_peptide.md), [CSV](per_peptide.csv).",
         *_text_sections(texts),
-        *_figure_sections(figures),
+        *_figure_sections(figures, formats),
         "## References\n\n" + "\n".join(_reference_lines(scores, reference_folders)),
         "## Made with\n\n" + "\n".join(_provenance_lines(directory)),
     ]
@@ -169,14 +173,14 @@ def _text_sections(texts: Mapping[str, str]) -> list[str]:
     return sections
 
 
-def _figure_sections(figures: list[Path]) -> list[str]:
+def _figure_sections(figures: list[Path], formats: Sequence[str]) -> list[str]:
     """Figures over the suite, and links to the pages of the peptides."""
     pictures = [path for path in figures if path.suffix == ".png" and not _is_of_peptide(path)]
     pages = [path for path in figures if path.suffix == ".md"]
     shown = []
     for path in pictures:
         caption = next((text for kind, text in _CAPTIONS.items() if kind in path.stem), "")
-        shown.append(f"{_picture(path)}\n\n{caption}")
+        shown.append(f"{_picture(path, formats)}\n\n{caption}")
     sections = ["## Figures\n\n" + "\n\n".join(shown)] if shown else []
     if pages:
         links = " · ".join(f"[{path.stem}](peptides/{path.name})" for path in pages)
@@ -188,9 +192,10 @@ def _is_of_peptide(path: Path) -> bool:
     return path.stem.rsplit("-", 1)[-1] in PEPTIDE_KINDS and "by-length" not in path.stem
 
 
-def _picture(path: Path) -> str:
+def _picture(path: Path, formats: Sequence[str]) -> str:
     name = f"figures/{path.stem}"
-    return f"![{path.stem}]({name}.png)\n\n[PDF]({name}.pdf) · [SVG]({name}.svg)"
+    others = " · ".join(f"[{kind.upper()}]({name}.{kind})" for kind in formats if kind != "png")
+    return f"![{path.stem}]({name}.png)" + (f"\n\n{others}" if others else "")
 
 
 def _published_references(scores: pd.DataFrame, folders: Sequence[Path]) -> dict[str, bool]:

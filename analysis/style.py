@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,8 +183,12 @@ def shared_legend(figure: Figure, panels: Iterable[Axes]) -> None:
         )
 
 
-def save(figure: Figure, path_stem: Path) -> list[Path]:
-    """Write PNG, PDF and SVG beside each other, without dates or versions. Returns the three paths."""
+FORMATS = ("png", "pdf", "svg")
+"""Kinds of files that figures are written as."""
+
+
+def save(figure: Figure, path_stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write a figure in each of the formats beside each other, without dates or versions. Returns the paths."""
     metadata: dict[str, dict[str, Any]] = {
         "png": {"Software": None},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -194,9 +198,9 @@ def save(figure: Figure, path_stem: Path) -> list[Path]:
     with styled():
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the layout is found once, not once a format
-        for kind, fields in metadata.items():
+        for kind in formats:
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=fields)
+            figure.savefig(buffer, format=kind, metadata=metadata[kind])
             path = path_stem.with_name(f"{path_stem.name}.{kind}")
             write_bytes(path, buffer.getvalue())
             paths.append(path)

@@ -27,7 +27,7 @@ class Heartbeat:
     """
 
     def __init__(self, folder: Path, session: str, meter: Meter, chunks: int) -> None:
-        self.stopped = False
+        self._stopped = False
         self._chunks = chunks
         self._last = 0.0
         self._writing = threading.Lock()
@@ -62,6 +62,7 @@ class Heartbeat:
     ) -> None:
         self._enough.set()
         self._thread.join()
+        self._stopped = True
         try:
             self._beat()
         except OSError:
@@ -82,7 +83,7 @@ class Heartbeat:
             "chunks": self._chunks,
             "sampling": ledger.sampling.evaluations,
             "preparation": ledger.preparation.evaluations,
-            "stopped": self.stopped,
+            "stopped": self._stopped,
         }
         with self._writing:
             write_json(self._path, self._fixed | changing)

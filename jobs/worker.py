@@ -134,7 +134,8 @@ def _work(folder: Path, desk: Desk) -> None:
         return
     with Heartbeat(folder, desk.session, meter, len(chain)) as heartbeat:
         _continue(folder, cell, run, method, chain, heartbeat)
-    _leave(folder, record, chain)
+        _leave(folder, record, chain)
+    remove_beat(folder)
 
 
 def _reference_path(sequence: str, desk: Desk) -> Path | None:
@@ -163,10 +164,8 @@ def _continue(
         if (folder / "record.json").exists():
             raise Overtaken("its record is there already: another worker has finished it")
         if stop_asked() and not stored.chunk.done:
-            heartbeat.stopped = True
             raise Stopped
         if os.getppid() != parent:
-            heartbeat.stopped = True
             raise SystemExit(
                 "the process that started this worker is gone; the cell continues at the next run"
             )
@@ -209,7 +208,6 @@ def _leave(folder: Path, record: Record, chain: list[StoredChunk]) -> None:
     write_json(folder / "record.json", record.model_dump(mode="json"))
     for path in sorted((folder / "chunks").iterdir()) if (folder / "chunks").is_dir() else []:
         path.unlink(missing_ok=True)
-    remove_beat(folder)
 
 
 def _provenance(folder: Path, record: Record, chain: list[StoredChunk]) -> Provenance:

@@ -1,7 +1,8 @@
 """How fast training is: frames per second of whole steps, and their share of the machine's matrix rate.
 
 The FLOP of a step are counted as it runs (matrix products and attention, forward and backward); the matrix rate is
-that of a large square product in the same precision, measured before and after in the same run.
+that of a large square product in the same precision, measured before and after in the same run. On the CPU, the
+share is of CPU time, which other processes disturb less.
 """
 
 import time
@@ -36,8 +37,8 @@ def bench_training(
 
     Steps are whole: augmentation, forward, backward, clipping, AdamW, averaging, on frames of one peptide. Each row:
     model, parameters, peptide, atoms, batch, precision, compile, threads, first_seconds (the first step, compilation
-    with it), frames_per_second (of the median step), gflop_per_frame, matrix_gflops (the rate, FLOP/ns), share (of it
-    that the steps reach).
+    with it), frames_per_second (of the median step), frames_per_core_second (the same by CPU time), gflop_per_frame,
+    matrix_gflops (the rate, FLOP/ns), share (of it that the steps reach).
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows: list[Row] = []
@@ -70,14 +71,15 @@ def _measure(recipe: Recipe, peptide: Peptide, batch: int, seconds: float, devic
         times.append(_timed(step, device))
     rate = max(*rates, _matrix_rate(recipe.precision, device))
     # The second step still warms up caches and, compiled, guards.
-    median = float(np.median(times[2:]))
+    wall, busy = np.median(times[2:], axis=0)
     return {
         "parameters": sum(parameter.numel() for parameter in trainable.module.parameters()),
-        "first_seconds": times[0],
-        "frames_per_second": batch / median,
+        "first_seconds": times[0][0],
+        "frames_per_second": batch / float(wall),
+        "frames_per_core_second": batch / float(busy),
         "gflop_per_frame": flop / batch / 1e9,
         "matrix_gflops": rate / 1e9,
-        "share": flop / median / rate,
+        "share": flop / float(busy) / rate,
     }
 
 
@@ -111,14 +113,16 @@ def _matrix_rate(precision: Precision, device: str) -> float:
     rows = MATRIX_ROWS[device]
     a, b = torch.randn(2, rows, rows, device=device).to(getattr(torch, precision))
     _timed(lambda: a @ b, device)
-    return max(2 * rows**3 / _timed(lambda: a @ b, device) for _ in range(5))
+    return max(2 * rows**3 / _timed(lambda: a @ b, device)[1] for _ in range(5))
 
 
-def _timed(run: Callable[[], object], device: str) -> float:
+def _timed(run: Callable[[], object], device: str) -> tuple[float, float]:
+    """Wall and CPU seconds; on a GPU, wall seconds twice."""
     if device == "cuda":
         torch.cuda.synchronize()
-    started = time.perf_counter()
+    wall, busy = time.perf_counter(), time.process_time()
     run()
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    wall, busy = time.perf_counter() - wall, time.process_time() - busy
+    return wall, busy if device == "cpu" else wall
