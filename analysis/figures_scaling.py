@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.statistics import Estimate, estimate
+from analysis.statuses import SCORED
 from analysis.style import (
     CEILING,
     COLUMN_INCHES,
@@ -26,7 +27,6 @@ from analysis.style import (
     shared_legend,
     styled,
 )
-from analysis.statuses import SCORED
 from analysis.tables import METRICS, Metric
 
 FIGURES = {

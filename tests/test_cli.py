@@ -77,7 +77,10 @@ def test_scores_of_files_made_elsewhere(suffix: str, spare: Ensemble, tmp_path: 
         trajectory[0].save(str(tmp_path / "top.pdb"))
         more = ["--topology", str(tmp_path / "top.pdb")] if suffix in ("xtc", "dcd") else []
     said = prosebench("score", str(path), "--peptide", "AA", "--frames", str(FRAMES), *more)
-    values = {name: float(value) for name, value in re.findall(r"^([a-z0-9-]+) +([-\d.e]+|inf) *$", said, re.MULTILINE)}
+    values = {
+        name: float(value)
+        for name, value in re.findall(r"^([a-z0-9-]+) +([-\d.e]+|inf) *$", said, re.MULTILINE)
+    }
     assert 0 < values["torus-w2"] < 0.5
     assert values["chirality-wrong"] == 0
     # PDB files round positions to 1e-4 nm, which costs bonds some tenths of kT.
@@ -123,7 +126,17 @@ def test_doctor_sees_a_wrong_function(tmp_path: Path) -> None:
 
 
 def test_a_suite_from_run_to_report(tmp_path: Path) -> None:
-    arguments = ["run", "--suite", "quickstart", "--peptides", "AA,SS", "--budgets", "500,2000", "--dir", "run"]
+    arguments = [
+        "run",
+        "--suite",
+        "quickstart",
+        "--peptides",
+        "AA,SS",
+        "--budgets",
+        "500,2000",
+        "--dir",
+        "run",
+    ]
     said = prosebench(*arguments, "--set", "md.warm_up_ps=1", cwd=tmp_path)
     assert "8/8 cells ended" in said
     report = tmp_path / "run" / "report"
@@ -177,7 +190,9 @@ def test_published_data_in_another_atom_order_from_file_to_table(
     prosebench("run", "--suite", "mine.toml", "--dir", "run", cwd=tmp_path)
     (record,) = (path for path in (tmp_path / "run" / "cells").glob("AA-md-*"))
     frames = Ensemble.load(record / "ensemble.npz").positions_nm
-    bond = np.linalg.norm(frames[:, turned.atom_names.index("CA")] - frames[:, turned.atom_names.index("C")], axis=1)
+    bond = np.linalg.norm(
+        frames[:, turned.atom_names.index("CA")] - frames[:, turned.atom_names.index("C")], axis=1
+    )
     assert abs(bond.mean() - 0.152) < 0.005, "frames are in the order of the published file"
     table = (tmp_path / "run" / "report" / "table.md").read_text()
     assert "n/a: all frames of this reference are scored against" in table

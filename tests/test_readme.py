@@ -20,5 +20,7 @@ def test_the_method_of_the_readme_holds_to_the_contract(tmp_path: Path) -> None:
 
 
 def test_the_suite_of_the_readme_is_sound() -> None:
-    text = next(block for block in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if 'name = "mine"' in block)
+    text = next(
+        block for block in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if 'name = "mine"' in block
+    )
     Suite.model_validate(tomllib.loads(text)).check()

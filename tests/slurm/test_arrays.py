@@ -1,5 +1,6 @@
 """Suites as arrays of jobs on four nodes: the same records as here, parked cells, many tiny cells, plain scripts."""
 
+import itertools
 import os
 import re
 import signal
@@ -167,7 +168,7 @@ def many(site: Site) -> Iterator[Site]:
         '[target]\nengine = "openmm"\n[methods.md]\nwarm_up_ps = 0.02\nminimise_steps = 2\nchunk_steps = 100\n'
     )
     site.profile("pack_minutes = 5")
-    yield site
+    return site
 
 
 def test_five_hundred_tiny_cells(many: Site) -> None:
@@ -179,7 +180,7 @@ def test_five_hundred_tiny_cells(many: Site) -> None:
     many.run("--follow")
     times.append(time.monotonic())
     assert f"{TINY_CELLS} to run" in planned
-    submitted, worked, collected = (late - early for early, late in zip(times, times[1:], strict=False))
+    submitted, worked, collected = (late - early for early, late in itertools.pairwise(times))
     print(
         f"{TINY_CELLS} cells: planned and submitted in {submitted:.1f} s, finished {worked:.1f} s later, "
         f"collected in {collected:.1f} s"

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from prosebench.cli import app
 from prosebench.training.curve import read_curve
 
-
 RECIPE = """
 steps = 6
 log_every = 3
@@ -38,7 +37,9 @@ def test_train_and_sample(recipe: Path, tmp_path: Path) -> None:
     assert "0 steps left out, 0 faults in the data" in " ".join(said.output.split())
     model = tmp_path / "run" / "model.npz"
     target = tmp_path / "x.xtc"
-    said = CliRunner().invoke(app, ["sample", "GG", "-n", "50", "--weights", str(model), "--out", str(target)])
+    said = CliRunner().invoke(
+        app, ["sample", "GG", "-n", "50", "--weights", str(model), "--out", str(target)]
+    )
     assert said.exit_code == 0, said.output
     assert target.exists()
     assert "effective sample size" in said.output
@@ -68,7 +69,14 @@ def test_torchrun_trains_together_and_continues(recipe: Path, folder: Path, tmp_
         "    training.run(stop_step=stop)\n"
         "training.processes.leave()\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(script),
+    ]
     folders = [tmp_path / "whole", tmp_path / "parts"]
     done = subprocess.run(
         [*command, str(recipe), *map(str, folders)],

@@ -73,7 +73,9 @@ def test_test_and_validation_peptides_are_refused(sequence: str, copy: Path) -> 
         list(ensemble_members(sequence, ensemble_of(peptide.with_start(np.zeros((peptide.n_atoms, 3))), 1)))
     foreign = tar_bytes([(f"{sequence}_0.bin", bytes(12 * peptide.n_atoms))])
     (copy / SHARDS / "0002.tar").write_bytes(foreign)
-    with pytest.raises(ExcludedPeptide, match=rf"0002\.tar/{sequence}_0\.bin holds {sequence}.*remove its frames"):
+    with pytest.raises(
+        ExcludedPeptide, match=rf"0002\.tar/{sequence}_0\.bin holds {sequence}.*remove its frames"
+    ):
         take(BatchStream(TrainingData(copy), batch=4, mix="mixed", window_shards=4), 1)
 
 
@@ -114,7 +116,9 @@ def test_a_stream_continues_anywhere(folder: Path, mix) -> None:
     straight = take(stream, 40)
     assert straight[-1][1].epoch >= 1
     for stop in (1, 7, 23):
-        again = take(BatchStream(TrainingData(folder), batch=6, mix=mix, window_shards=2), 5, straight[stop - 1][1])
+        again = take(
+            BatchStream(TrainingData(folder), batch=6, mix=mix, window_shards=2), 5, straight[stop - 1][1]
+        )
         for (one, _), (other, _) in zip(straight[stop : stop + 5], again, strict=True):
             assert one.sequences == other.sequences
             np.testing.assert_array_equal(one.positions_nm, other.positions_nm)

@@ -105,7 +105,12 @@ def test_validation_in_the_curve(folder: Path, tmp_path: Path) -> None:
         peptide, [frames], frame_interval_ps=1.0, lag_frames=2, n_frames=30, seed=0, source={}
     )
     reference.save(tmp_path / "references" / "GA.npz")
-    validation = {"peptides": ["GA", "GG"], "references": str(tmp_path / "references"), "proposals": 50, "every": 8}
+    validation = {
+        "peptides": ["GA", "GG"],
+        "references": str(tmp_path / "references"),
+        "proposals": 50,
+        "every": 8,
+    }
     training = train(recipe_of(folder, validation=validation), tmp_path)
     rows = read_curve(tmp_path / "curve.csv")
     assert ["nll" in row for row in rows] == [False, True, True]
@@ -124,7 +129,9 @@ def test_the_loss_is_the_density_of_the_flow(folder: Path) -> None:
     frames = np.zeros((2, atoms, 3), dtype=np.float32)
     for row, peptide in enumerate(peptides.values()):
         frames[row, : peptide.n_atoms] = peptide.start_nm
-    x, tokens = trainable.prepare(FrameBatch(("GA", "GG"), frames), peptides.__getitem__, np.random.default_rng(0))
+    x, tokens = trainable.prepare(
+        FrameBatch(("GA", "GG"), frames), peptides.__getitem__, np.random.default_rng(0)
+    )
     with torch.no_grad():
         losses = FlowLoss(trainable.network)(x, tokens).numpy()
     prose = Prose(trainable.network, device="cpu")
