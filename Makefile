@@ -5,13 +5,22 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS ?= 2
 
-.PHONY: quickstart test check lint types arrows install install-test clean
+.PHONY: quickstart test test-slurm check lint types arrows install install-test clean
 
 quickstart: install        ## run the quickstart suite and print its table
 	$(BIN)/prosebench run --suite quickstart --dir runs/quickstart
 
 test: check                ## lint, types, arrows and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-slurm: install-test   ## tests on a real SLURM cluster that they start on this machine; needs root, uses apt
+	$(PIP) --editable '.[test,cluster]'
+	packages=$$($(BIN)/python -c 'from tests.slurm.lab import PACKAGES; print(PACKAGES)'); \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $$packages >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages; \
+	fi
+	PATH="$(abspath $(BIN)):$$PATH" PROSEBENCH_TEST_SLURM=1 OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest tests/slurm -s --durations=5
 
 check: lint types arrows   ## the fast part: lint, types, arrows
 

@@ -66,7 +66,7 @@ def markdown(groups: list[Group]) -> str:
         return ""
     suites, lengths = {group.suite for group in groups}, {group.length for group in groups}
     lines = [
-        "| evaluations | metric | rows | difference | wins | p, corrected | test | |",
+        "| evaluations | metric | rows | difference | wins | p, corrected (for) | test | |",
         "|" + " --: | :-- | :-- | --: | --: | --: | :-- | :-- |",
     ]
     for group in groups:

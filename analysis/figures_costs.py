@@ -163,7 +163,8 @@ def pairs_by_peptide(
     """Two rows against each other, a point a peptide (mean over seeds), at the largest budget both have.
 
     Bars are the range over seeds; p is not corrected for other comparisons. Below the diagonal the first row is
-    better, where less is better. None where the two have fewer than two peptides in common, or may not be compared (see `analysis.comparisons`, also for allow).
+    better, where less is better. None where the two have fewer than two peptides in common, or may not be compared
+    (see `analysis.comparisons`, also for allow).
     """
     scored = samplers(scores)
     both = [scored[scored["row"] == name] for name in (row, other)]

@@ -38,6 +38,9 @@ def csv_text(table: PaperTable) -> str:
     )
     for line in table.lines:
         source = "measured" if line.measured else "published"
+        if not (line.texts or line.estimates):
+            marks = "; ".join(line.marks)
+            writer.writerow([table.layout.name, line.label, source, "", "", "", "", "", "", "", marks])
         for place in table.places:
             numbers: list[object]
             if place in line.texts:
@@ -59,8 +62,7 @@ def latex(table: PaperTable) -> str:
     places = table.places
     lines = [
         r"\begin{table*}[t]",
-        r"\newcommand{\lines}[1]{\begin{tabular}[t]{@{}c@{}}#1\end{tabular}}",
-        r"\centering\scriptsize\setlength{\tabcolsep}{2pt}",
+        r"\centering\fontsize{6.5}{9}\selectfont\setlength{\tabcolsep}{1.5pt}",
         rf"\caption{{{escape(table.layout.title)}.}}",
         rf"\label{{tab:{table.layout.name}}}",
         rf"\begin{{tabular}}{{l{'c' * len(places)}r}}",
@@ -73,9 +75,9 @@ def latex(table: PaperTable) -> str:
         rules.append(rf"\cmidrule(lr){{{column}-{column + width - 1}}}")
         column += width
     lines += [" & ".join(["", *spans, ""]) + r" \\", "".join(rules)]
-    lines.append(
-        " & ".join(["method", *(escape(_metric(table, place)) for place in places), "peptides"]) + r" \\"
-    )
+    heads = [escape(_metric(table, place)).split(" ") for place in places]
+    stacked = [r"\shortstack{" + r" \\ ".join(parts) + "}" for parts in heads]
+    lines.append(" & ".join(["method", *stacked, "peptides"]) + r" \\")
     for _, members in groupby(table.lines, key=lambda line: (line.measured, line.control)):
         lines.append(r"\midrule")
         lines += [_latex_line(table, line) for line in members]
@@ -89,15 +91,21 @@ def latex(table: PaperTable) -> str:
 
 def _latex_line(table: PaperTable, line: Line) -> str:
     name = rf"\emph{{{escape(line.label)}}}" if line.control else escape(line.label)
-    cells = []
-    for place in table.places:
-        value, interval, best = _cell(line, place)
+    cells = [_latex_cell(line, place) for place in table.places]
+    row = [name + _marks(table, line, "$^{{{}}}$"), *cells, escape(_peptides(table, line))]
+    return " & ".join(row) + r" \\"
+
+
+def _latex_cell(line: Line, place: Place) -> str:
+    """A number with the distances to the ends of its interval above and below."""
+    value, interval, best = _cell(line, place)
+    if not interval:
         shown = escape(value).replace("inf", r"$\infty$")
-        shown = rf"\textbf{{{shown}}}" if best else shown
-        cells.append(rf"\lines{{{shown} \\ {{\tiny {escape(interval)}}}}}" if interval else shown)
-    return (
-        " & ".join([name + _marks(table, line, "$^{{{}}}$"), *cells, escape(_peptides(table, line))]) + r" \\"
-    )
+        return rf"\textbf{{{shown}}}" if best else shown
+    low, high = interval.strip("[]").split(", ")
+    ends = [f"{abs(float(end) - float(value)):.{len(end.partition('.')[2])}f}" for end in (high, low)]
+    number = rf"\mathbf{{{value}}}" if best else value
+    return f"${number}^{{+{ends[0]}}}_{{-{ends[1]}}}$"
 
 
 def html_text(table: PaperTable) -> str:

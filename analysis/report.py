@@ -70,11 +70,12 @@ def write_report(
     """Score a run folder and write `directory/report`; the same records and references give the same
     bytes.
 
-    table.{md,csv,tex}, per_peptide.{md,csv}, comparisons.{md,csv}, the paper's tables as paper/<table>.{md,csv,
-    tex,html}, figures/, a page a peptide in peptides/, and report.md, which shows them all. against: the row that
-    all others are compared with (default: all pairs); allow: inequalities under which rows are compared all the
-    same, and marked (analysis.comparisons.INEQUALITIES); formats: of the figures, with "png" among them. Works on an unfinished run too: what is missing is in the
-    tables with its reason. Raises FileNotFoundError for a folder without cells.
+    table.{md,csv,tex}, per_peptide.{md,csv}, comparisons.{md,csv}, the paper's tables as paper/<table>.{md,csv,tex,
+    html}, figures/, a page a peptide in peptides/, and report.md, which shows them all. against: the row that all
+    others are compared with (default: all pairs); allow: inequalities under which rows are compared all the same,
+    and marked (analysis.comparisons.INEQUALITIES); formats: of the figures, with "png" among them. Works on an
+    unfinished run too: what is missing is in the tables with its reason. Raises FileNotFoundError for a folder
+    without cells.
     """
     if not cell_folders(directory):
         raise FileNotFoundError(

@@ -519,6 +519,49 @@ def sample(
 
 
 @app.command()
+def improve(
+    sequences: Annotated[list[str], typer.Argument(help="One-letter codes of one or more peptides.")],
+    directory: Annotated[Path, typer.Option("--out", help="Folder for the ensembles and the tuned weights.")],
+    budget: Annotated[int, typer.Option(help="Energy evaluations of each peptide, all rounds.")] = 1_000_000,
+    weights: Annotated[str, typer.Option(help="Name of a model, or a weights file.")] = "prose-mini",
+    temperature_kelvin: Annotated[float, typer.Option("--temperature", help="In kelvin.")] = 310.0,
+    seed: Annotated[int, typer.Option(help="Seed of the proposals and of the draws.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, as in rounds=2.")] = None,
+) -> None:
+    """Fine-tune a flow on its own weighted proposals of some peptides, then sample them with it."""
+    from prosebench.energy.meter import Meter
+    from prosebench.energy.settings import TargetSettings, make_target
+    from prosebench.prose import Prose
+    from prosebench.prose.flow import as_peptide
+    from prosebench.prose.self_improvement import TuningSettings
+    from prosebench.prose.self_improvement import improve as improve_flow
+    from prosebench.prose.weights import save_weights
+
+    settings = TuningSettings.model_validate(dict(one.split("=", 1) for one in set_ or []))
+    peptides = [as_peptide(sequence) for sequence in sequences]
+    physics = TargetSettings(temperature_kelvin=temperature_kelvin)
+    meters = [Meter(make_target(peptide, physics), budget) for peptide in peptides]
+    tuned, ensembles = improve_flow(
+        Prose.from_pretrained(weights),
+        peptides,
+        meters,
+        settings,
+        seed=seed,
+        watch=lambda done, sequence, efficiency: out.print(f"round {done}, {sequence}: ESS {efficiency:.3%}"),
+    )
+    for peptide, ensemble in zip(peptides, ensembles, strict=True):
+        ensemble.save(directory / f"{peptide.sequence}.npz")
+    notes = {
+        "start": tuned.source,
+        "peptides": sequences,
+        "seed": seed,
+        "settings": settings.model_dump(mode="json"),
+    }
+    save_weights(directory / "tuned.npz", tuned.network, notes)
+    out.print(f"{budget:,} evaluations of each peptide; ensembles and tuned.npz are in {directory}")
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a path to a .toml file.")],
     directory: Annotated[

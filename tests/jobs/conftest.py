@@ -42,10 +42,8 @@ def command(suite: Path, directory: Path, *more: str) -> list[str]:
 
 def run(*arguments: str, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and capture what it prints."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.run(
-        arguments, check=check, capture_output=True, text=True, env=environment, timeout=300, **options
-    )  # type: ignore[call-overload]
+    options.setdefault("env", os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"})
+    return subprocess.run(arguments, check=check, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
 
 
 def results(directory: Path) -> dict[str, bytes]:

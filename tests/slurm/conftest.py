@@ -143,11 +143,9 @@ class Site:
     def beats(self) -> list[dict[str, Any]]:
         """Signs of life of workers that are on a cell."""
         beats: list[dict[str, Any]] = []
-        until(
-            "a worker is on a cell",
-            lambda: bool(beats.extend(filter(None, map(read_beat, self.cells())))) or bool(beats),
-        )
-        return [beat for beat in beats if not beat["stopped"]]
+        while not beats:
+            beats = [beat for beat in map(read_beat, self.cells()) if beat and not beat["stopped"]]
+        return beats
 
     def cells(self) -> list[Path]:
         """Folders of the cells."""

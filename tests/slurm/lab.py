@@ -296,9 +296,18 @@ def missing() -> str:
     absent = [
         name for name in ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd") if not shutil.which(name)
     ]
+    if not absent and _address() != "127.0.0.1":
+        return f"the name of this machine must be that of loopback; put into /etc/hosts: 127.0.0.1 {socket.gethostname()}"
     if absent:
         return f"{', '.join(absent)} not installed (Debian packages: {PACKAGES})"
     return ""
+
+
+def _address() -> str:
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except socket.gaierror:
+        return ""
 
 
 if __name__ == "__main__":

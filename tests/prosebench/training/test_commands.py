@@ -92,3 +92,22 @@ def test_torchrun_trains_together_and_continues(recipe: Path, folder: Path, tmp_
     curves = [read_curve(folder / "curve.csv") for folder in folders]
     assert [row["loss"] for row in curves[0]] == [row["loss"] for row in curves[1]]
     assert curves[0][-1]["frames"] == 6 * 8 * 2
+
+
+def test_improve(tmp_path: Path) -> None:
+    arguments = [
+        "GG",
+        "GA",
+        "--budget",
+        "60",
+        "--weights",
+        "identity",
+        "--set",
+        "rounds=1",
+        "--set",
+        "steps=1",
+    ]
+    said = CliRunner().invoke(app, ["improve", *arguments, "--set", "tuning_batch=4", "--out", str(tmp_path)])
+    assert said.exit_code == 0, said.output
+    assert "round 1, GA: ESS" in said.output
+    assert {path.name for path in tmp_path.iterdir()} == {"GG.npz", "GA.npz", "tuned.npz"}

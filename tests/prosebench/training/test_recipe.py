@@ -86,7 +86,7 @@ def test_settings_change_a_recipe() -> None:
 
 
 def test_an_unknown_recipe_or_trainable_is_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="unknown recipe 'prose-9aa'; known: .*prose-8aa"):
+    with pytest.raises(RecipeError, match=r"unknown recipe 'prose-9aa'; known: .*prose-8aa"):
         load_recipe("prose-9aa")
     (tmp_path / "bad.toml").write_text("steps : 3")
     with pytest.raises(RecipeError, match="is not TOML"):
