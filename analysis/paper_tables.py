@@ -20,6 +20,7 @@ from analysis.tables import METRICS, Metric, TableRow, main_table
 
 LENGTHS = (2, 4, 8)
 PUBLISHED_PEPTIDES = 30
+PUBLISHED_FRAMES = 10_000
 PROLINE = {2: 2, 4: 1}
 """Test peptides with N-terminal proline by length: PG, PY, PQIF. Some methods leave them out."""
 
@@ -247,32 +248,32 @@ def _line(
 
 
 def _marks(parts: list[TableRow], cells: pd.DataFrame, references: Mapping[str, bool]) -> list[str]:
-    several = len(parts) > 1
-    marks = []
+    """What is declared of a measured line; lengths are named where it does not hold for all of them."""
+    found: dict[str, list[int]] = {}
+
+    def mark(text: str, length: int) -> None:
+        found.setdefault(text, []).append(length)
+
     for part in parts:
-        prefix = f"{part.length} residues: " if several else ""
         mine = cells[
             (cells["row"] == part.row) & (cells["suite"] == part.suite) & (cells["length"] == part.length)
         ]
-        if part.gap or part.note:
-            marks.append(prefix + (part.gap or part.note))
         scored = mine[mine["status"].isin(SCORED)]
-        of = mine["peptide"].nunique()
-        if of < PUBLISHED_PEPTIDES and not part.control:
-            marks.append(f"{prefix}a suite of {of} peptides, not {PUBLISHED_PEPTIDES}")
-        own = sorted(name for name in scored["peptide"].unique() if not references.get(name, False))
+        if part.gap or part.note:
+            mark(part.gap or part.note, part.length)
+        if mine["peptide"].nunique() < PUBLISHED_PEPTIDES and not part.control:
+            mark(f"fewer than the {PUBLISHED_PEPTIDES} published peptides", part.length)
+        own = [name for name in scored["peptide"].unique() if not references.get(name, False)]
         if own:
-            marks.append(
-                "own references"
-                if len(own) == scored["peptide"].nunique()
-                else f"{prefix}{len(own)} own references"
-            )
-        frames = sorted(scored["frames"].astype(int).unique().tolist())
-        if frames and frames[-1] != 10_000 and not part.ceiling:
-            marks.append(f"{frames[-1]:,} frames, not 10,000")
-        temperatures = (
-            sorted(mine["temperature_kelvin"].dropna().unique()) if "temperature_kelvin" in mine else []
-        )
-        if temperatures and temperatures != [310.0]:
-            marks.append(f"at {temperatures[0]:g} K")
-    return list(dict.fromkeys(marks))
+            whole = len(own) == scored["peptide"].nunique()
+            mark("own references" if whole else "some own references", part.length)
+        frames = int(scored["frames"].max()) if len(scored) else 0
+        if 0 < frames < 0.99 * PUBLISHED_FRAMES and not part.ceiling:
+            mark(f"{frames:,} frames, not {PUBLISHED_FRAMES:,}", part.length)
+        kelvin = sorted(mine["temperature_kelvin"].dropna().unique()) if "temperature_kelvin" in mine else []
+        if kelvin and kelvin != [310.0]:
+            mark(f"at {kelvin[0]:g} K", part.length)
+    return [
+        text if len(lengths) == len(parts) else f"{', '.join(map(str, lengths))} residues: {text}"
+        for text, lengths in found.items()
+    ]

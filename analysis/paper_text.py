@@ -58,13 +58,14 @@ def csv_text(table: PaperTable) -> str:
 
 
 def latex(table: PaperTable) -> str:
-    """The table in LaTeX: needs the package booktabs and a page-wide float."""
+    """The table in LaTeX: needs the packages booktabs and graphicx; what is wider than the page is shrunk to it."""
     places = table.places
     lines = [
         r"\begin{table*}[t]",
         r"\centering\fontsize{6.5}{9}\selectfont\setlength{\tabcolsep}{1.5pt}",
         rf"\caption{{{escape(table.layout.title)}.}}",
         rf"\label{{tab:{table.layout.name}}}",
+        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'c' * len(places)}r}}",
         r"\toprule",
     ]
@@ -81,7 +82,7 @@ def latex(table: PaperTable) -> str:
     for _, members in groupby(table.lines, key=lambda line: (line.measured, line.control)):
         lines.append(r"\midrule")
         lines += [_latex_line(table, line) for line in members]
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [r"\bottomrule", r"\end{tabular}}"]
     notes = r"\par ".join(escape(text) for text in _below(table))
     lines.append(
         rf"\par\smallskip\begin{{minipage}}{{\textwidth}}\scriptsize\raggedright {notes}\end{{minipage}}"

@@ -78,6 +78,10 @@ class Cluster(Need):
             if unknown:
                 known = ", ".join(Need.model_fields)
                 raise ValueError(f"unknown key {unknown[0]!r} for method {row!r}; known: {known}")
+            try:
+                Need(**changes)
+            except ValidationError as error:
+                raise ValueError(f"method {row!r}: {_explain(error)}") from error
         return methods
 
     def need(self, row: str, method: str) -> Need:

@@ -297,7 +297,9 @@ def missing() -> str:
         name for name in ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd") if not shutil.which(name)
     ]
     if not absent and _address() != "127.0.0.1":
-        return f"the name of this machine must be that of loopback; put into /etc/hosts: 127.0.0.1 {socket.gethostname()}"
+        return (
+            f"this machine's name must be loopback's; put into /etc/hosts: 127.0.0.1 {socket.gethostname()}"
+        )
     if absent:
         return f"{', '.join(absent)} not installed (Debian packages: {PACKAGES})"
     return ""

@@ -1,0 +1,208 @@
+"""Workers that meet, die or are asked to stop: locks, signs of life, chunks written once, deaths counted."""
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs import signals, worker
+from jobs.chunks import Overtaken, StoredChunk, write_chunk
+from jobs.failures import MAX_ATTEMPTS, count_chunks, may_run, note_failure, parked, read_failure
+from jobs.heartbeat import SILENT_SECONDS, read_beat
+from jobs.locks import cell_lock
+from jobs.plan import lay_out, plan_cells
+from jobs.status import read_state
+from jobs.worker import Desk, DiskFull, run_cell
+from prosebench.energy.meter import Ledger
+from prosebench.method import Chunk
+from prosebench.storage import write_json
+from prosebench.suite import load_suite
+from tests.jobs.conftest import results
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path / "run", "this session")
+
+
+@pytest.fixture
+def folder(small_suite: Path, desk: Desk) -> Path:
+    """A cell of 1500 steps, not started."""
+    return lay_out(plan_cells(load_suite(str(small_suite)))[:1], desk.directory)[0]
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> "object":
+    """Makes the worker believe, after so many chunks, that it was asked to stop."""
+
+    def stop(folder: Path, chunks: int) -> None:
+        asked = lambda: signal.SIGUSR2 if count_chunks(folder) >= chunks else None  # noqa: E731
+        monkeypatch.setattr(worker, "stop_asked", asked)
+
+    return stop
+
+
+def beat(folder: Path, **changed: object) -> None:
+    content = {
+        "pid": 1,
+        "host": "elsewhere",
+        "job": "",
+        "session": "that session",
+        "started": time.time() - 100,
+        "time": time.time(),
+        "first_chunk": 0,
+        "first_sampling": 0,
+        "chunks": 0,
+        "sampling": 0,
+        "preparation": 0,
+        "budget": 1500,
+        "stopped": False,
+    }
+    write_json(folder / "heartbeat.json", content | changed)
+
+
+def test_a_stop_is_taken_after_a_chunk_and_the_next_sitting_ends_the_same(
+    folder: Path, desk: Desk, stop_after: "object", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(folder, 5)
+    assert run_cell(folder, desk) == "stopped"
+    assert count_chunks(folder) == 5
+    state = read_state(folder)
+    assert (state.state, state.spent) == ("waiting", 200)
+    monkeypatch.undo()
+    assert run_cell(folder, desk) == "done"
+    interrupted = results(desk.directory)
+    (folder / "record.json").unlink()
+    (folder / "ensemble.npz").unlink()
+    assert run_cell(folder, desk) == "done"
+    assert results(desk.directory) == interrupted
+    assert read_beat(folder) is None
+
+
+def test_a_fresh_sign_of_life_from_another_machine_keeps_others_away(folder: Path, desk: Desk) -> None:
+    beat(folder)
+    assert run_cell(folder, desk) == "locked"
+    beat(folder, time=time.time() - SILENT_SECONDS - 1)
+    assert read_state(folder).state == "lost"
+    assert run_cell(folder, desk) == "done"
+
+
+def test_a_restarted_job_does_not_wait_for_itself(
+    folder: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    beat(folder, job="12_3")
+    assert run_cell(folder, desk) == "done"
+
+
+def test_a_file_system_without_locks_is_no_obstacle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with cell_lock(folder) as mine:
+        assert mine
+
+
+def test_a_chunk_is_written_once(tmp_path: Path) -> None:
+    stored = StoredChunk(Chunk(None, {"x": np.array([1.0])}), Ledger(), {}, "here")
+    write_chunk(tmp_path / "chunks", "cell", 0, stored)
+    content = (tmp_path / "chunks" / "000000.npz").read_bytes()
+    other = StoredChunk(Chunk(None, {"x": np.array([2.0])}), Ledger(), {}, "there")
+    with pytest.raises(Overtaken, match="another worker"):
+        write_chunk(tmp_path / "chunks", "cell", 0, other)
+    assert (tmp_path / "chunks" / "000000.npz").read_bytes() == content
+    assert len(list((tmp_path / "chunks").iterdir())) == 1
+
+
+def test_a_worker_that_is_overtaken_leaves(
+    folder: Path, desk: Desk, stop_after: "object", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(folder, 4)
+    run_cell(folder, desk)
+    monkeypatch.undo()
+    last = (folder / "chunks" / "000003.npz").read_bytes()
+    (folder / "chunks" / "000003.npz").unlink()
+    reading = worker.read_chain
+
+    def read_and_be_overtaken(*arguments: object) -> object:
+        chain = reading(*arguments)  # type: ignore[arg-type]
+        (folder / "chunks" / "000003.npz").write_bytes(last)
+        return chain
+
+    monkeypatch.setattr(worker, "read_chain", read_and_be_overtaken)
+    assert run_cell(folder, desk) == "locked"
+    assert read_failure(folder) is None
+
+
+def test_deaths_without_progress_are_counted_and_park_the_cell(folder: Path, desk: Desk) -> None:
+    for attempt in range(1, MAX_ATTEMPTS):
+        note_failure(folder, "earlier", "it raised")
+        assert read_failure(folder)["attempts"] == attempt
+    beat(folder, job="77_1", host=socket.gethostname())
+    assert run_cell(folder, desk) == "failed"
+    assert parked(folder)
+    state = read_state(folder)
+    assert state.state == "parked"
+    assert "job 77_1" in state.reason
+
+
+def test_a_death_after_progress_is_no_failure(folder: Path, desk: Desk, stop_after: "object") -> None:
+    stop_after(folder, 3)
+    run_cell(folder, desk)
+    beat(folder, job="77_1", host=socket.gethostname(), chunks=3)
+    run_cell(folder, desk)
+    assert read_failure(folder) is None
+
+
+def test_failures_at_different_places_do_not_add_up(folder: Path) -> None:
+    note_failure(folder, "one", "it raised")
+    note_failure(folder, "two", "it raised")
+    (folder / "chunks").mkdir()
+    (folder / "chunks" / "000000.npz").write_bytes(b"")
+    note_failure(folder, "three", "it raised")
+    assert read_failure(folder)["attempts"] == 1
+    assert may_run(folder, "four")
+    assert not may_run(folder, "three")
+
+
+def test_a_full_disk_blames_no_cell(folder: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(worker, "write_chunk", no_room)
+    with pytest.raises(DiskFull, match="no room left on the disk"):
+        run_cell(folder, desk)
+    assert read_failure(folder) is None
+    monkeypatch.undo()
+    assert run_cell(folder, desk) == "done"
+
+
+def test_old_temporary_files_go_and_fresh_ones_of_others_stay(folder: Path, desk: Desk) -> None:
+    mine = folder / f".record.json.{socket.gethostname()}-1.partial"
+    old = folder / ".ensemble.npz.elsewhere-1.partial"
+    fresh = folder / ".ensemble.npz.elsewhere-2.partial"
+    for path in (mine, old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert run_cell(folder, desk) == "done"
+    assert [path.exists() for path in (mine, old, fresh)] == [False, False, True]
+
+
+def test_signals_are_noted_and_do_not_kill() -> None:
+    code = (
+        "import os, signal; from jobs.signals import listen, stop_asked; listen();"
+        "os.kill(os.getpid(), signal.SIGUSR2); os.kill(os.getpid(), signal.SIGTERM); print(stop_asked().name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "SIGUSR2"
+    assert signals.stop_asked() is None
