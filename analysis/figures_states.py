@@ -79,8 +79,10 @@ def _state_map(axes: Axes, truth: np.ndarray, states: States, sequence: str) -> 
 
 def _points(axes: Axes, places: np.ndarray, found: np.ndarray, look: Look, label: str | None) -> None:
     mean = found.mean(axis=0)
+    # The mean of equal numbers may round to just beyond them.
+    reach = np.maximum([mean - found.min(axis=0), found.max(axis=0) - mean], 0.0)
     axes.errorbar(
-        places, mean, [mean - found.min(axis=0), found.max(axis=0) - mean], fmt=look.marker, color=look.colour,
+        places, mean, reach, fmt=look.marker, color=look.colour,
         markersize=3.2, markeredgecolor="white", markeredgewidth=0.3, elinewidth=0.8, label=label, zorder=3,
     )  # fmt: skip
 
