@@ -131,6 +131,13 @@ def holm(p_values: Iterable[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
+def check_allowed(allow: Collection[str]) -> None:
+    """Raise ValueError for what is not one of INEQUALITIES."""
+    unknown = sorted(set(allow) - set(INEQUALITIES))
+    if unknown:
+        raise ValueError(f"cannot allow unequal {', '.join(unknown)}; known: {', '.join(INEQUALITIES)}")
+
+
 def equal_frames(one: float, other: float) -> bool:
     """Whether two numbers of scored frames count as equal."""
     return abs(one - other) <= math.ceil(TOLERATED_FRAMES * max(one, other))
@@ -138,9 +145,7 @@ def equal_frames(one: float, other: float) -> bool:
 
 def _inequalities(row: pd.DataFrame, other: pd.DataFrame, allow: Collection[str]) -> tuple[str, ...]:
     """What differs between two rows, in words. Raises UnequalComparison for what is not allowed."""
-    unknown = sorted(set(allow) - set(INEQUALITIES))
-    if unknown:
-        raise ValueError(f"cannot allow unequal {', '.join(unknown)}; known: {', '.join(INEQUALITIES)}")
+    check_allowed(allow)
     found: dict[str, str] = {}
     budgets = [sorted(side["budget"].unique().tolist()) for side in (row, other)]
     if budgets[0] != budgets[1]:

@@ -11,6 +11,7 @@ from analysis import comparison_tables, paper_text, tables_text
 from analysis.agreement import agreement_markdown, agreements
 from analysis.ceiling import with_ceiling
 from analysis.comparison_tables import comparison_groups
+from analysis.comparisons import check_allowed
 from analysis.convergence import statement
 from analysis.figures import write_figures
 from analysis.pages import CAPTIONS as PEPTIDE_KINDS
@@ -75,11 +76,16 @@ def write_report(
     others are compared with (default: all pairs); allow: inequalities under which rows are compared all the same,
     and marked (analysis.comparisons.INEQUALITIES); formats: of the figures, with "png" among them. Works on an
     unfinished run too: what is missing is in the tables with its reason. Raises FileNotFoundError for a folder
-    without cells.
+    without cells, ValueError for what it does not know.
     """
     if not cell_folders(directory):
         raise FileNotFoundError(
             f"{directory} holds no cells; `prosebench run --suite NAME --dir {directory}` makes them"
+        )
+    check_allowed(allow)
+    if not set(formats) <= set(FORMATS) or "png" not in formats:
+        raise ValueError(
+            f"figure formats {', '.join(formats)}: png must be among them; known: {', '.join(FORMATS)}"
         )
     scores = score_run(
         directory,
@@ -87,6 +93,9 @@ def write_report(
         workers=workers,
         progress=progress and (lambda *n: progress("scores", *n)),
     )
+    if against and against not in set(scores["row"]):
+        known = ", ".join(sorted(set(scores["row"]) - {""}))
+        raise ValueError(f"there is no row {against!r} to compare with; this run has: {known}")
     target = directory / "report"
     shown = with_ceiling(scores, reference_folders)
     main, by_peptide = main_table(shown), peptide_table(shown)

@@ -54,4 +54,8 @@ def _with_end(state: CellState, ended: tuple[str, str] | None) -> CellState:
     if state.state not in ("waiting", "lost") or ended is None:
         return state
     job, how = ended
-    return replace(state, job=job, reason=f"job {job} ended as {how}")
+    # Accounting is some seconds late.
+    late = how in ("RUNNING", "PENDING", "REQUEUED")
+    return replace(
+        state, job=job, reason=f"job {job} has left the queue" if late else f"job {job} ended as {how}"
+    )

@@ -268,9 +268,31 @@ def score(
 
 
 @app.command()
-def report(directory: Directory, references: References = None) -> None:
+def report(
+    directory: Directory,
+    references: References = None,
+    against: Annotated[str, typer.Option(help="Compare every row with this one; default: all pairs.")] = "",
+    allow_unequal: Annotated[
+        str,
+        typer.Option(
+            help="Compare all the same, and mark it, what differs in these: budget,frames,peptides."
+        ),
+    ] = "",
+    formats: Annotated[str, typer.Option(help="Of the figures; png must be among them.")] = "png,pdf,svg",
+) -> None:
     """Score a run folder and write its tables and figures."""
-    _report(directory, references or [OWN_REFERENCES], len(os.sched_getaffinity(0)))
+    from analysis.report import write_report
+
+    written = write_report(
+        directory,
+        references or [OWN_REFERENCES],
+        workers=len(os.sched_getaffinity(0)),
+        against=against or None,
+        allow=_split(allow_unequal),
+        formats=_split(formats),
+    )
+    out.print(written.table)
+    out.print(f"tables and figures: {written.directory}")
 
 
 @app.command()
@@ -630,6 +652,29 @@ def bench_energy_(
     from prosebench.energy.bench import bench_energy
 
     _print_rows(bench_energy(tuple(_split(peptides)), tuple(_numbers(threads, "--threads")), rounds=rounds))
+
+
+@bench.command("calibration")
+def bench_calibration(
+    target: Annotated[Path, typer.Option("--out", help="Folder for the table and the figure.")] = Path(
+        "runs/calibration"
+    ),
+    trials: Annotated[int, typer.Option(help="Trials of each rate.")] = 1000,
+) -> None:
+    """How often the intervals of the tables hold the truth, and how often a perfect sampler is declared worse."""
+    from analysis.calibration import write_calibration
+
+    table = Table("what", "peptides", "seeds", "rate", "nominal", box=None, pad_edge=False)
+    for one in write_calibration(target, trials):
+        numbers = (
+            str(one.peptides),
+            str(one.seeds),
+            f"{one.rate:.1%} ± {one.error:.1%}",
+            f"{one.nominal:.0%}",
+        )
+        table.add_row(one.what, *numbers)
+    out.print(table)
+    out.print(f"table and figure: {target}")
 
 
 @bench.command("inverse")

@@ -99,6 +99,15 @@ class TrainingData:
             self._peptides[sequence] = peptide_from_text(sequence, text)
         return self._peptides[sequence]
 
+    @property
+    def residues(self) -> str:
+        """One-letter codes, sorted, of all residues that occur in the peptides that have topologies."""
+        sequences = (name.removesuffix(".pdb") for name in self._topologies)
+        return "".join(sorted({letter for one in sequences for letter in one if self._wanted(one)}))
+
+    def _wanted(self, sequence: str) -> bool:
+        return self.longest is None or len(sequence) <= self.longest
+
     def read(self, shard: str) -> dict[str, Frames]:
         """Frames of each wanted peptide in a shard."""
         path = self._fetch(shard)
@@ -108,8 +117,7 @@ class TrainingData:
         return read_shard(path, self._n_atoms, self.faults)
 
     def _n_atoms(self, sequence: str) -> int | None:
-        wanted = self.longest is None or len(sequence) <= self.longest
-        return self.peptide(sequence).n_atoms if wanted else None
+        return self.peptide(sequence).n_atoms if self._wanted(sequence) else None
 
     @cached_property
     def _topology_file(self) -> Path:

@@ -182,6 +182,7 @@ class Training:
             "seconds": round(self.progress.seconds, 1),
             "steps_skipped": self.progress.skipped,
             "faults": len(self.data.faults),
+            "residues": self.data.residues,
             "last": self.progress.rows[-1] if self.progress.rows else {},
         }
 

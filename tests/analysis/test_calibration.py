@@ -44,4 +44,4 @@ def test_one_peptide_is_covered_with_its_reference_and_not_without(monkeypatch: 
 
 def test_the_figure_shows_every_sampler():
     figure = calibration_figure(trials=3)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [*SAMPLERS, "declared worse"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [*SAMPLERS, "perfect, declared worse"]

@@ -63,7 +63,7 @@ def test_round_trips_count_whole_crossings_between_cores():
     assert cores.round_trips(np.array([-0.1, 0.6, 0.4, 0.9, -0.1])) == 0.0
     assert cores.round_trips(np.array([2.0, 2.0, -1.0])) == 0.5
     assert cores.round_trips(np.array([0.5, np.nan])) == 0.0
-    found = find_cores(np.concatenate([np.full(60, -2.0), np.full(30, 2.0)]))
+    found = find_cores(np.concatenate([np.full(980, -3.0), np.full(20, 3.0)]))
     assert (found.low, found.high) == pytest.approx((-1.0, 1.0))
 
 

@@ -75,3 +75,18 @@ def test_records_without_their_frames_keep_their_scores(
     (tmp_path / "cells" / folder.name / "ensemble.npz").unlink()
     after = write_report(tmp_path, [reference_folder], formats=["png"])
     assert after.scores.equals(before)
+
+
+def test_unknown_rows_formats_and_inequalities_are_refused(
+    run_folder: Path, reference_folder: Path, tmp_path: Path
+):
+    folder = next(
+        path for path in (run_folder / "cells").iterdir() if "-md-" in path.name and "AA" in path.name
+    )
+    shutil.copytree(folder, tmp_path / "cells" / folder.name)
+    with pytest.raises(ValueError, match="png must be among them"):
+        write_report(tmp_path, [reference_folder], formats=["pdf"])
+    with pytest.raises(ValueError, match="no row 'sky'"):
+        write_report(tmp_path, [reference_folder], against="sky")
+    with pytest.raises(ValueError, match="cannot allow unequal sky"):
+        write_report(tmp_path, [reference_folder], allow=["sky"])

@@ -1,6 +1,7 @@
 """Whatever happens to the jobs, the same command finishes the suite, and the records are those of a quiet run."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -74,8 +75,8 @@ def test_a_killed_process(site: Site) -> None:
     site.wait_for_chunks()
     os.kill(site.beats()[0]["pid"], signal.SIGKILL)
     site.wait_until_idle()
+    until("accounting knows", lambda: "ended as FAILED" in site.status())
     assert " lost " in site.status()
-    assert "ended as FAILED" in site.status()
     finish(site)
     assert sittings(site) == 2
 
@@ -84,7 +85,7 @@ def test_out_of_memory(site: Site) -> None:
     site.profile("memory_gb = 0.1")
     done = site.run("--follow", check=False)
     assert done.returncode == 1
-    assert "ended as" in done.stderr
+    assert re.search(r"job \d+ (ended as|has left)", done.stderr)
     site.profile()
     finish(site)
 

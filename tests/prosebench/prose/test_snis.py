@@ -132,6 +132,16 @@ def test_longer_peptides_are_skipped_unless_asked_for(tmp_path: Path) -> None:
         assert ProseSNIS(settings).skip(run_of(CentredGaussian())) is None
 
 
+def test_residues_that_were_not_trained_on_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "glycine.npz"
+    save_weights(path, tiny_network(dtype=torch.float32), {"residues": "GK"})
+    method = ProseSNIS(ProseSNIS.Settings(weights=str(path)))
+    assert method.skip(run_of(CentredGaussian())) is None
+    said = method.skip(run_of(CentredGaussian(), peptide=Peptide.from_sequence("AGS")))
+    assert said is not None
+    assert said.endswith("has never seen A, S; it knows GK")
+
+
 def test_the_content_of_a_weights_file_is_part_of_the_settings(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     digest = save_weights(path, tiny_network(dtype=torch.float32), {})

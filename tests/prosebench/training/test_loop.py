@@ -56,6 +56,7 @@ def test_a_run_leaves_the_averaged_model(folder: Path, tmp_path: Path) -> None:
         assert torch.equal(value, training.ema.average[f"network.{name}"])
     notes = loaded.source["notes"]
     assert (notes["steps"], notes["frames"], notes["recipe"]["seed"]) == (12, 96, 0)
+    assert notes["residues"] == "AGS"
 
 
 def test_training_lowers_the_loss(folder: Path, tmp_path: Path) -> None:
