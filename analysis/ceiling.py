@@ -36,7 +36,7 @@ def with_ceiling(scores: pd.DataFrame, reference_folders: Sequence[Path] = ()) -
         known: dict[tuple[int, int], dict[str, float]] = {}
         for _, group in part.groupby(["suite", "budget", "seed"], sort=True):
             asked = int(group["frames"].max())
-            seed = int(group["seed"].iloc[0]) % len(reference.spare)
+            seed = int(group["seed"].iloc[0]) % len(_unscored(reference))
             if (asked, seed) not in known:
                 known[asked, seed] = stuck(reference, seed, asked)
             rows += [
@@ -55,6 +55,11 @@ def stuck(reference: Reference, index: int, n_frames: int) -> dict[str, float]:
     A single point stands for as many equal ones: every distance here depends on shares alone.
     """
     topology = Peptide.from_sequence(reference.sequence).topology
-    frame: Ensemble = reference.spare.select(slice(index, index + 1))
+    frame: Ensemble = _unscored(reference).select(slice(index, index + 1))
     truth = reference.scored.select(slice(0, n_frames))
     return compared(*(views(side, reference.tica, topology) for side in (frame, truth)))
+
+
+def _unscored(reference: Reference) -> Ensemble:
+    """Frames that are not scored against; of a reference all of which is, any."""
+    return reference.spare if len(reference.spare) else reference.ensemble
