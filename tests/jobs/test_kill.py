@@ -97,7 +97,7 @@ def test_ctrl_c_stops_at_once_and_the_same_command_continues(
     while not list(directory.glob("cells/*/chunks/*.npz")):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=90)
     assert process.returncode == 130
     assert "the same command continues" in said
     run(*command(suite, directory))
