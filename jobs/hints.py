@@ -32,7 +32,7 @@ def ask_scheduler(states: Sequence[CellState], directory: Path) -> tuple[list[Ce
         if cell in still
     }
     ended = ended_jobs(sorted({name for name, _ in jobs.values()}))
-    told = [_with_end(state, ended.get(jobs.get(state.folder.name, ("", 0)))) for state in told]
+    told = [_with_end(state, jobs.get(state.folder.name), ended) for state in told]
     return told, describe_queue(queued) if queued else ""
 
 
@@ -50,12 +50,17 @@ def _with_queue(
     return replace(state, reason=f"{state.reason}; {said}" if state.reason else said)
 
 
-def _with_end(state: CellState, ended: tuple[str, str] | None) -> CellState:
-    if state.state not in ("waiting", "lost") or ended is None:
+def _with_end(
+    state: CellState, place: tuple[str, int] | None, ended: dict[tuple[str, int], tuple[str, str]]
+) -> CellState:
+    if place is None:
         return state
-    job, how = ended
     # Accounting is some seconds late.
-    late = how in ("RUNNING", "PENDING", "REQUEUED")
-    return replace(
-        state, job=job, reason=f"job {job} has left the queue" if late else f"job {job} ended as {how}"
+    job, how = ended.get(place, ("", "RUNNING"))
+    known = how not in ("RUNNING", "PENDING", "REQUEUED")
+    said = (
+        f"job {job} ended as {how}"
+        if known
+        else f"job {job or f'{place[1]} of {place[0]}'} has left the queue"
     )
+    return replace(state, job=job or state.job, reason=said)

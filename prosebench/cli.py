@@ -615,7 +615,8 @@ def train(
         words = [f"{name} {row[name]:.4g}" for name in ("nll", "ess", "median-energy") if name in row]
         out.print(
             f"step {row['step']:,.0f} of {followed.steps:,} ({done:.1%}), loss {row['loss']:.4f}, "
-            f"{rate:,.0f} frames/s, {left} left{'; ' if words else ''}{', '.join(words)}"
+            f"{rate:,.0f} frames/s, {left} left{'; ' if words else ''}{', '.join(words)}",
+            soft_wrap=True,
         )
 
     training = Training(

@@ -22,7 +22,7 @@ from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import CentreDensity, Prose
 from prosebench.prose.network import Network
-from prosebench.prose.snis import FlowSettings, proposal_shares
+from prosebench.prose.snis import NOT_ON_FIXED_CENTRES, FlowSettings, proposal_shares
 from prosebench.prose.trainable import FlowLoss, augment
 from prosebench.training.schedule import one_cycle
 
@@ -64,6 +64,7 @@ class ProseSelfImprove(Method):
         "tuning_batch": 8,
         "chunk_proposals": 100,
     }
+    contract_exempt = {"moments_are_right": NOT_ON_FIXED_CENTRES}
 
     def skip(self, run: Run) -> str | None:
         """A peptide that the flow was not made for."""

@@ -7,6 +7,7 @@ share is of CPU time, which other processes disturb less.
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -48,7 +49,7 @@ def bench_training(
             peptide = Peptide.from_sequence(sequence)
             for batch in batches:
                 head: Row = {
-                    "model": ", ".join(map(str, model.values())),
+                    "model": ", ".join(Path(str(value)).stem for value in model.values()),
                     "parameters": 0,
                     "peptide": sequence,
                     "atoms": peptide.n_atoms,

@@ -16,7 +16,7 @@ Row = dict[str, float]
 """Numbers of a stretch of a run: step, frames, seconds, loss, ...; nll, ess, ... where it was validated."""
 
 SMOOTHING = 20
-"""Rows that the drawn loss is averaged over."""
+"""Most rows that the drawn loss is averaged over."""
 
 
 def write_curve(rows: Sequence[Row], folder: Path) -> None:
@@ -43,11 +43,11 @@ def _draw(rows: Sequence[Row]) -> bytes:
     frames = [row["frames"] for row in rows]
     losses = [row["loss"] for row in rows]
     loss.plot(frames, losses, color="0.75", linewidth=0.8, label="training")
+    over = max(1, min(SMOOTHING, len(rows) // 20))
     smooth = [
-        sum(part) / len(part)
-        for part in (losses[max(0, i - SMOOTHING + 1) : i + 1] for i in range(len(losses)))
+        sum(part) / len(part) for part in (losses[max(0, i - over + 1) : i + 1] for i in range(len(losses)))
     ]
-    loss.plot(frames, smooth, color="C0", label=f"training, mean of {SMOOTHING} rows")
+    loss.plot(frames, smooth, color="C0", label=f"training, mean of {over} rows")
     for axes, name, style in ((loss, "nll", "C1o-"), (quality, "ess", "C2o-")):
         at = [row["frames"] for row in rows if name in row]
         axes.plot(
@@ -55,9 +55,10 @@ def _draw(rows: Sequence[Row]) -> bytes:
         )
     loss.set_ylabel("NLL per dimension (nats)")
     # The first steps are far above the rest and would flatten it.
-    late = sorted(value for value in smooth[len(smooth) // 20 :] if math.isfinite(value))
+    shown = losses[len(losses) // 20 :] + [row["nll"] for row in rows if "nll" in row]
+    late = sorted(value for value in shown if math.isfinite(value))
     if late:
-        loss.set_ylim(late[0] - 0.05, late[-1] + 0.2)
+        loss.set_ylim(late[0] - 0.05, late[-1] + 0.05)
     quality.set_ylabel("effective sample size")
     quality.set_xlabel("training frames")
     if any(row.get("ess", 0.0) > 0.0 for row in rows):

@@ -68,6 +68,7 @@ class Processes:
             dist.barrier()
 
     def leave(self) -> None:
-        """Part from the others."""
+        """Part from the others, all at once: one that left early would take the meeting place of the rest along."""
         if self.world > 1:
+            dist.barrier()
             dist.destroy_process_group()
