@@ -93,6 +93,8 @@ def test_ctrl_c_stops_at_once_and_the_same_command_continues(
         stdout=subprocess.DEVNULL,
         start_new_session=True,
         text=True,
+        # As at a terminal: a shell's background jobs, and so these tests in one, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(directory.glob("cells/*/chunks/*.npz")):
         time.sleep(0.05)
