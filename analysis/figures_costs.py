@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from analysis.comparisons import Comparison, UnequalComparison, compare
 from analysis.figures_scaling import plain_ticks
-from analysis.pareto import RELIABLE
 from analysis.statistics import Estimate, estimate
 from analysis.statuses import SCORED
 from analysis.style import (
@@ -32,6 +31,7 @@ from analysis.style import (
     styled,
 )
 from analysis.tables import METRICS, Metric
+from prosebench.importance import RELIABLE_PARETO_K
 
 PER_EVALUATIONS = 10_000
 _METRIC = {metric.name: metric for metric in METRICS}
@@ -84,7 +84,11 @@ def weights_by_length(scores: pd.DataFrame) -> Figure | None:
         plain_ticks(left, "y")
         _by_length(right, weighted[weighted["metric"] == "k-hat"], (-np.inf, np.inf))
         right.axhline(
-            RELIABLE, color=REFERENCE_LINE, linewidth=0.8, linestyle=(0, (4, 2)), label="limit of reliability"
+            RELIABLE_PARETO_K,
+            color=REFERENCE_LINE,
+            linewidth=0.8,
+            linestyle=(0, (4, 2)),
+            label="limit of reliability",
         )
         right.set_ylabel(r"Pareto $\hat{k}$ of the weights")
         shared_legend(figure, [left, right])

@@ -12,13 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.jsd import kmeans_jsd
-from analysis.pareto import k_hat
 from analysis.reference_error import blocks_of, energy_errors, jsd_error, plane_error
 from analysis.wasserstein import energy_w1, energy_w2, euclidean_w2, torus_w2
 from prosebench.ensemble import Ensemble
 from prosebench.features import tica_features, torsion_features, torus_points
 from prosebench.geometry import fix_chirality
-from prosebench.importance import PUBLISHED_FILTER_FRACTION, clean_log_weights, ess, filter_top, resample
+from prosebench.importance import (
+    PUBLISHED_FILTER_FRACTION,
+    clean_log_weights,
+    ess,
+    filter_top,
+    pareto_k,
+    resample,
+)
 from prosebench.reference import Reference
 from prosebench.tica import TicaBasis
 
@@ -78,7 +84,7 @@ def score(
     if ensemble.log_weights is not None:
         weights = _weights(ensemble, ensemble.log_weights)
         result["ess"] = ess(weights[filter_top(weights)])
-        result["k-hat"] = k_hat(weights)
+        result["k-hat"] = pareto_k(weights)
         if proposals:
             plain = Ensemble(ensemble.positions_nm, ensemble.energies_kt, None, ensemble.evaluations)
             drawn, *_ = _fixed(plain.select(thin(plain, n_frames)), reference, topology)

@@ -18,7 +18,7 @@ from prosebench.record import Cell, Record, cell_folders, read_cell, read_proven
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.storage import DamagedFile, json_bytes, read_json, write_bytes, write_json
 
-SCORE_VERSION = 2
+SCORE_VERSION = 3
 """Raised whenever a metric changes its meaning: cached scores of another version are not used."""
 
 COLUMNS = (
@@ -66,6 +66,7 @@ def score_run(
     *,
     workers: int = 1,
     progress: Progress | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> pd.DataFrame:
     """Long table (COLUMNS) of every metric of every cell of a run folder at each of its budgets.
 
@@ -76,9 +77,9 @@ def score_run(
     scored, `length` the number of residues. A cell without metrics has one line per budget with an empty
     metric, a status (analysis.statuses) and a reason; one bad cell never stops the others. Where a run folder holds a
     row twice, see `_one_each` and `_labels`. Scores are kept in `directory/scores`, by content; workers > 1
-    scores in that many processes.
+    scores in that many processes. share (i, n) takes every n-th cell from the i-th on.
     """
-    folders = cell_folders(directory)
+    folders = cell_folders(directory)[share[0] :: share[1]]
     jobs = [(folder, directory / "scores", tuple(map(Path, reference_folders))) for folder in folders]
     marks: list[Mark] = []
     damaged: list[dict[str, Any]] = []

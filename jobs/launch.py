@@ -21,6 +21,8 @@ LOCKED_PAUSE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
 JOB_PATIENCE_SECONDS = SILENT_SECONDS + 5
 """So long a job waits for cells that others hold: whoever died on one is silent by then. More would waste its node."""
+MOST_UNEXPLAINED_DEATHS = 3
+"""Workers may be killed between two cells; more such deaths than this mean that none can start."""
 _DISK_FULL_STATUS = 28
 
 
@@ -37,7 +39,7 @@ def run_local(
 
     watch is called a few times a second. Cells that another process works on are waited for. A worker that dies
     (killed, out of memory) is replaced, and its cell is marked as failed. On KeyboardInterrupt all workers are ended
-    and the interrupt goes on: what was stored stays. Raises DiskFull.
+    and the interrupt goes on: what was stored stays. Raises DiskFull, or ChildProcessError where workers cannot start.
     """
     run_pool(folders, Desk(directory, uuid.uuid4().hex, threads, tuple(reference_folders)), workers, watch)
 
@@ -62,6 +64,7 @@ def run_pool(
         return process
 
     processes = [start(index) for index in range(number)]
+    unexplained = 0
     try:
         while any(process.exitcode is None for process in processes):
             watch()
@@ -70,7 +73,11 @@ def run_pool(
                 if process.exitcode == _DISK_FULL_STATUS:
                     raise DiskFull(errno.ENOSPC, f"no room left on the disk of {desk.directory}")
                 if process.exitcode not in (None, 0) and not stop_asked():
-                    _bury(process, folders, desk)
+                    unexplained += not _bury(process, folders, desk)
+                    if unexplained > MOST_UNEXPLAINED_DEATHS:
+                        raise ChildProcessError(
+                            f"{unexplained} worker processes ended before they were on a cell; see what they printed"
+                        )
                     processes[index] = start(index)
         watch()
     finally:
@@ -113,8 +120,8 @@ def go_through(folders: Sequence[Path], desk: Desk) -> None:
             time.sleep(LOCKED_PAUSE_SECONDS)
 
 
-def _bury(process: BaseProcess, folders: Sequence[Path], desk: Desk) -> None:
-    """Mark the cell that a dead worker was on."""
+def _bury(process: BaseProcess, folders: Sequence[Path], desk: Desk) -> bool:
+    """Mark the cell that a dead worker was on; whether it was on one."""
     for folder in folders:
         beat = read_beat(folder)
         if beat is None or (folder / "record.json").exists():
@@ -123,6 +130,8 @@ def _bury(process: BaseProcess, folders: Sequence[Path], desk: Desk) -> None:
             code = process.exitcode or 0
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
             note_failure(folder, desk.session, f"its worker process ended {how}")
+            return True
+    return False
 
 
 def threads_per_worker(workers: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.launch import run_local
 from jobs.plan import lay_out, plan_cells
 from jobs.status import read_states
 from prosebench.record import cell_folders, read_record
@@ -72,6 +73,15 @@ def test_a_worker_that_is_killed_is_replaced_and_its_cell_marked(small_suite: Pa
     assert "its worker process ended by signal SIGKILL" in said
     run(*command(small_suite, directory, "--budgets", "20000", "--methods", "md"))
     assert [state.state for state in read_states(directory)] == ["done"]
+
+
+def test_workers_that_cannot_start_are_not_started_for_ever(
+    small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = lay_out(plan_cells(load_suite(str(small_suite))), tmp_path / "run")
+    monkeypatch.setattr("jobs.launch.work", os._exit)  # fails at once: it takes no cells
+    with pytest.raises(ChildProcessError, match="ended before they were on a cell"):
+        run_local(folders, tmp_path / "run", workers=1)
 
 
 def test_damaged_and_foreign_files_are_named_and_set_aside(small_suite: Path, tmp_path: Path) -> None:

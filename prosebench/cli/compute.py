@@ -1,0 +1,156 @@
+"""Commands that compute cells: run, submit, cancel."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from prosebench.cli.options import (
+    OWN_REFERENCES,
+    Assignments,
+    Budgets,
+    ClusterFile,
+    Directory,
+    Executor,
+    Names,
+    References,
+    RetryParked,
+    RunFolder,
+    Seeds,
+    SuiteName,
+    app,
+    err,
+    load_profile,
+    numbers,
+    out,
+    split,
+    tell_unfinished,
+)
+from prosebench.cli.results import write_and_print
+from prosebench.suite import Suite, load_suite, narrow
+
+if TYPE_CHECKING:
+    from prosebench.record import Cell
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    directory: RunFolder = None,
+    methods: Names = "",
+    peptides: Names = "",
+    budgets: Budgets = "",
+    seeds: Seeds = "",
+    set_: Assignments = None,
+    workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
+    references: References = None,
+    retry_parked: RetryParked = False,
+    report_: Annotated[
+        bool, typer.Option("--report/--no-report", help="Score and report at the end.")
+    ] = True,
+    executor: Executor = "local",
+    cluster: ClusterFile = "",
+    follow: Annotated[bool, typer.Option(help="Wait for the jobs and show how far they are.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only show what would be run, and what it costs.")] = False,
+) -> None:
+    """Run the missing cells of a suite, here or on a cluster, then score them and print the table."""
+    from jobs.display import Progress
+    from jobs.launch import run_local, threads_per_worker
+    from jobs.plan import plan_cells
+    from jobs.remote import show_plan, submit_and_follow
+    from jobs.slurm import make_plan
+
+    profile = load_profile(executor, cluster)
+    chosen = _narrowed(suite, methods, peptides, budgets, seeds, set_)
+    directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
+    if dry_run:
+        show_plan(make_plan(cells, directory, profile), out)
+        return
+    folders = _lay_out(cells, directory, retry_parked)
+    number = workers or len(os.sched_getaffinity(0))
+    out.print(
+        f"{chosen.name}: {len(folders)} cells ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
+        f"budgets {', '.join(f'{budget:,}' for budget in chosen.budgets)}) in {directory}"
+    )
+    if executor == "slurm":
+        submit_and_follow(cells, directory, profile, references or [OWN_REFERENCES], out, followed=follow)
+        if not follow:
+            return
+    else:
+        with Progress(folders, out) as progress:
+            run_local(
+                folders,
+                directory,
+                workers=number,
+                threads=threads_per_worker(number),
+                reference_folders=references or [OWN_REFERENCES],
+                watch=progress,
+            )
+    if report_:
+        write_and_print(directory, references or [OWN_REFERENCES], workers=number)
+    tell_unfinished(folders)
+
+
+@app.command()
+def submit(
+    suite: SuiteName,
+    cluster: ClusterFile,
+    directory: RunFolder = None,
+    methods: Names = "",
+    peptides: Names = "",
+    budgets: Budgets = "",
+    seeds: Seeds = "",
+    set_: Assignments = None,
+    references: References = None,
+    retry_parked: RetryParked = False,
+    script: Annotated[Path, typer.Option("--out", help="Script to write.")] = Path("prosebench.array"),
+) -> None:
+    """Write plain array scripts for `sbatch` that do what `run --executor slurm` would submit."""
+    from jobs.plan import plan_cells
+    from jobs.remote import write_and_tell
+
+    chosen = _narrowed(suite, methods, peptides, budgets, seeds, set_)
+    directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
+    _lay_out(cells, directory, retry_parked)
+    write_and_tell(
+        cells, directory, load_profile("slurm", cluster), references or [OWN_REFERENCES], script, out
+    )
+
+
+@app.command()
+def cancel(directory: Directory) -> None:
+    """End all jobs of a run folder; what they stored stays."""
+    from jobs.remote import cancel_jobs
+
+    cancel_jobs(directory, out)
+
+
+def _narrowed(
+    suite: str, methods: str, peptides: str, budgets: str, seeds: str, settings: list[str] | None
+) -> Suite:
+    """The suite that the options of a command describe, checked."""
+    chosen = narrow(
+        load_suite(suite),
+        methods=split(methods),
+        peptides=split(peptides),
+        budgets=numbers(budgets, "--budgets"),
+        seeds=numbers(seeds, "--seeds"),
+        settings=settings or [],
+    )
+    chosen.check()
+    return chosen
+
+
+def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool) -> list[Path]:
+    """Make the folders of the cells, after setting aside what is damaged or foreign."""
+    from jobs.failures import forget_failure
+    from jobs.plan import lay_out, set_foreign_aside
+
+    for warning in set_foreign_aside(directory):
+        err.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    folders = lay_out(cells, directory)
+    for folder in folders if retry_parked else []:
+        forget_failure(folder)
+    return folders

@@ -1,0 +1,72 @@
+"""Commands that look at what is there: status, show, list."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from prosebench.cli.options import Directory, app, fail, out
+from prosebench.suite import load_suite, suite_names
+
+
+@app.command()
+def status(directory: Directory) -> None:
+    """Where each cell of a run folder stands: from the disk, and from SLURM where it answers."""
+    from jobs.display import status_tables
+    from jobs.hints import ask_scheduler
+    from jobs.status import read_states
+
+    states, queue = ask_scheduler(read_states(directory), directory)
+    if not states:
+        fail(f"{directory} holds no cells; `prosebench run --dir {directory}` makes some")
+    for table in status_tables(states):
+        out.print(table)
+    if queue:
+        out.print(queue)
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(help="Folder of a cell, or the beginning of its name or id.")],
+    directory: Annotated[Path, typer.Option("--dir", help="Run folder in which to look.")] = Path("runs"),
+) -> None:
+    """Everything about one cell: what was asked, what was done, spent and where."""
+    from jobs.status import find_cell
+    from prosebench.storage import read_json
+
+    folder = find_cell(cell, directory)
+    out.print(f"[bold]{folder}[/bold]")
+    for name in ("cell.json", "record.json", "provenance.json", "failure.json", "heartbeat.json"):
+        path = folder / name
+        if path.exists() and not (name == "cell.json" and (folder / "record.json").exists()):
+            out.print(f"\n[bold]{name}[/bold]")
+            out.print_json(data=read_json(path))
+
+
+@app.command("list")
+def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides")]) -> None:
+    """List suites, methods, or the peptides of each suite."""
+    from prosebench.method import load_method, method_entry_points
+
+    table = Table(box=None, pad_edge=False)
+    if what == "suites":
+        for heading in ("suite", "peptides", "budgets", "seeds", "description"):
+            table.add_column(heading)
+        for name in suite_names():
+            suite = load_suite(name)
+            budgets = ", ".join(f"{budget:,}" for budget in suite.budgets)
+            table.add_row(name, str(len(suite.peptides)), budgets, str(len(suite.seeds)), suite.description)
+    elif what == "methods":
+        for heading in ("method", "from", "what it is"):
+            table.add_column(heading)
+        for name, point in method_entry_points().items():
+            table.add_row(name, point.value, (load_method(name).__doc__ or "").splitlines()[0])
+    elif what == "peptides":
+        for heading in ("suite", "peptides"):
+            table.add_column(heading)
+        for name in suite_names():
+            table.add_row(name, " ".join(load_suite(name).peptides))
+    else:
+        fail(f"cannot list {what!r}; known: suites, methods, peptides")
+    out.print(table)

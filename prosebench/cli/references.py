@@ -1,0 +1,117 @@
+"""The command that makes references: own ones by dynamics, or from the published data."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prosebench.cli.options import (
+    ClusterFile,
+    Executor,
+    Names,
+    SuiteName,
+    app,
+    load_profile,
+    out,
+    split,
+    tell_unfinished,
+    without_cluster,
+)
+from prosebench.suite import Suite, load_suite, narrow
+
+
+@app.command()
+def reference(
+    suite: SuiteName,
+    peptides: Names = "",
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the finished references.")] = Path(
+        "references"
+    ),
+    directory: Annotated[Path, typer.Option("--dir", help="Run folder of the work behind them.")] = Path(
+        "runs/references"
+    ),
+    tempering_ns: Annotated[float, typer.Option(help="Parallel tempering, per replica.")] = 2.0,
+    md_ns: Annotated[float, typer.Option(help="Plain MD, per replica.")] = 3.2,
+    replicas: Annotated[int, typer.Option(help="Trajectories of plain MD.")] = 64,
+    lag_ns: Annotated[float, typer.Option(help="Lag of TICA.")] = 1.0,
+    frames: Annotated[
+        int, typer.Option(help="Frames of a reference; half of them are scored against.")
+    ] = 20_000,
+    seed: Annotated[int, typer.Option(help="Seed of the dynamics and of the draw.")] = 0,
+    workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
+    dry_run: Annotated[bool, typer.Option(help="Only estimate how long it will take.")] = False,
+    published: Annotated[
+        bool, typer.Option(help="Take the published data (PROSEBENCH_DATA, or the hub).")
+    ] = False,
+    revision: Annotated[str, typer.Option(help="Tag or commit of the published data on the hub.")] = "main",
+    executor: Executor = "local",
+    cluster: ClusterFile = "",
+    follow: Annotated[bool, typer.Option(help="Wait for the jobs.")] = False,
+) -> None:
+    """Make own references: parallel tempering, then plain MD from its frames; resumable."""
+    from analysis.convergence import assess, statement
+    from jobs.display import Progress, format_seconds
+    from jobs.references import ReferencePlan, estimate_seconds, make_references
+    from prosebench.peptide import Peptide
+
+    chosen = narrow(load_suite(suite), peptides=split(peptides))
+    if published:
+        _published_references(chosen, out_dir, revision)
+        return
+    plan = ReferencePlan(
+        tempering_ns=tempering_ns, md_ns=md_ns, replicas=replicas, lag_ns=lag_ns, n_frames=frames, seed=seed
+    )
+    missing = [sequence for sequence in chosen.peptides if not (out_dir / f"{sequence}.npz").exists()]
+    number = workers or len(os.sched_getaffinity(0))
+    total_ns = (plan.tempering_evaluations + plan.md_evaluations) / 1e6
+    out.print(
+        f"{len(missing)} references to make ({len(chosen.peptides) - len(missing)} are there), {total_ns:.0f} ns each"
+    )
+    if not missing:
+        return
+    if executor == "slurm" and not dry_run:
+        from jobs.remote import submit_each
+
+        profile, line = load_profile(executor, cluster), without_cluster(sys.argv[1:], "--peptides")
+        cores = profile.need("reference", "reference").cores
+        commands = [[*line, "--peptides", sequence, "--workers", str(cores)] for sequence in missing]
+        submit_each(commands, directory, profile, out, method="reference", followed=follow)
+        return
+    seconds = estimate_seconds(missing, plan, chosen.target)
+    out.print(
+        f"about {format_seconds(seconds)} of one core, {format_seconds(seconds / number)} with {number} workers"
+    )
+    if dry_run:
+        return
+    folders: list[Path] = []
+
+    def watch_cells(new: list[Path]) -> Progress:
+        folders.extend(new)
+        return Progress(new, out)
+
+    made = make_references(missing, plan, chosen.target, directory, workers=number, watch_cells=watch_cells)
+    for sequence, one in made.items():
+        topology = Peptide.from_sequence(sequence).topology
+        judged = assess(one.reference, one.trajectories, one.tempering, topology)
+        judged.save(out_dir / f"{sequence}.npz")
+        out.print(
+            f"\n[bold]{sequence}[/bold] {out_dir / sequence}.npz\n{statement(judged.convergence, judged.floor)}"
+        )
+    tell_unfinished(folders)
+
+
+def _published_references(suite: Suite, out_dir: Path, revision: str) -> None:
+    """Turn published data into reference files: energies are computed here, the noise floor too."""
+    from analysis.convergence import floor
+    from prosebench.energy.settings import make_target
+    from prosebench.published import read_published
+
+    for sequence in suite.peptides:
+        found = read_published(sequence, revision=revision)
+        target = make_target(found.peptide, suite.target)
+        made = found.to_reference(target.energy, suite.target.temperature_kelvin)
+        judged = made.with_quality({}, floor(made, found.peptide.topology, len(made)))
+        judged.save(out_dir / f"{sequence}.npz")
+        out.print(f"{sequence}: {len(made)} frames in {out_dir / sequence}.npz")

@@ -1,0 +1,133 @@
+"""Commands that judge: score, report, check."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from prosebench.cli.options import (
+    OWN_REFERENCES,
+    ClusterFile,
+    Directory,
+    Executor,
+    References,
+    app,
+    fail,
+    load_profile,
+    out,
+    split,
+    without_cluster,
+)
+
+
+@app.command()
+def score(
+    what: Annotated[
+        Path, typer.Argument(help="Run folder, ensemble (.npz), or trajectory that mdtraj reads.")
+    ],
+    peptide: Annotated[str, typer.Option(help="Sequence; needed for an ensemble or a trajectory.")] = "",
+    topology: Annotated[Path | None, typer.Option(help="PDB file that names a trajectory's atoms.")] = None,
+    frames: Annotated[int, typer.Option(help="Frames to score of an ensemble or a trajectory.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling of weighted frames.")] = 0,
+    temperature_kelvin: Annotated[
+        float, typer.Option(help="Temperature at which energies are reduced.")
+    ] = 310.0,
+    references: References = None,
+    executor: Executor = "local",
+    cluster: ClusterFile = "",
+    jobs: Annotated[int, typer.Option(help="Jobs over which a run folder is spread.")] = 8,
+    share: Annotated[
+        str, typer.Option(help="i/n: only every n-th cell, from the i-th on.", hidden=True)
+    ] = "",
+) -> None:
+    """Score the records of a run folder, or any ensemble or trajectory, against the reference."""
+    if what.is_dir():
+        from analysis.scores import score_run, write_scores
+
+        if share:
+            index, number = map(int, share.split("/"))
+            score_run(what, references or [OWN_REFERENCES], share=(index, number))
+            return
+        if executor == "slurm":
+            from jobs.remote import submit_each
+
+            shares = [[*without_cluster(sys.argv[1:]), "--share", f"{index}/{jobs}"] for index in range(jobs)]
+            submit_each(shares, what, load_profile(executor, cluster), out, method="score", followed=True)
+        out.print(f"scores: {write_scores(what, score_run(what, references or [OWN_REFERENCES]))}")
+        return
+    if not peptide:
+        fail(f"{what} does not say which peptide it is of; name it with --peptide")
+    from analysis.external import score_file
+
+    result = score_file(
+        what,
+        peptide,
+        topology=topology,
+        n_frames=frames,
+        seed=seed,
+        temperature_kelvin=temperature_kelvin,
+        reference_folders=references or [OWN_REFERENCES],
+    )
+    table = Table("metric", "value", box=None, pad_edge=False)
+    for name, value in result.items():
+        table.add_row(name, f"{value:.6g}")
+    out.print(table)
+
+
+@app.command()
+def report(
+    directory: Directory,
+    references: References = None,
+    against: Annotated[str, typer.Option(help="Compare every row with this one; default: all pairs.")] = "",
+    allow_unequal: Annotated[
+        str,
+        typer.Option(
+            help="Compare all the same, and mark it, what differs in these: budget,frames,peptides."
+        ),
+    ] = "",
+    formats: Annotated[str, typer.Option(help="Of the figures; png must be among them.")] = "png,pdf,svg",
+) -> None:
+    """Score a run folder and write its tables and figures."""
+    write_and_print(
+        directory,
+        references or [OWN_REFERENCES],
+        workers=len(os.sched_getaffinity(0)),
+        against=against or None,
+        allow=split(allow_unequal),
+        formats=split(formats),
+    )
+
+
+def write_and_print(directory: Path, references: Sequence[Path], **options: Any) -> None:
+    """Write the report of a run folder, with options of `analysis.report.write_report`; print its table."""
+    from analysis.report import write_report
+
+    written = write_report(directory, references, **options)
+    out.print(written.table)
+    out.print(f"tables and figures: {written.directory}")
+
+
+@app.command()
+def check(method: Annotated[str, typer.Argument(help="Name of an installed method.")]) -> None:
+    """Run the contract suite on a method: budgets, restarts, seeds, and moments on a target with known answers."""
+    import tempfile
+
+    from prosebench.contract import check_contract
+
+    broken = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, passed, seen in check_contract(method, Path(scratch)):
+            broken += not passed
+            out.print(
+                f"{'[green]pass[/green]' if passed else '[red]FAIL[/red]'}  {name}: {escape(seen)}",
+                soft_wrap=True,
+            )
+    out.print(
+        f"{method} {'holds to the contract' if not broken else f'breaks the contract in {broken} places'}"
+    )
+    raise typer.Exit(1 if broken else 0)
