@@ -64,9 +64,9 @@ def show_plan(plan: Plan, out: Console) -> None:
     if not plan.works:
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("jobs", "cells", "evaluations", "cores", "GPUs", "limit", "core hours", "GPU hours"):
-        table.add_column(heading, justify="right")
-    table.add_column("each job")
+    for heading in ("jobs", "cells", "evaluations", "cores", "GPUs", "limit", "core h", "GPU h"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("each job", overflow="fold")
     for array in plan.arrays:
         need, works = array.need, [work for job in array.jobs for work in job]
         options = sbatch_options(need, array.minutes)
