@@ -103,36 +103,38 @@ def make_references(
     watch_cells: Callable[[list[Path]], Progress],
 ) -> dict[str, MadeReference]:
     """Run what is missing in a run folder and build a reference for each peptide whose cells all finished."""
-    tempering = [_tempering_cell(sequence, plan, settings) for sequence in sequences]
-    _run(tempering, directory, workers, watch_cells)
-    ready = [cell for cell in tempering if _ensemble_path(directory, cell).exists()]
-    md = [_md_cell(cell.peptide, plan, settings, _ensemble_path(directory, cell)) for cell in ready]
-    _run(md, directory, workers, watch_cells)
+    tempering = [tempering_cell(sequence, plan, settings) for sequence in sequences]
+    run_cells(tempering, directory, workers, watch_cells)
+    ready = [cell for cell in tempering if ensemble_path(directory, cell).exists()]
+    md = [_md_cell(cell.peptide, plan, settings, ensemble_path(directory, cell)) for cell in ready]
+    run_cells(md, directory, workers, watch_cells)
     made = {}
     for hot, cold in zip(ready, md, strict=True):
-        if _ensemble_path(directory, cold).exists():
+        if ensemble_path(directory, cold).exists():
             made[cold.peptide] = _build(hot, cold, plan, directory)
     return made
 
 
-def _run(
+def run_cells(
     cells: list[Cell], directory: Path, workers: int, watch_cells: Callable[[list[Path]], Progress]
 ) -> None:
+    """Run what is missing of some cells in a run folder."""
     folders = lay_out(cells, directory)
     with watch_cells(folders) as progress:
         run_local(folders, directory, workers=workers, watch=progress)
 
 
-def _tempering_cell(sequence: str, plan: ReferencePlan, settings: TargetSettings) -> Cell:
+def tempering_cell(
+    sequence: str, plan: ReferencePlan, settings: TargetSettings, frames: int = TEMPERING_FRAMES
+) -> Cell:
+    """The cell of a plan that tempers a peptide and keeps about so many of its coldest frames."""
     options = {
         "ladders": plan.ladders,
         "levels": plan.levels,
         "hottest_kelvin": plan.hottest_kelvin,
         "discard": 0.25,
     }
-    return _cell(
-        sequence, "parallel-tempering", options, plan.tempering_evaluations, TEMPERING_FRAMES, plan, settings
-    )
+    return _cell(sequence, "parallel-tempering", options, plan.tempering_evaluations, frames, plan, settings)
 
 
 def _md_cell(sequence: str, plan: ReferencePlan, settings: TargetSettings, starts: Path) -> Cell:
@@ -164,7 +166,8 @@ def _cell(
     )
 
 
-def _ensemble_path(directory: Path, cell: Cell) -> Path:
+def ensemble_path(directory: Path, cell: Cell) -> Path:
+    """Where the frames of a finished cell lie."""
     return directory / "cells" / cell.folder_name / "ensemble.npz"
 
 

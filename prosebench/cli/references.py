@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from prosebench.cli.options import (
     Names,
     SuiteName,
     app,
+    fail,
     load_profile,
     out,
     split,
@@ -21,10 +22,13 @@ from prosebench.cli.options import (
 )
 from prosebench.suite import Suite, load_suite, narrow
 
+if TYPE_CHECKING:
+    from jobs.references import ReferencePlan
+
 
 @app.command()
 def reference(
-    suite: SuiteName,
+    suite: SuiteName = "",
     peptides: Names = "",
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the finished references.")] = Path(
         "references"
@@ -49,6 +53,9 @@ def reference(
     executor: Executor = "local",
     cluster: ClusterFile = "",
     follow: Annotated[bool, typer.Option(help="Wait for the jobs.")] = False,
+    training: Annotated[
+        bool, typer.Option(help="Make training data of --peptides instead: frames of tempering, as shards.")
+    ] = False,
 ) -> None:
     """Make own references: parallel tempering, then plain MD from its frames; resumable."""
     from analysis.convergence import assess, statement
@@ -56,13 +63,18 @@ def reference(
     from jobs.references import ReferencePlan, estimate_seconds, make_references
     from prosebench.peptide import Peptide
 
+    plan = ReferencePlan(
+        tempering_ns=tempering_ns, md_ns=md_ns, replicas=replicas, lag_ns=lag_ns, n_frames=frames, seed=seed
+    )
+    if training:
+        _training_data(split(peptides), plan, directory, out_dir, workers)
+        return
+    if not suite:
+        fail("name a suite with --suite, or training peptides with --training --peptides AG,GA,...")
     chosen = narrow(load_suite(suite), peptides=split(peptides))
     if published:
         _published_references(chosen, out_dir, revision)
         return
-    plan = ReferencePlan(
-        tempering_ns=tempering_ns, md_ns=md_ns, replicas=replicas, lag_ns=lag_ns, n_frames=frames, seed=seed
-    )
     missing = [sequence for sequence in chosen.peptides if not (out_dir / f"{sequence}.npz").exists()]
     number = workers or len(os.sched_getaffinity(0))
     total_ns = (plan.tempering_evaluations + plan.md_evaluations) / 1e6
@@ -100,6 +112,34 @@ def reference(
             f"\n[bold]{sequence}[/bold] {out_dir / sequence}.npz\n{statement(judged.convergence, judged.floor)}"
         )
     tell_unfinished(folders)
+
+
+def _training_data(
+    sequences: list[str], plan: "ReferencePlan", directory: Path, out_dir: Path, workers: int
+) -> None:
+    """Temper each peptide and write its frames as shards; a plan's times and seed hold, its plain MD is left out."""
+    from jobs.display import Progress
+    from jobs.training_data import make_training_data
+    from prosebench.energy.settings import TargetSettings
+
+    if not sequences:
+        fail("--training needs the training peptides: --peptides AG,GA,...")
+
+    def watch_cells(new: list[Path]) -> Progress:
+        return Progress(new, out)
+
+    missing = make_training_data(
+        sequences,
+        plan,
+        TargetSettings(),
+        directory,
+        out_dir,
+        workers=workers or len(os.sched_getaffinity(0)),
+        watch_cells=watch_cells,
+    )
+    if missing:
+        fail(f"{', '.join(missing)} did not finish, so no shards were written; the same command continues")
+    out.print(f"{len(sequences)} peptides, {plan.n_frames} frames each, in {out_dir}")
 
 
 def _published_references(suite: Suite, out_dir: Path, revision: str) -> None:

@@ -70,10 +70,14 @@ class Block(nn.Module):
 
         With a past (one a layer), x holds one token and earlier ones are in the past.
         """
-        h = self.project_in(x) + conditions.start
+        # Bonds are as stiff as one part in a hundred: coordinates are never rounded to what autocast would take.
+        with torch.autocast(x.device.type, enabled=False):
+            h = self.project_in(x)
+        h = h + conditions.start
         for i, layer in enumerate(self.layers):
             h = layer(h, conditions.layers[i], past=past[i] if past else None)
-        log_scale, shift = self.project_out(h).to(x.dtype).chunk(2, dim=-1)
+        with torch.autocast(x.device.type, enabled=False):
+            log_scale, shift = self.project_out(h.to(x.dtype)).chunk(2, dim=-1)
         return log_scale, shift
 
     def forward(self, x: Tensor, embedded: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
+from prosebench.training.optimiser import RunOptimiser
 from prosebench.training.recipe import Recipe
 from prosebench.training.schedule import Ema
 from prosebench.training.trainable import Trainable, make_trainable
@@ -86,7 +87,7 @@ def _measure(recipe: Recipe, peptide: Peptide, batch: int, seconds: float, devic
 
 def _step(trainable: Trainable, recipe: Recipe, peptide: Peptide, batch: int) -> Callable[[], None]:
     options = recipe.optimiser
-    optimiser = torch.optim.AdamW(trainable.module.parameters(), lr=1e-6, betas=options.betas, fused=True)
+    optimiser = RunOptimiser(trainable.module, options)
     ema, rng = Ema(trainable.module, options.ema), np.random.default_rng(0)
     frames = np.repeat(peptide.start_nm[None], batch, axis=0).astype(np.float32)
 
@@ -94,9 +95,9 @@ def _step(trainable: Trainable, recipe: Recipe, peptide: Peptide, batch: int) ->
         arguments = trainable.prepare(FrameBatch((peptide.sequence,) * batch, frames), lambda _: peptide, rng)
         trainable.module(*arguments).mean().backward()
         torch.nn.utils.clip_grad_norm_(trainable.module.parameters(), options.clip_norm)
-        optimiser.step()
+        optimiser.step(1e-6)
         ema.update()
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
 
     return step
 

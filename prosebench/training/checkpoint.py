@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from prosebench.storage import DamagedFile, write_bytes
 from prosebench.training.curve import Row
 from prosebench.training.data import Position
+from prosebench.training.optimiser import RunOptimiser
 from prosebench.training.recipe import Recipe
 from prosebench.training.schedule import Ema
 
@@ -36,7 +36,7 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, recipe: Recipe, progress: Progress, module: nn.Module, ema: Ema, optimiser: Optimizer
+    path: Path, recipe: Recipe, progress: Progress, module: nn.Module, ema: Ema, optimiser: RunOptimiser
 ) -> None:
     """Write a checkpoint over the one before."""
     content = {
@@ -53,7 +53,7 @@ def save_checkpoint(
 
 @torch.no_grad()
 def load_checkpoint(
-    path: Path, recipe: Recipe, module: nn.Module, ema: Ema, optimiser: Optimizer
+    path: Path, recipe: Recipe, module: nn.Module, ema: Ema, optimiser: RunOptimiser
 ) -> Progress:
     """Put the state of a checkpoint into module, ema and optimiser; returns how far it was.
 

@@ -21,6 +21,7 @@ from prosebench.reference import MissingReferenceError, Reference, find_referenc
 from prosebench.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from prosebench.training.curve import Row, write_curve
 from prosebench.training.data import BatchStream, FrameBatch, Position, TrainingData
+from prosebench.training.optimiser import RunOptimiser
 from prosebench.training.processes import Processes
 from prosebench.training.recipe import Recipe, ValidationRecipe
 from prosebench.training.schedule import Ema, one_cycle
@@ -62,11 +63,8 @@ class Training:
         )
         self.trainable: Trainable = make_trainable(recipe, self.processes.device)
         module = self.trainable.module
-        options = recipe.optimiser
-        self.optimiser = torch.optim.AdamW(
-            module.parameters(), lr=0.0, betas=options.betas, weight_decay=options.weight_decay, fused=True
-        )
-        self.ema = Ema(module, options.ema)
+        self.optimiser = RunOptimiser(module, recipe.optimiser)
+        self.ema = Ema(module, recipe.optimiser.ema)
         self.progress = Progress([Position()] * self.processes.world)
         if self.checkpoint.exists():
             self.progress = load_checkpoint(self.checkpoint, recipe, module, self.ema, self.optimiser)
@@ -118,11 +116,9 @@ class Training:
         norm = float(nn.utils.clip_grad_norm_(self._module.parameters(), recipe.optimiser.clip_norm))
         finite = math.isfinite(norm)
         if finite:
-            for group in self.optimiser.param_groups:
-                group["lr"] = self._rate(progress.step)
-            self.optimiser.step()
+            self.optimiser.step(self._rate(progress.step))
             self.ema.update()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         progress.losses.append(self.processes.mean(float(total)))
         progress.norms.append(norm)
         progress.skipped += not finite

@@ -39,8 +39,12 @@ class DataRecipe(_Part):
 
 
 class OptimiserRecipe(_Part):
-    """AdamW with a one-cycle learning rate, gradients clipped by their norm, and an average of the weights."""
+    """AdamW with a one-cycle learning rate, gradients clipped by their norm, and an average of the weights.
 
+    kind "muon" takes the matrices inside the layers out of AdamW's hands; betas are AdamW's alone.
+    """
+
+    kind: Literal["adamw", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: Annotated[float, Field(ge=0)] = 4e-4

@@ -68,7 +68,10 @@ def test_the_average_is_exponential() -> None:
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("optimiser.learning_rate=fast", r"optimiser\.learning_rate: .*known keys: learning_rate, betas"),
+        (
+            "optimiser.learning_rate=fast",
+            r"optimiser\.learning_rate: .*known keys: kind, learning_rate, betas",
+        ),
         ("data.shards=3", r"data\.shards: Extra inputs.*known keys: source, longest"),
         ("colour=3", r"colour: Extra inputs.*known keys: description, trainable"),
         ("steps=0", "steps: .*greater than 0"),
