@@ -27,7 +27,8 @@ def with_ceiling(scores: pd.DataFrame, reference_folders: Sequence[Path] = ()) -
     rows = []
     for (peptide, reference_hash), part in scored.groupby(["peptide", "reference"], sort=True):
         try:
-            path = find_reference(str(peptide), reference_folders)
+            kelvin = float(part["temperature_kelvin"].iloc[0])
+            path = find_reference(str(peptide), reference_folders, kelvin)
             reference = load_reference(path, path.stat().st_mtime_ns)
         except (MissingReferenceError, DamagedFile, ValueError):
             continue

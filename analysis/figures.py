@@ -24,13 +24,14 @@ from analysis.figures_costs import (
 )
 from analysis.figures_peptide import Sample, energy_histogram, ramachandran, tica_map
 from analysis.figures_scaling import FIGURES, scaling
+from analysis.figures_smc import annealing
 from analysis.figures_states import diagnostics, populations, walks, weight_traces
 from analysis.pages import page_markdown, page_numbers
 from analysis.peptide_data import find_cores, find_states, load_peptide
 from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, FORMATS, looks, row_order, save
 from prosebench.record import cell_folders, read_cell
-from prosebench.reference import Reference, find_reference
+from prosebench.reference import Reference, find_reference, reference_name
 from prosebench.storage import DamagedFile, read_json, write_bytes, write_json
 
 MOST_PAIRS = 6
@@ -42,12 +43,13 @@ MOST_BUDGETS = 3
 
 @dataclass(frozen=True)
 class Selection:
-    """The cells of one peptide in one suite that its figures show: (row, budget, cell id), in order."""
+    """The cells of one peptide at one temperature in one suite that its figures show: (row, budget, cell id)."""
 
     suite: str
     peptide: str
     cells: tuple[tuple[str, int, str], ...]
     all_rows: tuple[str, ...]
+    temperature_kelvin: float = 310.0
 
 
 def write_figures(
@@ -123,7 +125,8 @@ def selections(scores: pd.DataFrame) -> list[Selection]:
     place = ["suite", "peptide", "row", "budget", "cell_id"]
     scored = scores[scores["status"].isin(SCORED)].drop_duplicates(place)
     found = []
-    for (suite, peptide), part in scored.groupby(["suite", "peptide"]):
+    kelvins = scored["temperature_kelvin"].fillna(310.0)
+    for (suite, peptide, kelvin), part in scored.groupby(["suite", "peptide", kelvins]):
         budgets = sorted(part["budget"].unique().tolist())
         if len(budgets) > MOST_BUDGETS:
             budgets = [budgets[0], budgets[len(budgets) // 2], budgets[-1]]
@@ -134,7 +137,7 @@ def selections(scores: pd.DataFrame) -> list[Selection]:
             if methods[row] not in (FLOOR, CEILING)
             for cell_id in part[(part["row"] == row) & (part["budget"] == budget)]["cell_id"]
         )
-        found.append(Selection(str(suite), str(peptide), cells, rows))
+        found.append(Selection(str(suite), str(peptide), cells, rows, float(kelvin)))
     return found
 
 
@@ -153,10 +156,11 @@ def _map(jobs: list[Job], workers: int) -> Iterator[list[Path]]:
 
 def _peptide_figures(job: Job) -> list[Path]:
     choice, directory, target, reference_folders, several, formats = job
-    reference = Reference.load(find_reference(choice.peptide, reference_folders))
+    reference = Reference.load(find_reference(choice.peptide, reference_folders, choice.temperature_kelvin))
     data = load_peptide(choice.peptide, reference, choice.cells, _folders(directory))
     states, cores = find_states(data), find_cores(data.walk(data.truth))
-    stem = f"{choice.suite}-{choice.peptide}" if several else choice.peptide
+    name = reference_name(choice.peptide, choice.temperature_kelvin).removesuffix(".npz")
+    stem = f"{choice.suite}-{name}" if several else name
     truth, samples, look = data.truth, data.samples, looks(choice.all_rows)
     figures = {
         "energy": energy_histogram(choice.peptide, truth, samples, look),
@@ -165,6 +169,7 @@ def _peptide_figures(job: Job) -> list[Path]:
         "states": populations(data, states, look) if data.cells else None,
         "walks": walks(data, cores, look),
         "weights": weight_traces(data, look),
+        "annealing": annealing(data.last, look),
         "diagnostics": diagnostics(data, look),
     }
     drawn = {f"{stem}-{kind}": figure for kind, figure in figures.items() if figure is not None}

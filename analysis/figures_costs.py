@@ -229,11 +229,17 @@ def _scatter(axes: Axes, metric: Metric, sides: list[pd.DataFrame], found: Compa
         note(axes, "; ".join(found.marks), "lower right")
 
 
-THROUGHPUT_AXES = {"batch": "frames in a batch", "threads": "threads", "ranks": "ranks", "nodes": "nodes"}
+THROUGHPUT_AXES = {
+    "batch": "frames in a batch",
+    "threads": "threads",
+    "ranks": "ranks",
+    "workers": "workers",
+    "nodes": "nodes",
+}
 
 
 def throughput(rows: Sequence[Mapping[str, Any]], against: str) -> Figure | None:
-    """Evaluations per second against batch, threads, ranks or nodes; None where fewer than two values were measured.
+    """Evaluations per second against one of THROUGHPUT_AXES; None where fewer than two values were measured.
 
     rows: bench records with keys evaluations_per_second, `against`, and series (a name) where there are several;
     mode "weak" where work grew with the machine. Beside it, except against batch, the efficiency: the gain over the
@@ -250,6 +256,7 @@ def throughput(rows: Sequence[Mapping[str, Any]], against: str) -> Figure | None
     with styled():
         figure = new_figure(PAGE_INCHES * 0.75 if scaling else COLUMN_INCHES, 2.4)
         panels = figure.subplots(1, 2 if scaling else 1, squeeze=False)[0]
+        ideals = []
         for name in names:
             mine = (
                 table[table["series"] == name]
@@ -259,17 +266,16 @@ def throughput(rows: Sequence[Mapping[str, Any]], against: str) -> Figure | None
             )
             x, y = mine.index.to_numpy(float), mine.to_numpy(float)
             style = {"color": look[name].colour, "marker": look[name].marker, "linestyle": look[name].line}
+            if (table.loc[table["series"] == name].get("mode") == "weak").any():
+                style["markerfacecolor"] = "white"
             panels[0].plot(x, y, label=name, **style)
             if scaling:
-                panels[0].plot(
-                    x,
-                    y[0] * x / x[0],
-                    color=REFERENCE_LINE,
-                    linewidth=0.7,
-                    linestyle=(0, (4, 2)),
-                    label="ideal",
-                )
                 panels[1].plot(x, y / y[0] / (x / x[0]), **style)
+                ideals.append((x, y[0] * x / x[0]))
+        for x, ideal in ideals:
+            panels[0].plot(
+                x, ideal, color=REFERENCE_LINE, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1, label="ideal"
+            )
         panels[0].set(xscale="log", yscale="log", ylabel="energy evaluations per second")
         plain_ticks(panels[0], "y")
         panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -281,6 +287,6 @@ def throughput(rows: Sequence[Mapping[str, Any]], against: str) -> Figure | None
                 axes.set_xticks([], minor=True)
         if scaling:
             panels[1].axhline(1.0, color=REFERENCE_LINE, linewidth=0.7, linestyle=(0, (4, 2)))
-            panels[1].set(ylim=(0.0, 1.15), ylabel="efficiency")
+            panels[1].set(ylim=(0.0, max(1.15, 1.05 * panels[1].get_ylim()[1])), ylabel="efficiency")
         shared_legend(figure, panels)
         return figure

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures_scaling import plain_ticks
+from analysis.figures_smc import by_chunk
 from analysis.peptide_data import CellFrames, Cores, PeptideData, States
 from analysis.style import (
     COLUMN_INCHES,
@@ -159,7 +160,7 @@ def weight_traces(data: PeptideData, look: dict[str, Look]) -> Figure | None:
 
 def diagnostics(data: PeptideData, look: dict[str, Look]) -> Figure | None:
     """What methods report of themselves, chunk by chunk, a panel a quantity, a line a seed; None for nothing."""
-    cells = [cell for cell in data.last if cell.diagnostics]
+    cells = [cell for cell in map(by_chunk, data.last) if cell.diagnostics]
     names = sorted({name for cell in cells for name in cell.diagnostics})[:MOST_DIAGNOSTICS]
     if not names:
         return None

@@ -19,6 +19,9 @@ CAPTIONS = {
     "walks": "The slowest observable of the reference along one trajectory of each row; a round trip goes from one "
     "grey core to the other and back. At the right the reference (filled) and the trajectory.",
     "weights": "Effective sample size (Kish, after the filter) among the first samples, a line a seed.",
+    "annealing": "Annealing at the largest budget, a line a seed, a point at its end: effective share of the particles "
+    "before resampling; accepted moves, in grey the band that the published settings aim at; the standard deviation "
+    "of a move along an axis; share of the draws that have descendants.",
     "diagnostics": "What methods report of themselves, chunk by chunk, a line a seed.",
 }
 """What each kind of figure of a peptide shows, in the order of the page."""

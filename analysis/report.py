@@ -27,7 +27,7 @@ from prosebench.storage import DamagedFile, write_bytes
 Progress = Callable[[str, int, int], None]
 """Called with what is being done ("scores" or "figures"), how many are done, and of how many."""
 
-_CAPTIONS = {
+CAPTIONS = {
     "scaling-wasserstein": "Distances against energy evaluations of sampling: mean over peptides of the mean over "
     "seeds, with its 95 % interval. Dashed: the floor, what frames of the reference itself score; dotted: the "
     "ceiling, one frame over and over.",
@@ -189,7 +189,7 @@ def _figure_sections(figures: list[Path], formats: Sequence[str]) -> list[str]:
     pages = [path for path in figures if path.suffix == ".md"]
     shown = []
     for path in pictures:
-        caption = next((text for kind, text in _CAPTIONS.items() if kind in path.stem), "")
+        caption = next((text for kind, text in CAPTIONS.items() if kind in path.stem), "")
         shown.append(f"{_picture(path, formats)}\n\n{caption}")
     sections = ["## Figures\n\n" + "\n\n".join(shown)] if shown else []
     if pages:

@@ -177,7 +177,7 @@ def thin(ensemble: Ensemble, n_frames: int) -> NDArray[np.int64]:
     n = len(ensemble)
     if n <= n_frames:
         return np.arange(n)
-    if ensemble.evaluations is None:
+    if ensemble.evaluations is None or not ensemble.evaluations.any():
         return (np.arange(n_frames) + 1) * n // n_frames - 1
     order = np.argsort(ensemble.evaluations, kind="stable")
     values, starts, counts = np.unique(ensemble.evaluations[order], return_index=True, return_counts=True)

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from analysis.score import REFERENCE_ERROR, prefix, score
 from prosebench.ensemble import Ensemble
-from prosebench.record import Cell, Record, cell_folders, read_cell, read_provenance, read_record
+from prosebench.record import EXTERNAL, Cell, Record, cell_folders, read_cell, read_provenance, read_record
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.storage import DamagedFile, json_bytes, read_json, write_bytes, write_json
 
@@ -154,7 +154,7 @@ def _marks(folder: Path, cell: Cell, cache: Path, reference_folders: tuple[Path,
         return _unfinished(cell, "skipped", record.reason)
     costs = [_costs(folder, record, budget) for budget in cell.budgets]
     try:
-        path = find_reference(cell.peptide, reference_folders)
+        path = find_reference(cell.peptide, reference_folders, cell.target.temperature_kelvin)
     except MissingReferenceError as error:
         reason = str(error).splitlines()[0].rstrip(":.")
         pairs = zip(cell.budgets, costs, strict=True)
@@ -287,7 +287,7 @@ def _labels(cells: list[Cell]) -> dict[str, str]:
     """Label of each cell's row, by cell id: the row's name, and what tells it from its namesakes.
 
     Cells of one row that were run with other settings, frames or physics stand apart: "md
-    [friction_per_ps=1.0]".
+    [friction_per_ps=1.0]". Rows whose costs were declared, not metered, say so.
     """
     variants: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for cell in cells:
@@ -302,7 +302,8 @@ def _labels(cells: list[Cell]) -> dict[str, str]:
             if any(_key(other.get(name)) != _key(traits[name]) for other in known)
         ]
         described = ", ".join(f"{name}={_plain(traits[name])}" for name in differing)
-        labels[cell.id] = f"{cell.row} [{described}]" if described else cell.row
+        name = f"{cell.row} (declared)" if cell.method == EXTERNAL else cell.row
+        labels[cell.id] = f"{name} [{described}]" if described else name
     return labels
 
 

@@ -15,6 +15,7 @@ from analysis.comparisons import compare_rows, equal_frames
 from analysis.statistics import UNBOUNDED, Estimate, estimate
 from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, row_order
+from prosebench.record import EXTERNAL
 
 
 @dataclass(frozen=True)
@@ -178,12 +179,11 @@ def _row(lines: pd.DataFrame, n_peptides: int, metrics: tuple[Metric, ...], *, s
 
 
 def _note(lines: pd.DataFrame) -> str:
-    """What is not whole about a row of which something was scored; empty where nothing is amiss."""
+    """What is not whole, or not measured here, about a row of which something was scored; empty where all is."""
     cells = lines.drop_duplicates(["peptide", "seed"])
     amiss = cells[cells["status"] != "done"]
-    if amiss.empty:
-        return ""
-    parts = [
+    parts = ["costs are what its makers declare, not metered"] if (lines["method"] == EXTERNAL).any() else []
+    parts += [
         f"{len(some)} of {len(cells)} cells {status} ({_reasons(some)})"
         for status, some in amiss.groupby("status", sort=True)
     ]

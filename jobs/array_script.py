@@ -3,7 +3,7 @@
 import shlex
 import sys
 
-from jobs.cluster import Cluster, sbatch_options
+from jobs.cluster import Cluster, sbatch_options, srun_options
 from jobs.packing import Array
 from jobs.submission import Submission
 
@@ -18,7 +18,9 @@ def array_script(submission: Submission, array: Array, cluster: Cluster) -> str:
         "open-mode": "append",
         "signal": f"USR2@{cluster.signal_seconds}",
     }
-    python = shlex.quote(sys.executable)
+    # The tasks of a job with ranks are those of its cells, which the job itself starts.
+    step = "" if submission.ranks > 1 else " ".join(["srun", *srun_options(options), ""])
+    program = f"{step}{shlex.quote(sys.executable)} -u -m jobs.task {shlex.quote(str(submission.folder))}"
     cells = sum(len(job) for job in submission.jobs)
     lines = [
         "#!/bin/bash",
@@ -27,7 +29,7 @@ def array_script(submission: Submission, array: Array, cluster: Cluster) -> str:
         "",
         *cluster.opening_lines(),
         "",
-        f'srun {python} -u -m jobs.task {shlex.quote(str(submission.folder))} "$SLURM_ARRAY_TASK_ID"',
+        f'{program} "$SLURM_ARRAY_TASK_ID"',
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,11 +1,14 @@
 """Cluster profiles: what a site wants to be asked for. Read from TOML, checked before anything is submitted."""
 
+import re
+import shlex
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 _OURS = {"array", "job-name", "output", "error", "open-mode", "signal", "requeue", "chdir"}
@@ -18,6 +21,8 @@ class ClusterError(ValueError):
 
 class Need(BaseModel):
     """What one job asks for. cores, memory_gb and gpus are per worker; a job has `workers` of them, on one node.
+
+    With `ranks`, a cell spans so many processes, on one node or several, and cores, memory_gb and gpus are for each.
 
     minutes is the longest time limit that jobs may ask for; they ask for less where less will do. extra reaches every
     other option of sbatch, as in extra = {exclusive = true, "mail-type" = "END"}.
@@ -35,6 +40,7 @@ class Need(BaseModel):
     memory_gb: float = Field(default=4.0, gt=0)
     minutes: Positive = 240
     workers: Positive = 1
+    ranks: Positive = 1
     extra: dict[str, str | int | bool] = {}
 
     @field_validator("extra")
@@ -45,6 +51,22 @@ class Need(BaseModel):
         if refused:
             raise ValueError(f"{', '.join(refused)} is set by prosebench itself and cannot be changed")
         return extra
+
+    @model_validator(mode="after")
+    def _one_cell_at_a_time(self) -> "Need":
+        if self.ranks > 1 and self.workers > 1:
+            raise ValueError(
+                "where cells span several ranks, jobs have one cell at a time: workers must be 1"
+            )
+        return self
+
+    def with_gpus(self, number: int) -> "Need":
+        """The same for a job of `number` workers with a GPU each; of as many as this need has GPUs for number 0."""
+        workers = number or self.gpus * self.workers
+        if not workers:
+            return self.model_copy(update={"workers": 1})
+        gres = re.sub(r"^(gpu(?::[A-Za-z]\w*)?)(?::\d+)?$", rf"\1:{workers}", self.gres)
+        return self.model_copy(update={"workers": workers, "gpus": 1, "gres": gres})
 
 
 class Cluster(Need):
@@ -98,11 +120,11 @@ class Cluster(Need):
         return [*lines, *self.setup]
 
 
-def sbatch_options(need: Need, minutes: int) -> dict[str, str | int | bool]:
-    """Options of sbatch for a job of this need with a time limit in whole minutes."""
+def sbatch_options(need: Need, minutes: int, nodes: int = 1) -> dict[str, str | int | bool]:
+    """Options of sbatch for a job with this need on each of its nodes, and a time limit in whole minutes."""
     options: dict[str, str | int | bool] = {
-        "nodes": 1,
-        "ntasks": 1,
+        "nodes": nodes,
+        "ntasks": nodes,
         "time": minutes,
         "cpus-per-task": need.cores * need.workers,
         "mem": f"{round(need.memory_gb * need.workers * 1024)}M",
@@ -113,7 +135,28 @@ def sbatch_options(need: Need, minutes: int) -> dict[str, str | int | bool]:
             options[name] = getattr(need, name)
     if need.gpus and not need.gres:
         options["gpus-per-node"] = need.gpus * need.workers
+    if need.ranks > 1:
+        del options["mem"]
+        options |= {"nodes": f"1-{need.ranks}", "ntasks": need.ranks}
+        options["mem-per-cpu"] = f"{round(need.memory_gb * 1024 / need.cores)}M"
+        if options.pop("gpus-per-node", 0):
+            options["gpus-per-task"] = need.gpus
     return options | need.extra
+
+
+def rank_launcher(cluster: Cluster, need: Need) -> list[str]:
+    """The command that starts the ranks of a cell from within a job; `-n RANKS PROGRAM` follows."""
+    words = shlex.split(cluster.mpi_launcher)
+    if words[0] == "srun":
+        words += [f"--cpus-per-task={need.cores}", "--kill-on-bad-exit=1"]
+    return words
+
+
+def srun_options(options: Mapping[str, str | int | bool]) -> list[str]:
+    """What srun is to be told: the cores, which since SLURM 22.05 it no longer knows by itself; and, where a task of
+    several ends badly, to leave it to the others how they end.
+    """
+    return [f"--cpus-per-task={options['cpus-per-task']}", "--kill-on-bad-exit=0"]
 
 
 def cluster_names() -> list[str]:

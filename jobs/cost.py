@@ -33,7 +33,7 @@ class _Seen:
 
 
 class CostModel:
-    """Seconds of a cell = CELL_SECONDS + evaluations x c x atoms^p, where c and p are learned.
+    """Seconds of a cell on one rank = CELL_SECONDS + evaluations x c x atoms^p, where c and p are learned.
 
     c is the median over finished cells of the same kind (method, engine, platform); p is fitted where they have several
     sizes. Cells of a kind never seen are guessed.
@@ -65,6 +65,7 @@ class CostModel:
         ledger = record.ledger
         evaluations = ledger.sampling.evaluations + ledger.preparation.evaluations
         seconds = sum(provenance.seconds.get(phase, 0.0) for phase in ("sampling", "preparation", "training"))
+        seconds *= provenance.ranks
         if record.status != "done" or not evaluations or seconds <= 0:
             return
         seen = self._seen[_kind(record.cell)]

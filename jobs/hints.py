@@ -36,6 +36,16 @@ def ask_scheduler(states: Sequence[CellState], directory: Path) -> tuple[list[Ce
     return told, describe_queue(queued) if queued else ""
 
 
+def describe_end(directory: Path) -> str:
+    """How the jobs of the last submission of a run folder ended, and their output; empty where nobody knows."""
+    submissions = read_submissions(directory)
+    ended = ended_jobs([submissions[-1].name]) if submissions else {}
+    said = [
+        f"job {job} ended as {how}; log: {find_log(directory, job) or 'none'}" for job, how in ended.values()
+    ]
+    return "\n".join(said)
+
+
 def _with_queue(
     state: CellState, there: dict[str, QueuedJob], queued: QueuedJob | None, directory: Path
 ) -> CellState:

@@ -15,6 +15,7 @@ from pathlib import Path
 from jobs.failures import may_run, note_failure
 from jobs.heartbeat import SILENT_SECONDS, read_beat
 from jobs.signals import STOP_SIGNALS, listen, stop_asked
+from jobs.spread import spread_cell
 from jobs.worker import Desk, DiskFull, run_cell
 
 LOCKED_PAUSE_SECONDS = 1.0
@@ -32,16 +33,20 @@ def run_local(
     *,
     workers: int,
     threads: int = 1,
+    ranks: int = 1,
     reference_folders: Sequence[Path] = (),
     watch: Callable[[], None] = lambda: None,
 ) -> None:
     """Run cells over `workers` processes of `threads` threads each; returns when no cell is left that may run.
 
+    With several ranks, each worker has a cell done by so many processes of `threads` threads, through mpirun.
+
     watch is called a few times a second. Cells that another process works on are waited for. A worker that dies
     (killed, out of memory) is replaced, and its cell is marked as failed. On KeyboardInterrupt all workers are ended
     and the interrupt goes on: what was stored stays. Raises DiskFull, or ChildProcessError where workers cannot start.
     """
-    run_pool(folders, Desk(directory, uuid.uuid4().hex, threads, tuple(reference_folders)), workers, watch)
+    desk = Desk(directory, uuid.uuid4().hex, threads, tuple(reference_folders), ranks=ranks)
+    run_pool(folders, desk, workers, watch)
 
 
 def run_pool(
@@ -69,6 +74,8 @@ def run_pool(
         while any(process.exitcode is None for process in processes):
             watch()
             time.sleep(WATCH_SECONDS)
+            if desk.in_job and stop_asked():
+                _pass_on(processes)
             for index, process in enumerate(processes):
                 if process.exitcode == _DISK_FULL_STATUS:
                     raise DiskFull(errno.ENOSPC, f"no room left on the disk of {desk.directory}")
@@ -109,7 +116,7 @@ def go_through(folders: Sequence[Path], desk: Desk) -> None:
             if stop_asked():
                 return
             if may_run(folder, desk.session):
-                outcomes.append(run_cell(folder, desk))
+                outcomes.append(run_cell(folder, desk) if desk.ranks == 1 else spread_cell(folder, desk))
         if "locked" not in outcomes:
             return
         if "done" in outcomes:
@@ -118,6 +125,13 @@ def go_through(folders: Sequence[Path], desk: Desk) -> None:
             return
         else:
             time.sleep(LOCKED_PAUSE_SECONDS)
+
+
+def _pass_on(processes: Sequence[BaseProcess]) -> None:
+    """Some sites' SLURM signals a job's own process only, none that it has started."""
+    for process in processes:
+        if process.pid and process.exitcode is None:
+            os.kill(process.pid, signal.SIGUSR2)
 
 
 def _bury(process: BaseProcess, folders: Sequence[Path], desk: Desk) -> bool:

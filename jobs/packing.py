@@ -3,7 +3,7 @@
 import heapq
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.cluster import Cluster, Need
@@ -40,8 +40,9 @@ class Array:
 def pack(missing: Sequence[Work], cluster: Cluster, max_array_size: int) -> list[Array]:
     """Arrays of jobs, none longer than max_array_size."""
     groups: dict[str, tuple[Need, list[Work]]] = {}
-    for work in missing:
-        need = cluster.need(work.cell.row, work.cell.method)
+    for one in missing:
+        need = cluster.need(one.cell.row, one.cell.method)
+        work = replace(one, seconds=one.seconds / need.ranks)
         groups.setdefault(need.model_dump_json(), (need, []))[1].append(work)
     arrays = []
     for need, works in groups.values():

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from jobs.chunks import move_aside
@@ -19,22 +20,21 @@ def plan_cells(suite: Suite) -> list[Cell]:
     for row in suite.methods:
         method, settings = suite.method_settings(row)
         together = load_method(method).prefixes
-        for peptide in suite.peptides:
-            for budgets in [suite.budgets] if together else [(budget,) for budget in suite.budgets]:
-                for seed in suite.seeds:
-                    cells.append(
-                        Cell(
-                            suite=suite.name,
-                            peptide=peptide,
-                            row=row,
-                            method=method,
-                            settings=settings,
-                            budgets=budgets,
-                            frames=suite.frames,
-                            seed=seed,
-                            target=suite.target,
-                        )
-                    )
+        marks = [suite.budgets] if together else [(budget,) for budget in suite.budgets]
+        for peptide, target, budgets, seed in product(suite.peptides, suite.targets, marks, suite.seeds):
+            cells.append(
+                Cell(
+                    suite=suite.name,
+                    peptide=peptide,
+                    row=row,
+                    method=method,
+                    settings=settings,
+                    budgets=budgets,
+                    frames=suite.frames,
+                    seed=seed,
+                    target=target,
+                )
+            )
     return cells
 
 

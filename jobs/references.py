@@ -101,27 +101,52 @@ def make_references(
     *,
     workers: int,
     watch_cells: Callable[[list[Path]], Progress],
-) -> dict[str, MadeReference]:
-    """Run what is missing in a run folder and build a reference for each peptide whose cells all finished."""
-    tempering = [tempering_cell(sequence, plan, settings) for sequence in sequences]
-    run_cells(tempering, directory, workers, watch_cells)
-    ready = [cell for cell in tempering if ensemble_path(directory, cell).exists()]
-    md = [_md_cell(cell.peptide, plan, settings, ensemble_path(directory, cell)) for cell in ready]
-    run_cells(md, directory, workers, watch_cells)
-    made = {}
-    for hot, cold in zip(ready, md, strict=True):
-        if ensemble_path(directory, cold).exists():
-            made[cold.peptide] = _build(hot, cold, plan, directory)
-    return made
+    finish: Callable[[str, MadeReference], None],
+) -> None:
+    """Run what is missing in a run folder; `finish` is given each reference as soon as its own cells are done.
+
+    Peptides are taken up `workers` at a time, small ones first: those of one group take about as long as each
+    other, and an interrupted night leaves finished references.
+    """
+    ordered = sorted(sequences, key=len)
+    for start in range(0, len(ordered), workers):
+        group = ordered[start : start + workers]
+        tempering = [tempering_cell(sequence, plan, settings) for sequence in group]
+        run_cells(tempering, directory, workers, watch_cells)
+        ready = [cell for cell in tempering if is_finished(directory, cell)]
+        md = [_md_cell(cell.peptide, plan, settings, ensemble_path(directory, cell)) for cell in ready]
+        waiting = list(zip(ready, md, strict=True))
+
+        def look(waiting: list[tuple[Cell, Cell]] = waiting) -> None:
+            for hot, cold in [pair for pair in waiting if is_finished(directory, pair[1])]:
+                waiting.remove((hot, cold))
+                finish(cold.peptide, _build(hot, cold, plan, directory))
+
+        run_cells(md, directory, workers, watch_cells, look)
+        look()
 
 
 def run_cells(
-    cells: list[Cell], directory: Path, workers: int, watch_cells: Callable[[list[Path]], Progress]
+    cells: list[Cell],
+    directory: Path,
+    workers: int,
+    watch_cells: Callable[[list[Path]], Progress],
+    look: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run what is missing of some cells in a run folder."""
+    """Run what is missing of some cells in a run folder; look is called a few times a second."""
     folders = lay_out(cells, directory)
     with watch_cells(folders) as progress:
-        run_local(folders, directory, workers=workers, watch=progress)
+
+        def watch() -> None:
+            progress()
+            look()
+
+        run_local(folders, directory, workers=workers, watch=watch)
+
+
+def is_finished(directory: Path, cell: Cell) -> bool:
+    """Whether the record of a cell is there."""
+    return (directory / "cells" / cell.folder_name / "record.json").exists()
 
 
 def tempering_cell(

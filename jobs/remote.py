@@ -1,15 +1,15 @@
 """What `prosebench run --executor slurm` and its relatives say and do."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from jobs.cluster import Cluster, sbatch_options
+from jobs.cluster import Cluster, Need, sbatch_options
 from jobs.display import Progress, format_seconds
-from jobs.scheduler import cancel, describe_queue, queued_jobs
+from jobs.scheduler import NoScheduler, QueuedJob, cancel, describe_queue, queued_jobs
 from jobs.slurm import Plan, follow, submit_commands, submit_missing, write_scripts
 from jobs.submission import read_submissions
 from prosebench.record import Cell
@@ -74,18 +74,18 @@ def show_plan(plan: Plan, out: Console) -> None:
             f"{len(array.jobs)}",
             f"{len(works)}",
             f"{sum(work.evaluations for work in works):,}",
-            f"{need.cores * need.workers}",
-            f"{need.gpus * need.workers}",
+            f"{need.cores * need.workers * need.ranks}",
+            f"{need.gpus * need.workers * need.ranks}",
             format_seconds(60 * array.minutes),
-            f"{array.hours * need.cores:.2g}",
-            f"{array.hours * need.gpus:.2g}",
+            f"{array.hours * need.cores * need.ranks:.2g}",
+            f"{array.hours * need.gpus * need.ranks:.2g}",
             " ".join(f"{name}={options[name]}" for name in _TOLD if name in options),
         )
     out.print(table)
     jobs = sum(len(array.jobs) for array in plan.arrays)
     evaluations = sum(work.evaluations for work in plan.works)
     took = format_seconds(3600 * sum(array.hours for array in plan.arrays))
-    gpu_hours = sum(array.hours * array.need.gpus for array in plan.arrays)
+    gpu_hours = sum(array.hours * array.need.gpus * array.need.ranks for array in plan.arrays)
     out.print(
         f"{len(plan.works)} cells in {jobs} jobs: {evaluations:,} evaluations, "
         f"about {took} of one worker, {gpu_hours:.2g} GPU hours"
@@ -98,19 +98,42 @@ def submit_each(
     cluster: Cluster,
     out: Console,
     *,
-    method: str,
-    followed: bool,
+    need: Need,
+    nodes: int = 1,
+    processes: int = 1,
+    progress: Callable[[], str] | None = None,
 ) -> None:
-    """Submit `prosebench` commands, one a job; then return, or wait until none is left. Raises NoScheduler."""
-    submission = submit_commands(commands, directory, cluster, method)
+    """Submit `prosebench` commands, one a job; then return, or with progress say how far they are until none is left.
+
+    Raises NoScheduler.
+    """
+    submission = submit_commands(commands, directory, cluster, need, nodes=nodes, processes=processes)
     queued = len(commands) - submission.size
-    out.print(f"submitted {submission.size} jobs, {queued} were queued already; output in {submission.logs}")
-    while followed:
-        jobs = queued_jobs(read_submissions(directory))
-        out.print(f"{time.strftime('%H:%M:%S')} {describe_queue(jobs)}")
-        if not jobs:
+    output = f"; output in {submission.logs}" if submission.size else ""
+    out.print(f"submitted {submission.size} jobs, {queued} were queued already{output}", soft_wrap=True)
+    if progress:
+        _follow_commands(directory, progress, out)
+    else:
+        out.print(
+            f"`prosebench status {directory}` shows how far they are; the same command continues what is left"
+        )
+
+
+def _follow_commands(directory: Path, progress: Callable[[], str], out: Console) -> None:
+    said, pause = "", _FIRST_LOOK_SECONDS
+    while True:
+        try:
+            jobs: list[QueuedJob] | None = queued_jobs(read_submissions(directory))
+            line = describe_queue(jobs or [])
+        except NoScheduler as problem:
+            jobs, line = None, str(problem)
+        line = f"{progress()}; {line}"
+        if line != said:
+            out.print(f"{time.strftime('%H:%M:%S')} {line}", soft_wrap=True)
+        if jobs == []:
             return
-        time.sleep(_LOOK_SECONDS)
+        said, pause = line, min(1.5 * pause, _LONGEST_LOOK_SECONDS)
+        time.sleep(pause)
 
 
 def cancel_jobs(directory: Path, out: Console) -> None:
@@ -125,5 +148,5 @@ def cancel_jobs(directory: Path, out: Console) -> None:
     )
 
 
-_LOOK_SECONDS = 5.0
-_TOLD = ("partition", "qos", "account", "constraint", "gres", "mem")
+_FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 1.0, 20.0
+_TOLD = ("partition", "qos", "account", "constraint", "gres", "mem", "mem-per-cpu")

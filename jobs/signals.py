@@ -11,7 +11,7 @@ _asked: list[signal.Signals] = []
 def listen() -> None:
     """From now on, note the signals that ask for a stop instead of dying of them."""
     for number in STOP_SIGNALS:
-        signal.signal(number, _note)
+        signal.signal(number, note)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
@@ -20,5 +20,6 @@ def stop_asked() -> signal.Signals | None:
     return _asked[0] if _asked else None
 
 
-def _note(number: int, frame: FrameType | None) -> None:
+def note(number: int, frame: FrameType | None = None) -> None:
+    """This process was asked to stop, by this signal or as if by it."""
     _asked.append(signal.Signals(number))

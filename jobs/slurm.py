@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.array_script import array_script
-from jobs.cluster import Cluster, sbatch_options
+from jobs.cluster import Cluster, Need, rank_launcher, sbatch_options, srun_options
 from jobs.cost import CostModel
 from jobs.failures import parked as is_parked
 from jobs.packing import Array, Work, pack
@@ -94,11 +94,19 @@ def write_scripts(
 
 
 def submit_commands(
-    commands: Sequence[Sequence[str]], directory: Path, cluster: Cluster, method: str = ""
+    commands: Sequence[Sequence[str]],
+    directory: Path,
+    cluster: Cluster,
+    need: Need,
+    *,
+    nodes: int = 1,
+    processes: int = 1,
 ) -> Submission:
-    """Submit `prosebench` commands (their arguments), one a job; those that are queued already are left out."""
+    """Submit `prosebench` commands (their arguments), one a job; those that are queued already are left out.
+
+    nodes x processes of them train together.
+    """
     directory = directory.resolve()
-    need = cluster.need(method, method)
     with submitting(directory):
         before = {submission.name: submission for submission in read_submissions(directory)}
         queued = [before[job.name].commands for job in queued_jobs(before.values())]
@@ -107,14 +115,15 @@ def submit_commands(
             name=new_name(),
             directory=directory,
             commands=[list(command) for command in commands if list(command) not in there],
-            workers=need.workers,
             threads=need.cores,
+            nodes=nodes,
+            processes=processes,
             minutes=need.minutes,
             signal_seconds=cluster.signal_seconds,
         )
         if submission.commands:
             submission.write()
-            _submit(submission, sbatch_options(need, need.minutes), cluster)
+            _submit(submission, sbatch_options(need, need.minutes, nodes), cluster)
     return submission
 
 
@@ -168,6 +177,8 @@ def _submission(array: Array, directory: Path, cluster: Cluster, references: Seq
         directory=directory,
         jobs=[[work.folder.name for work in job] for job in array.jobs],
         workers=array.need.workers,
+        ranks=array.need.ranks,
+        launcher=rank_launcher(cluster, array.need) if array.need.ranks > 1 else [],
         threads=array.need.cores,
         minutes=array.minutes,
         signal_seconds=cluster.signal_seconds,
@@ -193,6 +204,9 @@ def _submit(submission: Submission, options: dict[str, str | int | bool], cluste
         setup=cluster.opening_lines(),
         stderr_to_stdout=True,
         wckey=None,
+        srun_args=srun_options(options),
+        # The tasks of such a job are the ranks of its cells, which the job itself starts.
+        use_srun=submission.ranks == 1,
         additional_parameters=options,
     )
     tasks = [Task(submission.folder, index) for index in range(submission.size)]

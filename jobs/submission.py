@@ -18,8 +18,10 @@ _FILE = "submission.json"
 
 
 class Submission(BaseModel):
-    """What the jobs of an array do: job i works on the cells of jobs[i] (names of folders under DIR/cells), or, where
-    commands are given, runs `prosebench` with the arguments commands[i].
+    """What the jobs of an array do.
+
+    Job i works on the cells of jobs[i] (names of folders under DIR/cells) or, where commands are given, runs
+    `prosebench` with the arguments commands[i]; nodes x processes of it, where they are several, train together.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +32,10 @@ class Submission(BaseModel):
     commands: list[list[str]] = []
     workers: int = 1
     threads: int = 1
+    ranks: int = 1
+    launcher: list[str] = []
+    nodes: int = 1
+    processes: int = 1
     minutes: int
     signal_seconds: int
     references: list[Path] = []

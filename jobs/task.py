@@ -6,12 +6,12 @@ on and puts itself back into the queue; the next start continues from the chunks
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.commands import run_command
 from jobs.failures import count_chunks, may_run, note_failure
 from jobs.heartbeat import scheduler_job
 from jobs.launch import go_through, run_pool
@@ -34,10 +34,16 @@ def run_task(folder: Path, index: int) -> int:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(submission.threads))
     if submission.commands:
-        return _run_command(submission.commands[index])
+        return run_command(submission, index)
     cells = [submission.directory / "cells" / name for name in submission.jobs[index]]
     desk = Desk(
-        submission.directory, submission.name, submission.threads, tuple(submission.references), in_job=True
+        submission.directory,
+        submission.name,
+        submission.threads,
+        tuple(submission.references),
+        in_job=True,
+        ranks=submission.ranks,
+        launcher=tuple(submission.launcher),
     )
     before = _progress(cells)
     try:
@@ -62,8 +68,11 @@ class Task:
         self.folder, self.index = folder, index
 
     def __call__(self) -> int:
-        """Do the job."""
-        return run_task(self.folder, self.index)
+        """Do the job; a bad end is the job's own, for accounting to know."""
+        status = run_task(self.folder, self.index)
+        if status:
+            sys.exit(status)
+        return status
 
     def checkpoint(self) -> object:
         """For a signal that comes before `run_task` listens: the same job again."""
@@ -97,22 +106,6 @@ def _hand_back(submission: Submission, cells: Sequence[Path], seconds: float, be
 
 def _progress(cells: Sequence[Path]) -> object:
     return [((cell / "record.json").exists(), count_chunks(cell)) for cell in cells]
-
-
-def _run_command(arguments: Sequence[str]) -> int:
-    # SLURM signals every process of a job; this one alone decides, and ends the command as Ctrl-C would.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
-    process = subprocess.Popen([sys.executable, "-m", "prosebench.cli", *arguments])
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    while process.poll() is None and not stop_asked():
-        time.sleep(0.2)
-    if not stop_asked():
-        return process.returncode
-    process.send_signal(signal.SIGINT)
-    process.wait()
-    if stop_asked() == signal.SIGUSR2 or being_preempted(scheduler_job()):
-        requeue(scheduler_job())
-    return 0
 
 
 if __name__ == "__main__":

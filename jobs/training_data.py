@@ -24,19 +24,18 @@ def make_training_data(
     *,
     workers: int,
     watch_cells: Callable[[list[Path]], Progress],
-) -> list[str]:
+) -> dict[str, int]:
     """Run what is missing in a run folder, then write the frames of all peptides to the folder `out`.
 
-    plan.n_frames are kept of each peptide. Returns the peptides whose cells did not finish; as long as there is one,
-    nothing is written. Raises ExcludedPeptide, before any work, for a peptide that results are reported on.
+    At least plan.n_frames are kept of each peptide. Returns the number of frames of each peptide whose cell finished;
+    as long as one did not, nothing is written. Raises ExcludedPeptide, before any work, for a peptide that results are reported on.
     """
     for sequence in sequences:
         refuse_excluded(sequence, "the list of training peptides")
     cells = [tempering_cell(sequence, plan, settings, plan.n_frames) for sequence in sequences]
     run_cells(cells, directory, workers, watch_cells)
-    missing = [cell.peptide for cell in cells if not ensemble_path(directory, cell).exists()]
-    if not missing:
-        ensembles = {cell.peptide: Ensemble.load(ensemble_path(directory, cell)) for cell in cells}
-        peptides = [Peptide.from_sequence(sequence) for sequence in sequences]
-        write_shards(out, ensembles, peptides, seed=plan.seed)
-    return missing
+    paths = {cell.peptide: ensemble_path(directory, cell) for cell in cells}
+    ensembles = {sequence: Ensemble.load(path) for sequence, path in paths.items() if path.exists()}
+    if len(ensembles) == len(sequences):
+        write_shards(out, ensembles, [Peptide.from_sequence(s) for s in sequences], seed=plan.seed)
+    return {sequence: len(ensemble) for sequence, ensemble in ensembles.items()}

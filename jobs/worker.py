@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,12 +19,14 @@ from jobs.failures import forget_failure, note_death, note_failure, parked
 from jobs.heartbeat import Heartbeat, read_beat, remove_beat, worked_elsewhere
 from jobs.locks import cell_lock
 from jobs.prepare import force_field_hash, prepare, start_hash
-from jobs.signals import stop_asked
+from jobs.ranks import agree
 from prosebench.energy.gate import pass_gate
-from prosebench.energy.meter import BudgetExhausted, Clock, Ledger, Meter
+from prosebench.energy.meter import BudgetExhausted, Clock, Meter
 from prosebench.energy.settings import make_target
+from prosebench.energy.sharded import ShardedTarget
 from prosebench.ensemble import concatenate
 from prosebench.method import Carry, Chunk, Method, Run, load_method
+from prosebench.ranks import ALONE, Ranks
 from prosebench.record import Cell, Provenance, Record, read_cell
 from prosebench.reference import find_reference
 from prosebench.storage import TEMPORARY_SUFFIX, write_json
@@ -46,7 +49,8 @@ class DiskFull(OSError):
 class Desk:
     """Where a worker works: the run folder, its session, its threads, and where references may lie.
 
-    in_job says that the worker is part of a scheduler's job: signals ask it to stop.
+    in_job says that the worker is part of a scheduler's job: signals ask it to stop. With ranks, each cell spans so
+    many processes of `threads` threads, which launcher starts (`jobs.spread`).
     """
 
     directory: Path
@@ -54,10 +58,12 @@ class Desk:
     threads: int = 1
     reference_folders: tuple[Path, ...] = ()
     in_job: bool = False
+    ranks: int = 1
+    launcher: tuple[str, ...] = ("mpirun",)
 
 
-def run_cell(folder: Path, desk: Desk) -> Outcome:
-    """Finish a cell, from where it stands.
+def run_cell(folder: Path, desk: Desk, ranks: Ranks = ALONE) -> Outcome:
+    """Finish a cell, from where it stands; of several ranks the first one is to call this, the others `assist`.
 
     "failed": it raised and left failure.json. "locked": somebody else is on it. "stopped": this process was asked to
     stop, and did so after a chunk. Raises DiskFull.
@@ -72,7 +78,7 @@ def run_cell(folder: Path, desk: Desk) -> Outcome:
             return "failed"
         _sweep(folder)
         try:
-            _work(folder, desk)
+            _work(folder, desk, ranks)
         except Stopped:
             return "stopped"
         except Overtaken as overtaken:
@@ -97,24 +103,52 @@ def _sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _work(folder: Path, desk: Desk) -> None:
-    cell = read_cell(folder)
-    reference_path = _reference_path(cell.peptide, desk)
-    peptide, gate = prepare(desk.directory, cell.peptide, cell.target, reference_path)
-    target = make_target(peptide, cell.target, desk.threads)
-    deviation = pass_gate(gate, target)
+def assist(folder: Path, desk: Desk, ranks: Ranks) -> None:
+    """Be one of the further ranks of a cell: run the same chunks as the first, and store nothing."""
+    _, run, method, _ = _set_up(folder, desk, ranks)
+    index, carry, ledger, done = ranks.gather(None)[0]
+    run.meter.ledger = ledger
+    while not done:
+        chunk = _next_chunk(method, run, index, carry)
+        if agree(ranks, chunk):
+            return
+        index, carry, done = index + 1, chunk.carry, chunk.done
+
+
+def _work(folder: Path, desk: Desk, ranks: Ranks) -> None:
+    cell, run, method, record = _set_up(folder, desk, ranks)
     chain, warnings = read_chain(folder / "chunks", cell.id, desk.directory / "set-aside")
     for warning in warnings:
         print(f"warning: {warning}", flush=True)
-    ledger = chain[-1].ledger.model_copy(deep=True) if chain else Ledger()
-    meter = Meter(target, cell.budgets[-1], ledger)
+    if chain:
+        run.meter.ledger = chain[-1].ledger.model_copy(deep=True)
+    reason = method.skip(run)
+    if reason:
+        _leave(folder, record.model_copy(update={"status": "skipped", "reason": reason}), chain, ranks)
+        return
+    last = chain[-1].chunk if chain else Chunk(ensemble=None, carry={})
+    ranks.gather((len(chain), last.carry, run.meter.ledger, last.done))
+    with Heartbeat(folder, desk.session, run.meter, len(chain)) as heartbeat:
+        _continue(folder, cell, run, method, chain, heartbeat)
+        _leave(folder, record, chain, ranks)
+    remove_beat(folder)
+
+
+def _set_up(folder: Path, desk: Desk, ranks: Ranks) -> tuple[Cell, Run, Method, Record]:
+    """A cell, what its method is given, the method, and what the record knows before the first chunk."""
+    cell = read_cell(folder)
+    reference_path = _reference_path(cell, desk)
+    peptide, gate = prepare(desk.directory, cell.peptide, cell.target, reference_path)
+    target = make_target(peptide, cell.target, desk.threads)
+    deviation = pass_gate(gate, target)
     run = Run(
         cell_id=cell.id,
         peptide=peptide,
-        meter=meter,
+        meter=Meter(target if ranks.size == 1 else ShardedTarget(target, ranks), cell.budgets[-1]),
         budgets=cell.budgets,
         frames=cell.frames,
         reference_path=reference_path,
+        ranks=ranks,
     )
     record = Record(
         cell_id=cell.id,
@@ -124,23 +158,20 @@ def _work(folder: Path, desk: Desk) -> None:
         start_hash=start_hash(peptide),
         target=target.describe(),
         gate_deviation_kj_mol=deviation,
-        versions={name: version(name) for name in _VERSIONED} | {"python": platform.python_version()},
+        versions=versions(),
     )
     loaded = load_method(cell.method)
-    method = loaded(loaded.Settings(**cell.settings))
-    reason = method.skip(run)
-    if reason:
-        _leave(folder, record.model_copy(update={"status": "skipped", "reason": reason}), chain)
-        return
-    with Heartbeat(folder, desk.session, meter, len(chain)) as heartbeat:
-        _continue(folder, cell, run, method, chain, heartbeat)
-        _leave(folder, record, chain)
-    remove_beat(folder)
+    return cell, run, loaded(loaded.Settings(**cell.settings)), record
 
 
-def _reference_path(sequence: str, desk: Desk) -> Path | None:
+def versions() -> dict[str, str]:
+    """Versions of what decides numbers."""
+    return {name: version(name) for name in _VERSIONED} | {"python": platform.python_version()}
+
+
+def _reference_path(cell: Cell, desk: Desk) -> Path | None:
     try:
-        return find_reference(sequence, desk.reference_folders)
+        return find_reference(cell.peptide, desk.reference_folders, cell.target.temperature_kelvin)
     except FileNotFoundError:
         return None
 
@@ -157,13 +188,14 @@ def _continue(
         run.meter.clock = Clock()
         with run.meter.phase("sampling"):
             chunk = _next_chunk(method, run, index, carry)
+        stop = agree(run.ranks, chunk)
         stored = StoredChunk(chunk, run.meter.ledger.model_copy(deep=True), asdict(run.meter.clock), sitting)
         write_chunk(folder / "chunks", cell.id, index, stored)
         chain.append(stored)
         heartbeat.stored(len(chain))
         if (folder / "record.json").exists():
             raise Overtaken("its record is there already: another worker has finished it")
-        if stop_asked() and not stored.chunk.done:
+        if stop and not chunk.done:
             raise Stopped
         if os.getppid() != parent:
             raise SystemExit(
@@ -184,7 +216,7 @@ def _next_chunk(method: Method, run: Run, index: int, carry: Carry) -> Chunk:
     return replace(chunk, done=chunk.done or run.meter.remaining <= 0)
 
 
-def _leave(folder: Path, record: Record, chain: list[StoredChunk]) -> None:
+def _leave(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks) -> None:
     """Write ensemble, provenance and record, in this order, then remove the chunks they were made from."""
     parts = [stored.chunk.ensemble for stored in chain if stored.chunk.ensemble is not None]
     if record.status == "done":
@@ -200,17 +232,24 @@ def _leave(folder: Path, record: Record, chain: list[StoredChunk]) -> None:
                 "chunks": len(chain),
                 "ensemble_sha256": digest,
                 "diagnostics": {
-                    name: [stored.chunk.diagnostics.get(name) for stored in chain] for name in names
+                    name: [number for stored in chain for number in _numbers(stored.chunk, name)]
+                    for name in names
                 },
             }
         )
-    write_json(folder / "provenance.json", _provenance(folder, record, chain).model_dump(mode="json"))
+    write_json(folder / "provenance.json", _provenance(folder, record, chain, ranks).model_dump(mode="json"))
     write_json(folder / "record.json", record.model_dump(mode="json"))
     for path in sorted((folder / "chunks").iterdir()) if (folder / "chunks").is_dir() else []:
         path.unlink(missing_ok=True)
 
 
-def _provenance(folder: Path, record: Record, chain: list[StoredChunk]) -> Provenance:
+def _numbers(chunk: Chunk, name: str) -> list[float | None]:
+    """What a chunk says of itself under a name: one number, several, or None for nothing."""
+    said = chunk.diagnostics.get(name)
+    return list(said) if isinstance(said, Sequence) else [said]
+
+
+def _provenance(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks) -> Provenance:
     phases = chain[0].seconds if chain else {}
     return Provenance(
         host=socket.gethostname(),
@@ -221,6 +260,7 @@ def _provenance(folder: Path, record: Record, chain: list[StoredChunk]) -> Prove
         ),
         finished=_now(),
         sittings=len({stored.sitting for stored in chain}),
+        ranks=ranks.size,
         seconds={phase: round(sum(stored.seconds[phase] for stored in chain), 6) for phase in phases},
     )
 

@@ -6,7 +6,7 @@ A method samples a peptide chunk by chunk. Chunk k may depend on the cell, on k 
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
+from prosebench.ranks import ALONE, Ranks
 
 ENTRY_POINT_GROUP = "prosebench.methods"
 
@@ -38,7 +39,9 @@ class Run:
     """What a method is given: the peptide, the meter, what is asked of it, and its random streams.
 
     budgets are ascending marks; the largest is the budget of the meter. frames is how many frames are scored at each
-    mark. reference_path is for control methods alone: a sampler that looks at the truth is no sampler.
+    mark. reference_path is for control methods alone: a sampler that looks at the truth is no sampler. ranks are the
+    processes that run this very method together: the meter shares its work out among them by itself, and `ranks.map`
+    does so with any other.
     """
 
     cell_id: str
@@ -47,6 +50,7 @@ class Run:
     budgets: tuple[int, ...]
     frames: int
     reference_path: Path | None = None
+    ranks: Ranks = ALONE
 
     @cached_property
     def random_key(self) -> int:
@@ -63,13 +67,13 @@ class Chunk:
     """A piece of work: frames if there are any, the carry for the next chunk, and whether this was the last one.
 
     Frames must say in `ensemble.evaluations` how many evaluations of sampling had been spent when each was there.
-    diagnostics are numbers by name, stored with the record as one list a name.
+    diagnostics are numbers by name, or lists of them where a chunk has several steps; the record has one list a name.
     """
 
     ensemble: Ensemble | None
     carry: Carry
     done: bool = False
-    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    diagnostics: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
 
 
 class Method(ABC):
@@ -77,12 +81,16 @@ class Method(ABC):
 
     prefixes: a run with a small budget is the beginning of a run with a large one, so one cell serves all budgets
     of a suite. Set it to False where the budget changes what is done (annealing schedules). contract_settings: what
-    `prosebench check` sets to keep its runs short.
+    `prosebench check` sets to keep its runs short. contract_spread_nm: None has the method checked on harmonic wells
+    that are fixed in space at the start structure, as dynamics needs them. A method that proposes frames wherever it
+    likes and weights them names the standard deviation of wells that move with the frame: 0.9 times that of its own
+    proposals makes every error of a weight show and leaves a quarter of them as effective samples.
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     prefixes: ClassVar[bool] = True
     contract_settings: ClassVar[Mapping[str, Any]] = {}
+    contract_spread_nm: ClassVar[float | None] = None
 
     def __init__(self, settings: MethodSettings) -> None:
         self.settings = settings

@@ -25,6 +25,9 @@ from prosebench.storage import DamagedFile, file_sha256, json_bytes, read_json
 SCHEMA: Literal[1] = 1
 """Version of cells, chunks and records; raised when the meaning of a field changes."""
 
+EXTERNAL = "external"
+"""Method of cells whose frames were made by programs that are not run here: their costs are declared, not metered."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -65,7 +68,7 @@ class Record(BaseModel):
     status "done", or "skipped" with the reason why the method cannot do this cell (then there is no ensemble).
     force_field_hash identifies the OpenMM System, start_hash the start structure, target what computed the energies,
     gate_deviation_kj_mol how far that was from OpenMM's Reference platform on stored frames. diagnostics are lists
-    with one number a chunk.
+    with one number a chunk, or, of methods that count steps within a chunk, one a step.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -107,6 +110,7 @@ class Provenance(BaseModel):
     started: str
     finished: str
     sittings: int
+    ranks: int = 1
     seconds: dict[str, float]
 
 

@@ -253,15 +253,22 @@ def gate_energies_kj_mol(
     return oracle.energy(frames_nm[:N_GATE_FRAMES]) * kt_kj_mol(oracle.temperature_kelvin)
 
 
-def find_reference(sequence: str, folders: Iterable[Path]) -> Path:
-    """Path of `{sequence}.npz` in the first of the folders that has it, or among the bundled references.
+def reference_name(sequence: str, temperature_kelvin: float = 310.0) -> str:
+    """File name of a reference: ARIP.npz at the published 310 K, ARIP-393K.npz at another temperature."""
+    return f"{sequence}.npz" if temperature_kelvin == 310.0 else f"{sequence}-{temperature_kelvin:g}K.npz"
 
-    Raises MissingReferenceError, which lists the ways to get a reference.
+
+def find_reference(sequence: str, folders: Iterable[Path], temperature_kelvin: float = 310.0) -> Path:
+    """Path of the reference in the first of the folders that has it, or among the bundled ones.
+
+    Where there is none at the temperature, that at 310 K stands in: it knows the atoms, and whoever compares sees from
+    its temperature that it is another. Raises MissingReferenceError, which lists the ways to get a reference.
     """
-    for folder in (*map(Path, folders), bundled_folder()):
-        path = folder / f"{sequence}.npz"
-        if path.is_file():
-            return path
+    names = dict.fromkeys((reference_name(sequence, temperature_kelvin), reference_name(sequence)))
+    for name in names:
+        for folder in (*map(Path, folders), bundled_folder()):
+            if (folder / name).is_file():
+                return folder / name
     raise MissingReferenceError(missing_message(sequence))
 
 

@@ -25,6 +25,7 @@ class Suite(BaseModel):
 
     budgets are energy evaluations of sampling. frames is the fixed number of frames that is scored. methods maps a
     name of this table to its settings; `method = "..."` among them lets one method appear twice with other settings.
+    temperatures_kelvin, where there are any, stand for that of target, one after the other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,9 +37,16 @@ class Suite(BaseModel):
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     frames: Positive = 10_000
     target: TargetSettings = TargetSettings()
+    temperatures_kelvin: tuple[Annotated[float, Field(gt=0)], ...] = ()
     methods: dict[str, dict[str, Any]] = Field(min_length=1)
 
-    @field_validator("peptides", "seeds", "budgets")
+    @property
+    def targets(self) -> tuple[TargetSettings, ...]:
+        """The physics at each temperature."""
+        kelvins = self.temperatures_kelvin or (self.target.temperature_kelvin,)
+        return tuple(self.target.model_copy(update={"temperature_kelvin": kelvin}) for kelvin in kelvins)
+
+    @field_validator("peptides", "seeds", "budgets", "temperatures_kelvin")
     @classmethod
     def _no_repeats(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         repeated = sorted({value for value in values if values.count(value) > 1})
@@ -116,13 +124,14 @@ def narrow(
     peptides: Sequence[str] = (),
     budgets: Sequence[int] = (),
     seeds: Sequence[int] = (),
+    temperatures: Sequence[float] = (),
     settings: Sequence[str] = (),
 ) -> Suite:
     """A suite changed from the command line.
 
     methods and peptides pick from the suite (a method that is installed but not in the suite is added with its
-    defaults); budgets and seeds replace; settings are "row.key=value" with a TOML value, where row is a row of
-    methods, or "target". Raises SuiteError for what is unknown.
+    defaults); budgets, seeds and temperatures replace; settings are "row.key=value" with a TOML value, where row is
+    a row of methods, or "target". Raises SuiteError for what is unknown.
     """
     content = suite.model_dump(mode="json")
     if methods:
@@ -138,6 +147,8 @@ def narrow(
         content["budgets"] = list(budgets)
     if seeds:
         content["seeds"] = list(seeds)
+    if temperatures:
+        content["temperatures_kelvin"] = list(temperatures)
     for assignment in settings:
         _assign(content, assignment)
     try:
@@ -154,6 +165,10 @@ def _assign(content: dict[str, Any], assignment: str) -> None:
             f"--set {assignment!r} is not of the form row.key=value, as in md.friction_per_ps=1.0"
         )
     tables = {"target": content["target"], **content["methods"]}
+    if (row, key) == ("target", "temperature_kelvin") and content["temperatures_kelvin"]:
+        raise SuiteError(
+            f"--set {assignment!r}: this suite has temperatures of its own; name others with --temperature"
+        )
     if row not in tables:
         raise SuiteError(f"--set {assignment!r}: there is no row {row!r}; known: {', '.join(tables)}")
     try:

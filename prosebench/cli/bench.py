@@ -1,12 +1,29 @@
 """Commands that measure speed, and how far intervals can be trusted."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from prosebench.cli.options import app, numbers, out, print_rows, split
+from prosebench.cli.options import (
+    OWN_REFERENCES,
+    Assignments,
+    Budgets,
+    ClusterFile,
+    Executor,
+    Names,
+    References,
+    SuiteName,
+    app,
+    err,
+    load_profile,
+    numbers,
+    out,
+    print_rows,
+    split,
+)
 
 bench = typer.Typer(
     no_args_is_help=True, help="Measure speed on this machine; ratios within one run are what to quote."
@@ -103,3 +120,65 @@ def bench_training_(
             seconds=seconds,
         )
     )
+
+
+@bench.command("scaling")
+def bench_scaling(
+    suite: SuiteName = "quickstart",
+    directory: Annotated[
+        Path,
+        typer.Option("--dir", help="Run folder: measurements go to its bench/, figures to its figures/."),
+    ] = Path("runs/scaling"),
+    methods: Names = "",
+    peptides: Names = "",
+    budgets: Budgets = "",
+    set_: Assignments = None,
+    ranks: Annotated[
+        str, typer.Option(help="Comma-separated; of the suite's first cell. Empty: none.")
+    ] = "1,2",
+    workers: Annotated[
+        str,
+        typer.Option(help="Comma-separated, of the whole suite; with --executor slurm: nodes. Empty: none."),
+    ] = "1,2",
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
+    references: References = None,
+    executor: Executor = "local",
+    cluster: ClusterFile = "",
+) -> None:
+    """One cell over ranks, and a suite over workers or nodes: strong and weak scaling, and efficiency."""
+    from analysis.figures import save, throughput
+    from jobs.bench import bench_ranks, bench_suite, summary
+    from prosebench.cli.compute import narrowed
+    from prosebench.storage import write_json
+
+    profile = load_profile(executor, cluster)
+    chosen = narrowed(suite, methods, peptides, budgets, "", "", set_)
+    known = references or [OWN_REFERENCES]
+
+    def watch(row: Mapping[str, str | int | float]) -> None:
+        err.print(
+            f"{row['series']}, {row[against]} {against}: {row['evaluations_per_second']:,.0f} evaluations/s"
+        )
+
+    for against, asked in (("ranks", ranks), ("nodes" if executor == "slurm" else "workers", workers)):
+        if not split(asked):
+            continue
+        values = numbers(asked, f"--{'workers' if against == 'nodes' else against}")
+        if against == "ranks":
+            rows = bench_ranks(chosen, values, directory, rounds=rounds, references=known, watch=watch)
+        else:
+            rows = bench_suite(
+                chosen,
+                values,
+                directory,
+                rounds=rounds,
+                cluster=profile if executor == "slurm" else None,
+                references=known,
+                watch=watch,
+            )
+        write_json(directory / "bench" / f"scaling-{against}.json", rows)
+        print_rows(summary(rows, against))
+        figure = throughput(rows, against)
+        if figure is not None:
+            save(figure, directory / "figures" / f"throughput-{against}")
+    out.print(f"measurements: {directory / 'bench'}; figures: {directory / 'figures'}")

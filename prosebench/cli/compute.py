@@ -20,8 +20,10 @@ from prosebench.cli.options import (
     RunFolder,
     Seeds,
     SuiteName,
+    Temperatures,
     app,
     err,
+    kelvins,
     load_profile,
     numbers,
     out,
@@ -43,8 +45,10 @@ def run(
     peptides: Names = "",
     budgets: Budgets = "",
     seeds: Seeds = "",
+    temperature: Temperatures = "",
     set_: Assignments = None,
     workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
+    ranks: Annotated[int, typer.Option(help="Processes that share one cell, over MPI.")] = 1,
     references: References = None,
     retry_parked: RetryParked = False,
     report_: Annotated[
@@ -61,15 +65,20 @@ def run(
     from jobs.plan import plan_cells
     from jobs.remote import show_plan, submit_and_follow
     from jobs.slurm import make_plan
+    from jobs.spread import check_ranks
 
     profile = load_profile(executor, cluster)
-    chosen = _narrowed(suite, methods, peptides, budgets, seeds, set_)
+    if executor == "local":
+        check_ranks(ranks, ("mpirun",))
+    elif ranks > 1:
+        profile = profile.model_copy(update={"ranks": ranks})
+    chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
     if dry_run:
         show_plan(make_plan(cells, directory, profile), out)
         return
     folders = _lay_out(cells, directory, retry_parked)
-    number = workers or len(os.sched_getaffinity(0))
+    number = workers or max(1, len(os.sched_getaffinity(0)) // ranks)
     out.print(
         f"{chosen.name}: {len(folders)} cells ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
         f"budgets {', '.join(f'{budget:,}' for budget in chosen.budgets)}) in {directory}"
@@ -84,7 +93,8 @@ def run(
                 folders,
                 directory,
                 workers=number,
-                threads=threads_per_worker(number),
+                threads=threads_per_worker(number * ranks),
+                ranks=ranks,
                 reference_folders=references or [OWN_REFERENCES],
                 watch=progress,
             )
@@ -102,6 +112,7 @@ def submit(
     peptides: Names = "",
     budgets: Budgets = "",
     seeds: Seeds = "",
+    temperature: Temperatures = "",
     set_: Assignments = None,
     references: References = None,
     retry_parked: RetryParked = False,
@@ -111,7 +122,7 @@ def submit(
     from jobs.plan import plan_cells
     from jobs.remote import write_and_tell
 
-    chosen = _narrowed(suite, methods, peptides, budgets, seeds, set_)
+    chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
     _lay_out(cells, directory, retry_parked)
     write_and_tell(
@@ -127,8 +138,14 @@ def cancel(directory: Directory) -> None:
     cancel_jobs(directory, out)
 
 
-def _narrowed(
-    suite: str, methods: str, peptides: str, budgets: str, seeds: str, settings: list[str] | None
+def narrowed(
+    suite: str,
+    methods: str,
+    peptides: str,
+    budgets: str,
+    seeds: str,
+    temperature: str,
+    settings: list[str] | None,
 ) -> Suite:
     """The suite that the options of a command describe, checked."""
     chosen = narrow(
@@ -137,6 +154,7 @@ def _narrowed(
         peptides=split(peptides),
         budgets=numbers(budgets, "--budgets"),
         seeds=numbers(seeds, "--seeds"),
+        temperatures=kelvins(temperature),
         settings=settings or [],
     )
     chosen.check()

@@ -1,10 +1,9 @@
-"""Commands around the flow: sample, improve, train."""
+"""Commands around the flow: sample, improve."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from prosebench.cli.options import app, err, out
 
@@ -87,57 +86,3 @@ def improve(
     }
     save_weights(directory / "tuned.npz", tuned.network, notes)
     out.print(f"{budget:,} evaluations of each peptide; ensembles and tuned.npz are in {directory}")
-
-
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a path to a .toml file.")],
-    directory: Annotated[
-        Path | None, typer.Option("--dir", help="Folder of the run; default: runs/<recipe>.")
-    ] = None,
-    minutes: Annotated[float, typer.Option(help="Stop after so long; the same command continues.")] = 0.0,
-    threads: Annotated[int, typer.Option(help="Threads of torch; 0: as torch likes.")] = 0,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, as in data.source=shards.")
-    ] = None,
-) -> None:
-    """Train a model by a recipe, from its last checkpoint on; under torchrun, with all its processes."""
-    import math
-
-    import torch
-
-    from jobs.display import format_seconds
-    from jobs.signals import listen, stop_asked
-    from prosebench.training.loop import Training
-    from prosebench.training.recipe import load_recipe
-
-    torch.set_num_threads(threads or torch.get_num_threads())
-    listen()
-    followed = load_recipe(recipe, set_ or [])
-
-    def say(row: dict[str, float]) -> None:
-        rate, done = row["frames"] / row["seconds"], row["step"] / followed.steps
-        left = format_seconds(row["seconds"] / done * (1.0 - done))
-        words = [f"{name} {row[name]:.4g}" for name in ("nll", "ess", "median-energy") if name in row]
-        out.print(
-            f"step {row['step']:,.0f} of {followed.steps:,} ({done:.1%}), loss {row['loss']:.4f}, "
-            f"{rate:,.0f} frames/s, {left} left{'; ' if words else ''}{', '.join(words)}",
-            soft_wrap=True,
-        )
-
-    training = Training(
-        followed,
-        directory or Path("runs") / Path(recipe).stem,
-        watch=say,
-        should_stop=lambda: bool(stop_asked()),
-    )
-    if training.progress.step:
-        out.print(f"continuing after step {training.progress.step:,} of {training.checkpoint}")
-    progress = training.run(stop_seconds=60.0 * minutes if minutes else math.inf)
-    for name, reason in list(training.data.faults.items())[:5]:
-        err.print(f"[yellow]left out:[/yellow] {escape(f'{name}: {reason}')}", soft_wrap=True)
-    out.print(
-        f"{progress.step:,} steps, {progress.frames:,} frames, {format_seconds(progress.seconds)}; "
-        f"{progress.skipped} steps left out, {len(training.data.faults)} faults in the data; see {training.directory}"
-    )
-    training.processes.leave()

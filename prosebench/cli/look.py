@@ -1,5 +1,6 @@
 """Commands that look at what is there: status, show, list."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -12,18 +13,36 @@ from prosebench.suite import load_suite, suite_names
 
 @app.command()
 def status(directory: Directory) -> None:
-    """Where each cell of a run folder stands: from the disk, and from SLURM where it answers."""
+    """Where each cell of a run folder stands, or how far training is: from the disk, and from SLURM where it is."""
     from jobs.display import status_tables
-    from jobs.hints import ask_scheduler
+    from jobs.hints import ask_scheduler, describe_end
     from jobs.status import read_states
 
     states, queue = ask_scheduler(read_states(directory), directory)
-    if not states:
+    training = _training_status(directory)
+    if training:
+        out.print(training, soft_wrap=True)
+    if not (states or training or queue):
         fail(f"{directory} holds no cells; `prosebench run --dir {directory}` makes some")
-    for table in status_tables(states):
+    for table in status_tables(states) if states else []:
         out.print(table)
-    if queue:
-        out.print(queue)
+    said = queue or (describe_end(directory) if training else "")
+    if said:
+        out.print(said, soft_wrap=True)
+
+
+def _training_status(directory: Path) -> str:
+    """How far the training run of a folder is; empty where it has not saved anything, or there is none."""
+    from jobs.display import format_seconds
+    from prosebench.training.curve import read_curve
+    from prosebench.training.loop import MODEL
+
+    curve = directory / "curve.csv"
+    if not curve.exists():
+        return ""
+    row, age = read_curve(curve)[-1], time.time() - curve.stat().st_mtime
+    ended = f"; finished, the model is {directory / MODEL}" if (directory / MODEL).exists() else ""
+    return f"step {row['step']:,.0f}, loss {row['loss']:.4f}, saved {format_seconds(age)} ago{ended}"
 
 
 @app.command()

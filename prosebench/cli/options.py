@@ -28,6 +28,10 @@ SuiteName = Annotated[str, typer.Option(help="Name of a shipped suite, or a path
 Directory = Annotated[Path, typer.Argument(help="Run folder.")]
 Budgets = Annotated[str, typer.Option(help="Comma-separated numbers of evaluations.")]
 Seeds = Annotated[str, typer.Option(help="Comma-separated.")]
+Temperatures = Annotated[
+    str,
+    typer.Option("--temperature", help="Of the target, in kelvin; comma-separated. Default: the suite's."),
+]
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="row.key=value; may be repeated.")]
 RunFolder = Annotated[Path | None, typer.Option("--dir", help="Run folder; default: runs/<suite>.")]
 RetryParked = Annotated[bool, typer.Option(help="Try again what failed three times.")]
@@ -52,6 +56,13 @@ def numbers(text: str, option: str) -> list[int]:
         ]
     except ValueError:
         fail(f"{option} {text!r} is not a list of whole numbers such as 10000,1e6")
+
+
+def kelvins(text: str) -> list[float]:
+    try:
+        return [float(part) for part in split(text)]
+    except ValueError:
+        fail(f"--temperature {text!r} is not a list of kelvins such as 310,393")
 
 
 def fail(message: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +13,17 @@ from prosebench.cli.options import (
     Executor,
     Names,
     SuiteName,
+    Temperatures,
     app,
     fail,
+    kelvins,
     load_profile,
     out,
     split,
     tell_unfinished,
     without_cluster,
 )
+from prosebench.reference import reference_name
 from prosebench.suite import Suite, load_suite, narrow
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 def reference(
     suite: SuiteName = "",
     peptides: Names = "",
+    temperature: Temperatures = "",
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the finished references.")] = Path(
         "references"
     ),
@@ -60,7 +65,7 @@ def reference(
     """Make own references: parallel tempering, then plain MD from its frames; resumable."""
     from analysis.convergence import assess, statement
     from jobs.display import Progress, format_seconds
-    from jobs.references import ReferencePlan, estimate_seconds, make_references
+    from jobs.references import MadeReference, ReferencePlan, estimate_seconds, make_references
     from prosebench.peptide import Peptide
 
     plan = ReferencePlan(
@@ -71,11 +76,19 @@ def reference(
         return
     if not suite:
         fail("name a suite with --suite, or training peptides with --training --peptides AG,GA,...")
-    chosen = narrow(load_suite(suite), peptides=split(peptides))
+    chosen = narrow(load_suite(suite), peptides=split(peptides), temperatures=kelvins(temperature))
     if published:
         _published_references(chosen, out_dir, revision)
         return
-    missing = [sequence for sequence in chosen.peptides if not (out_dir / f"{sequence}.npz").exists()]
+    physics, *others = chosen.targets
+    if others:
+        fail(f"suite {chosen.name} has several temperatures; name one with --temperature")
+    plan = replace(plan, hottest_kelvin=max(plan.hottest_kelvin, 1.5 * physics.temperature_kelvin))
+
+    def path_of(sequence: str) -> Path:
+        return out_dir / reference_name(sequence, physics.temperature_kelvin)
+
+    missing = [sequence for sequence in chosen.peptides if not path_of(sequence).exists()]
     number = workers or len(os.sched_getaffinity(0))
     total_ns = (plan.tempering_evaluations + plan.md_evaluations) / 1e6
     out.print(
@@ -87,11 +100,20 @@ def reference(
         from jobs.remote import submit_each
 
         profile, line = load_profile(executor, cluster), without_cluster(sys.argv[1:], "--peptides")
-        cores = profile.need("reference", "reference").cores
-        commands = [[*line, "--peptides", sequence, "--workers", str(cores)] for sequence in missing]
-        submit_each(commands, directory, profile, out, method="reference", followed=follow)
+        need = profile.need("reference", "reference")
+        number = need.cores * need.workers
+        commands = [[*line, "--peptides", sequence, "--workers", str(number)] for sequence in missing]
+
+        def progress() -> str:
+            there = sum(path_of(sequence).exists() for sequence in missing)
+            return f"{there} of {len(missing)} references made"
+
+        submit_each(commands, directory, profile, out, need=need, progress=progress if follow else None)
+        left = [sequence for sequence in missing if not path_of(sequence).exists()]
+        if follow and left:
+            fail(f"no job is left and these are not finished: {', '.join(left)}; the same command continues")
         return
-    seconds = estimate_seconds(missing, plan, chosen.target)
+    seconds = estimate_seconds(missing, plan, physics)
     out.print(
         f"about {format_seconds(seconds)} of one core, {format_seconds(seconds / number)} with {number} workers"
     )
@@ -103,14 +125,16 @@ def reference(
         folders.extend(new)
         return Progress(new, out)
 
-    made = make_references(missing, plan, chosen.target, directory, workers=number, watch_cells=watch_cells)
-    for sequence, one in made.items():
-        topology = Peptide.from_sequence(sequence).topology
-        judged = assess(one.reference, one.trajectories, one.tempering, topology)
-        judged.save(out_dir / f"{sequence}.npz")
-        out.print(
-            f"\n[bold]{sequence}[/bold] {out_dir / sequence}.npz\n{statement(judged.convergence, judged.floor)}"
+    def finish(sequence: str, one: MadeReference) -> None:
+        judged = assess(
+            one.reference, one.trajectories, one.tempering, Peptide.from_sequence(sequence).topology
         )
+        judged.save(path_of(sequence))
+        out.print(
+            f"\n[bold]{sequence}[/bold] {path_of(sequence)}\n{statement(judged.convergence, judged.floor)}"
+        )
+
+    make_references(missing, plan, physics, directory, workers=number, watch_cells=watch_cells, finish=finish)
     tell_unfinished(folders)
 
 
@@ -128,7 +152,7 @@ def _training_data(
     def watch_cells(new: list[Path]) -> Progress:
         return Progress(new, out)
 
-    missing = make_training_data(
+    frames = make_training_data(
         sequences,
         plan,
         TargetSettings(),
@@ -137,9 +161,10 @@ def _training_data(
         workers=workers or len(os.sched_getaffinity(0)),
         watch_cells=watch_cells,
     )
+    missing = [sequence for sequence in sequences if sequence not in frames]
     if missing:
         fail(f"{', '.join(missing)} did not finish, so no shards were written; the same command continues")
-    out.print(f"{len(sequences)} peptides, {plan.n_frames} frames each, in {out_dir}")
+    out.print(f"{sum(frames.values()):,} frames of {len(frames)} peptides in {out_dir}")
 
 
 def _published_references(suite: Suite, out_dir: Path, revision: str) -> None:

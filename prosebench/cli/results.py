@@ -23,6 +23,7 @@ from prosebench.cli.options import (
     split,
     without_cluster,
 )
+from prosebench.record import cell_folders
 
 
 @app.command()
@@ -47,18 +48,7 @@ def score(
 ) -> None:
     """Score the records of a run folder, or any ensemble or trajectory, against the reference."""
     if what.is_dir():
-        from analysis.scores import score_run, write_scores
-
-        if share:
-            index, number = map(int, share.split("/"))
-            score_run(what, references or [OWN_REFERENCES], share=(index, number))
-            return
-        if executor == "slurm":
-            from jobs.remote import submit_each
-
-            shares = [[*without_cluster(sys.argv[1:]), "--share", f"{index}/{jobs}"] for index in range(jobs)]
-            submit_each(shares, what, load_profile(executor, cluster), out, method="score", followed=True)
-        out.print(f"scores: {write_scores(what, score_run(what, references or [OWN_REFERENCES]))}")
+        _score_run(what, references or [OWN_REFERENCES], executor, cluster, jobs, share)
         return
     if not peptide:
         fail(f"{what} does not say which peptide it is of; name it with --peptide")
@@ -77,6 +67,37 @@ def score(
     for name, value in result.items():
         table.add_row(name, f"{value:.6g}")
     out.print(table)
+
+
+def _score_run(
+    directory: Path, references: Sequence[Path], executor: str, cluster: str, jobs: int, share: str
+) -> None:
+    """Score a run folder, a share of it, or all of it by jobs that take a share each."""
+    from analysis.scores import score_run, write_scores
+
+    profile = load_profile(executor, cluster)
+    cores = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
+    if share:
+        index, number = map(int, share.split("/"))
+        score_run(directory, references, workers=cores, share=(index, number))
+        return
+    if executor == "slurm":
+        from jobs.remote import submit_each
+
+        folders = [folder for folder in cell_folders(directory) if (folder / "record.json").exists()]
+        number = min(jobs, len(folders))
+        shares = [[*without_cluster(sys.argv[1:]), "--share", f"{index}/{number}"] for index in range(number)]
+
+        def progress() -> str:
+            # The scores of a cell are in a file that begins with its id; so is the end of its folder's name.
+            there = {path.name.partition("-")[0] for path in (directory / "scores").glob("*.json")}
+            done = sum(folder.name.rpartition("-")[2] in there for folder in folders)
+            return f"{done} of {len(folders)} cells scored"
+
+        submit_each(shares, directory, profile, out, need=profile.need("score", "score"), progress=progress)
+    # What jobs have left out, for whatever reason, is done here.
+    table = score_run(directory, references, workers=cores)
+    out.print(f"scores: {write_scores(directory, table)}", soft_wrap=True)
 
 
 @app.command()

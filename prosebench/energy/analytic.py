@@ -1,5 +1,6 @@
 """Targets with known answers, for the contract that every method must pass and for statistical tests."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,20 +15,31 @@ from prosebench.energy.target import (
     check_frames,
     kt_kj_mol,
 )
+from prosebench.geometry import remove_center
 
 
 @dataclass(frozen=True)
 class HarmonicTarget:
     """Every coordinate of every atom in its own harmonic well: E = 1/2 k |x - x0|^2 with k in kJ/mol/nm^2.
 
-    The Boltzmann distribution is Gaussian with mean `centre_nm` (atoms, 3) and variance kT/k; the mean energy is
-    3 atoms / 2 in kT. All masses are `mass_dalton`.
+    The Boltzmann distribution is Gaussian with mean `centre_nm` (atoms, 3) and variance kT/k. Wells that are `free`
+    move with the frame: x is taken relative to the mean over its atoms, so that energies do not depend on where a
+    frame is, as those of a molecule; centre_nm must then have the mean 0. All masses are `mass_dalton`.
     """
 
     centre_nm: NDArray[np.float64]
     temperature_kelvin: float = 310.0
     constant_kj_mol_nm2: float = 2000.0
     mass_dalton: float = 12.0
+    free: bool = False
+
+    @classmethod
+    def free_wells(
+        cls, n_atoms: int, spread_nm: float, temperature_kelvin: float = 310.0
+    ) -> "HarmonicTarget":
+        """Free wells, all at the mean of the atoms, of standard deviation spread_nm along each axis."""
+        constant = kt_kj_mol(temperature_kelvin) / spread_nm**2
+        return cls(np.zeros((n_atoms, 3)), temperature_kelvin, constant, free=True)
 
     @property
     def n_atoms(self) -> int:
@@ -36,8 +48,28 @@ class HarmonicTarget:
 
     @property
     def variance_nm2(self) -> float:
-        """Variance of each coordinate under the Boltzmann distribution."""
+        """kT/k: variance of each coordinate under the Boltzmann distribution, about its well."""
         return kt_kj_mol(self.temperature_kelvin) / self.constant_kj_mol_nm2
+
+    @property
+    def mean_energy_kt(self) -> float:
+        """Mean energy: half a kT for each coordinate that the energy knows."""
+        return 1.5 * (self.n_atoms - self.free)
+
+    @property
+    def shift_variance_nm2(self) -> float:
+        """Variance of a coordinate of `shifts`."""
+        return self.variance_nm2 * (1 - self.free / self.n_atoms)
+
+    def shifts(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Where the atoms of frames (n, atoms, 3) are, relative to their wells."""
+        frames = check_frames(frames_nm, self.n_atoms)
+        return (remove_center(frames) if self.free else frames) - self.centre_nm
+
+    def draw(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Exact draws (n, atoms, 3); those of free wells have the mean 0."""
+        noise = math.sqrt(self.variance_nm2) * rng.standard_normal((n, self.n_atoms, 3))
+        return self.centre_nm + (remove_center(noise) if self.free else noise)
 
     def energy(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
         """Reduced energies (n,) in kT."""
@@ -47,8 +79,8 @@ class HarmonicTarget:
         self, frames_nm: NDArray[np.floating]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Energies (n,) in kT and gradients (n, atoms, 3) in kT/nm."""
-        gradients = (check_frames(frames_nm, self.n_atoms) - self.centre_nm) / self.variance_nm2
         with np.errstate(invalid="ignore", over="ignore"):
+            gradients = self.shifts(frames_nm) / self.variance_nm2
             energies = 0.5 * self.variance_nm2 * np.einsum("nad,nad->n", gradients, gradients)
         bad = ~np.isfinite(energies)
         energies[bad], gradients[bad] = np.inf, 0.0
@@ -63,9 +95,10 @@ class HarmonicTarget:
         first_step: int,
         keep_steps: NDArray[np.int64],
         *,
+        first_replica: int = 0,
         temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
-        """See `Target.langevin`; noise from (key, step) for all replicas at once."""
+        """See `Target.langevin`; noise from (key, step) for all replicas at once, those before first_replica too."""
         positions, velocities = state.positions_nm.copy(), state.velocities_nm_ps.copy()
         if temperatures_kelvin is None:
             temperatures_kelvin = np.full(len(positions), settings.temperature_kelvin)
@@ -75,12 +108,13 @@ class HarmonicTarget:
         spread = np.sqrt((1 - decay**2) * kt / self.mass_dalton)
         kept, wanted = [], set(keep_steps.tolist())
         for step in range(1, n_steps + 1):
-            velocities -= step_ps * self.constant_kj_mol_nm2 / self.mass_dalton * (positions - self.centre_nm)
+            velocities -= step_ps * self.constant_kj_mol_nm2 / self.mass_dalton * self.shifts(positions)
             positions += step_ps / 2 * velocities
             noise = np.random.Generator(
                 np.random.Philox(key=random_key, counter=[0, 0, 0, first_step + step])
             )
-            velocities = decay * velocities + spread * noise.standard_normal(positions.shape)
+            numbers = noise.standard_normal((first_replica + len(positions), *positions.shape[1:]))
+            velocities = decay * velocities + spread * numbers[first_replica:]
             positions += step_ps / 2 * velocities
             if step in wanted:
                 kept.append(positions.copy())

@@ -93,6 +93,7 @@ class BatchedEnergy:
         first_step: int,
         keep_steps: NDArray[np.int64],
         *,
+        first_replica: int = 0,
         temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
         """See `Target.langevin`. Both paths draw the same random numbers; only rounding parts them."""
@@ -103,6 +104,7 @@ class BatchedEnergy:
             random_key,
             first_step,
             keep_steps,
+            first_replica=first_replica,
             temperatures_kelvin=temperatures_kelvin,
             scale=self._scale,
         )

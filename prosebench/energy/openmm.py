@@ -83,6 +83,7 @@ class OpenMMEnergy:
         first_step: int,
         keep_steps: NDArray[np.int64],
         *,
+        first_replica: int = 0,
         temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
         """See `Target.langevin`. Each replica gets its own context and its own seed from (key, replica, step)."""
@@ -95,7 +96,9 @@ class OpenMMEnergy:
             bath = settings
             if temperatures_kelvin is not None:
                 bath = replace(settings, temperature_kelvin=float(temperatures_kelvin[replica]))
-            context = self._langevin_context(bath, _integrator_seed(random_key, replica, first_step))
+            context = self._langevin_context(
+                bath, _integrator_seed(random_key, first_replica + replica, first_step)
+            )
             context.setPositions(positions[replica])
             context.setVelocities(velocities[replica])
             try:

@@ -89,6 +89,7 @@ class Target(Protocol):
         first_step: int,
         keep_steps: NDArray[np.int64],
         *,
+        first_replica: int = 0,
         temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
         """Run n_steps of Langevin dynamics on every replica.
@@ -97,8 +98,8 @@ class Target(Protocol):
         v += dt F/m; x += dt/2 v; v = a v + sqrt(1 - a^2) sqrt(kT/m) xi; x += dt/2 v with a = exp(-friction dt).
         keep_steps holds the local step numbers (1..n_steps, ascending) after which frames are kept.
         temperatures_kelvin (replicas,) are the bath temperatures of replica exchange; without them all replicas have
-        settings.temperature_kelvin. The random numbers depend on (random_key, replica,
-        first_step + step) alone, where the engine allows it.
+        settings.temperature_kelvin. The random numbers depend on (random_key,
+        first_replica + replica, first_step + step) alone, where the engine allows it.
         """
         ...
 

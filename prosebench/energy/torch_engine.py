@@ -64,6 +64,7 @@ class TorchEngine:
         first_step: int,
         keep_steps: NDArray[np.int64],
         *,
+        first_replica: int = 0,
         temperatures_kelvin: NDArray[np.float64] | None = None,
         scale: float = 1.0,
     ) -> LangevinResult:
@@ -86,7 +87,7 @@ class TorchEngine:
         energies = np.empty((len(keep), len(positions)))
         for local in range(n_steps):
             step = first_step + local
-            xi = standard_normals(random_key, step, positions.shape)
+            xi = standard_normals(random_key, step, positions.shape, first_replica)
             velocities -= time_step * self._inverse_mass * self._finite_gradient(positions)
             positions += time_step / 2 * velocities
             velocities = decay * velocities + noise * xi
@@ -127,14 +128,14 @@ def _torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def standard_normals(random_key: int, step: int, shape: tuple[int, ...]) -> Floats:
+def standard_normals(random_key: int, step: int, shape: tuple[int, ...], first_replica: int = 0) -> Floats:
     """Normal numbers (replicas, atoms, 3) of one step: Philox4x32-10 (Salmon et al., SC'11) and Box-Muller.
 
     Key: the 64 bits of random_key. Counter: (block, replica, low and high word of step); block b of a replica
     gives its flat components 4b..4b+3. So a number depends on key, replica, step and component alone.
     """
     n_replicas, n_components = shape[0], int(np.prod(shape[1:]))
-    block, replica = np.meshgrid(np.arange(-(-n_components // 4)), np.arange(n_replicas))
+    block, replica = np.meshgrid(np.arange(-(-n_components // 4)), first_replica + np.arange(n_replicas))
     low, high = step & 0xFFFFFFFF, step >> 32 & 0xFFFFFFFF
     counter = (block, replica, np.full_like(block, low), np.full_like(block, high))
     words = _philox([word.astype(np.uint64) for word in counter], random_key % 2**64)

@@ -1,19 +1,16 @@
 """Sizes of the flow: what decides its shape, read from TOML."""
 
-import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from prosebench.prose.orders import ORDER_KEYS
+from prosebench.sizes import load_config, names_in
 
 Positive = Annotated[int, Field(gt=0)]
 
-
-class ConfigError(ValueError):
-    """A size that does not exist or cannot be built; the message says what is known."""
+SHIPPED = Path(__file__).parent / "sizes"
 
 
 class ProseConfig(BaseModel):
@@ -76,33 +73,10 @@ class ProseConfig(BaseModel):
 
 def size_names() -> list[str]:
     """Names of the sizes that come with prosebench."""
-    return sorted(
-        path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml")
-    )
+    return names_in(SHIPPED)
 
 
 def load_size(name_or_path: str | Path) -> ProseConfig:
     """A shipped size by its name, or any by the path of its TOML file. Raises ConfigError for anything
     else."""
-    path = Path(name_or_path)
-    if str(name_or_path) in size_names():
-        text = (_shipped() / f"{name_or_path}.toml").read_text()
-    elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text()
-    else:
-        raise ConfigError(
-            f"unknown size {str(name_or_path)!r}; known: {', '.join(size_names())}, or a .toml file"
-        )
-    try:
-        return ProseConfig.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"size {name_or_path} is not TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "size"
-        known = ", ".join(ProseConfig.model_fields)
-        raise ConfigError(f"size {name_or_path}: {where}: {first['msg']}; known keys: {known}") from error
-
-
-def _shipped() -> Path:
-    return Path(str(resources.files("prosebench.prose") / "sizes"))
+    return load_config(name_or_path, ProseConfig, SHIPPED)

@@ -29,6 +29,7 @@ from prosebench.prose.inverse import Inverter
 from prosebench.prose.network import Network
 from prosebench.prose.tokens import Tokens
 from prosebench.prose.weights import HUB_REVISION, Weights, load_weights
+from prosebench.ranks import ALONE, Ranks
 
 TRAINING_TEMPERATURE_KELVIN = 310.0
 CHUNK_FRAMES = 1024
@@ -145,19 +146,21 @@ class Prose:
         temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN,
         mirror: bool = True,
         batch: int | None = None,
+        ranks: Ranks = ALONE,
     ) -> Proposals:
         """n draws without energies; all random numbers come first from rng, so batches change nothing.
 
         temperature_kelvin scales the latent; leave it at 310 for the naive transfer, where weights alone know
         the temperature. Mirroring is the published protocol: the density stays that of the frame before it.
         Coordinates may be non-finite or clash; a target gives such frames the energy inf or a high one.
+        ranks share the batches out among them; all must call this with the same arguments.
         """
         peptide = as_peptide(peptide)
         spread = temperature_kelvin / TRAINING_TEMPERATURE_KELVIN
         z = rng.standard_normal((n, peptide.n_atoms, 3)) * math.sqrt(spread)
         self._inverter = self._inverter or Inverter(self.network)
         start = torch.as_tensor(z, dtype=self._dtype, device=self.device)
-        x, log_det = self._inverter.of(self.tokens(peptide))(start, batch)
+        x, log_det = self._inverter.of(self.tokens(peptide))(start, batch, ranks)
         log_q = (
             _log_normal(z, spread) - log_det.double().cpu().numpy() - _log_volume(z, self.config.nm_per_unit)
         )

@@ -20,6 +20,7 @@ from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import AdaptiveLayer, Modulation, Past, PlainLayer, SwiGLU
 from prosebench.prose.network import Block, Network
 from prosebench.prose.tokens import Tokens, take
+from prosebench.ranks import ALONE, Ranks
 
 LARGEST_BATCH = {"cpu": 512, "cuda": 8192}
 """Beyond these, a larger batch made nothing faster."""
@@ -100,12 +101,12 @@ class PeptideInverter:
         self.inverter, self.orders, self.steps = inverter, orders, steps
 
     @torch.no_grad()
-    def __call__(self, z: Tensor, batch: int | None = None) -> tuple[Tensor, Tensor]:
+    def __call__(self, z: Tensor, batch: int | None = None, ranks: Ranks = ALONE) -> tuple[Tensor, Tensor]:
         """x (frames, atoms, 3) and log |det dx/dz| (frames,) of z, `batch` frames at a time (by default, what
-        fits)."""
+        fits). Ranks, which all have the same z, do a batch each, and get the whole result."""
         size = min(batch or batch_that_fits(self.inverter.network.config, z), max(1, len(z)))
         self.inverter.pack(size)
-        parts = [self._batch(part) for part in z.split(size)]
+        parts = ranks.map(self._batch, z.split(size))
         return torch.cat([x for x, _ in parts]), torch.cat([log_det for _, log_det in parts])
 
     def _batch(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import CentreDensity, Prose
 from prosebench.prose.network import Network
-from prosebench.prose.snis import NOT_ON_FIXED_CENTRES, FlowSettings, proposal_shares
+from prosebench.prose.snis import CONTRACT_SPREAD_NM, FlowSettings, proposal_shares
 from prosebench.prose.trainable import FlowLoss, augment
 from prosebench.training.schedule import one_cycle
 
@@ -58,13 +58,13 @@ class ProseSelfImprove(Method):
     # The budget decides how many proposals a round has.
     prefixes = False
     contract_settings = {
-        "weights": "identity",
+        "weights": "breathing",
         "rounds": 2,
         "steps": 3,
         "tuning_batch": 8,
-        "chunk_proposals": 100,
+        "chunk_proposals": 250,
     }
-    contract_exempt = {"moments_are_right": NOT_ON_FIXED_CENTRES}
+    contract_spread_nm = CONTRACT_SPREAD_NM
 
     def skip(self, run: Run) -> str | None:
         """A peptide that the flow was not made for."""
@@ -83,6 +83,7 @@ class ProseSelfImprove(Method):
             run.rng(index),
             temperature_kelvin=settings.latent_kelvin(run.meter.temperature_kelvin),
             batch=settings.batch,
+            ranks=run.ranks,
         )
         first = run.meter.spent
         energies = run.meter.energy(proposals.frames_nm)

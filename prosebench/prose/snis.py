@@ -6,7 +6,7 @@ log-weights; the filter and the resampling of the published protocol are part of
 
 import math
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,16 @@ from prosebench.ensemble import Ensemble
 from prosebench.importance import clean_log_weights, pareto_k, pareto_tail_size
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
-from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Proposals, Prose
+from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose
+from prosebench.prose.proposal import FlowProposal
 from prosebench.prose.weights import HUB_REVISION, PUBLISHED, weights_file
-from prosebench.storage import file_sha256
+from prosebench.weight_files import content_sha256
 
 CLASH_NM = 0.08
 """Two atoms closer than this clash, bonded or not: the shortest bond (O-H) has 0.096 nm."""
 
-
-NOT_ON_FIXED_CENTRES = (
-    "weights hold for energies that do not depend on the centre; tested on such a target instead"
-)
-"""Why the contract's harmonic wells, which are fixed in space, say nothing about weighted proposals of a flow."""
+CONTRACT_SPREAD_NM = 0.9 * 0.35
+"""Of the wells on which flows are checked: nine tenths of the median width of what "breathing" proposes."""
 
 
 class FlowSettings(MethodSettings):
@@ -54,15 +52,7 @@ class FlowSettings(MethodSettings):
     def _hash_weights(self) -> "FlowSettings":
         if self.weights in PUBLISHED:
             return self
-        path = weights_file(self.weights)
-        if path is None:
-            # A model that is not there is reported where it is needed; a file must be there to be identified.
-            if self.weights.endswith((".npz", ".pth", ".pt", ".ckpt", ".safetensors")):
-                raise ValueError(f"there is no weights file {self.weights}")
-            return self
-        found = file_sha256(path)
-        if self.weights_sha256 not in ("", found):
-            raise ValueError(f"{self.weights} has changed since this cell was planned")
+        found = content_sha256(self.weights, weights_file(self.weights), self.weights_sha256)
         object.__setattr__(self, "weights_sha256", found)
         return self
 
@@ -93,36 +83,60 @@ class ProseSNIS(Method):
         chunk_proposals: int = Field(1000, gt=0)
 
     settings: Settings
-    contract_settings = {"weights": "identity", "chunk_proposals": 100}
-    contract_exempt = {"moments_are_right": NOT_ON_FIXED_CENTRES}
+    contract_settings = {"weights": "breathing", "chunk_proposals": 250}
+    contract_spread_nm = CONTRACT_SPREAD_NM
 
     def skip(self, run: Run) -> str | None:
         """A peptide that the flow was not made for."""
         return self.settings.reason_to_skip(run.peptide)
 
+    def proposal(self, run: Run) -> FlowProposal:
+        """The flow as a start for annealing; see prosebench.proposal."""
+        kelvin = self.settings.latent_kelvin(run.meter.temperature_kelvin)
+        return FlowProposal(self.settings.load(), run.peptide, kelvin, self.settings.batch)
+
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""
-        proposals = self.settings.load().propose(
-            run.peptide,
-            min(self.settings.chunk_proposals, run.meter.remaining),
-            run.rng(index),
-            temperature_kelvin=self.settings.latent_kelvin(run.meter.temperature_kelvin),
-            batch=self.settings.batch,
-        )
-        first = run.meter.spent
-        energies = run.meter.energy(proposals.frames_nm)
-        log_weights = proposals.log_weights(energies, self.settings.com)
-        spent = first + np.arange(1, len(energies) + 1)
-        carry = {
-            com: extend_tail(carry.get(com), proposals.log_weights(energies, com), run.budgets[-1])
-            for com in ("gaussian", "published")
-        }
-        return Chunk(
-            Ensemble(proposals.frames_nm, energies, log_weights, spent),
+        settings = self.settings
+        return weighted_proposals(
+            settings.load(),
+            run,
+            index,
             carry,
-            diagnostics=proposal_shares(proposals, energies)
-            | _so_far(carry, self.settings.com, int(spent[-1])),
+            number=min(settings.chunk_proposals, run.meter.remaining),
+            latent_kelvin=settings.latent_kelvin(run.meter.temperature_kelvin),
+            com=settings.com,
+            batch=settings.batch,
         )
+
+
+def weighted_proposals(
+    prose: Prose,
+    run: Run,
+    index: int,
+    carry: Carry,
+    *,
+    number: int,
+    latent_kelvin: float,
+    com: CentreDensity,
+    batch: int,
+) -> Chunk:
+    """A chunk of proposals of a flow with energies and weights; its carry is what the next one's diagnostics need."""
+    proposals = prose.propose(
+        run.peptide, number, run.rng(index), temperature_kelvin=latent_kelvin, batch=batch, ranks=run.ranks
+    )
+    first = run.meter.spent
+    energies = run.meter.energy(proposals.frames_nm)
+    spent = first + np.arange(1, len(energies) + 1)
+    tails = {
+        name: extend_tail(carry.get(name), proposals.log_weights(energies, name), run.budgets[-1])
+        for name in get_args(CentreDensity)
+    }
+    return Chunk(
+        Ensemble(proposals.frames_nm, energies, proposals.log_weights(energies, com), spent),
+        tails,
+        diagnostics=proposal_shares(proposals, energies) | _so_far(tails, com, int(spent[-1])),
+    )
 
 
 def extend_tail(
@@ -136,7 +150,26 @@ def extend_tail(
     return np.concatenate([sums, largest])
 
 
-def proposal_shares(proposals: Proposals, energies_kt: NDArray[np.float64]) -> dict[str, float]:
+class MirroredFrames(Protocol):
+    """What the shares below need of the proposals of any flow."""
+
+    @property
+    def frames_nm(self) -> NDArray[np.float32]:
+        """(n, atoms, 3), after mirroring."""
+
+    @property
+    def mirrored(self) -> NDArray[np.bool_]:
+        """Which were mirrored (n,)."""
+
+    @property
+    def still_wrong(self) -> NDArray[np.bool_]:
+        """Which have a wrong chirality centre even so (n,)."""
+
+    def log_weights(self, energies_kt: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Importance weights (n,); -inf where there is none."""
+
+
+def proposal_shares(proposals: MirroredFrames, energies_kt: NDArray[np.float64]) -> dict[str, float]:
     """Shares of proposals that were mirrored, have a wrong chirality centre even so, clash, or are not finite."""
     return {
         "mirrored": float(proposals.mirrored.mean()),
@@ -157,12 +190,13 @@ def clashing(frames_nm: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def _so_far(carry: Carry, com: str, n: int) -> dict[str, float]:
     """ESS of all proposals so far with either density of the centre, and k-hat; what is not finite is left out."""
-    numbers = {f"ess-{name}": _ess(tail, n) for name, tail in carry.items()}
+    numbers = {f"ess-{name}": tail_ess(tail, n) for name, tail in carry.items()}
     numbers["k-hat"] = pareto_k(carry[com][2:], n)
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _ess(tail: NDArray[np.float64], n: int) -> float:
+def tail_ess(tail: NDArray[np.float64], n: int) -> float:
+    """ESS of n weights with such a summary; 0 where none is finite."""
     return math.exp(2.0 * tail[0] - tail[1]) / n if np.isfinite(tail[0]) else 0.0
 
 

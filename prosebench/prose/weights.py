@@ -1,32 +1,22 @@
 """Weights of the flow: the published files and our own, from the hub or from disk.
 
-A published file is a torch pickle (`.pth`, `.pt`, a Lightning `.ckpt`) or `.safetensors`; NAMES maps its
-names to ours. Our own file is an `.npz`: the weights under our names, and JSON with the config and what else
-its maker wrote down.
+NAMES maps the names of a published file to ours; what files look like is in `prosebench.weight_files`.
 """
 
-import contextlib
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
-import numpy as np
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor
 
+from prosebench import weight_files
 from prosebench.prose.config import ProseConfig, load_size
 from prosebench.prose.network import Network
-from prosebench.prose.safetensors import read_safetensors
-from prosebench.storage import DamagedFile, array_text, file_sha256, read_arrays, text_array, write_arrays
-
-HUB_REPOSITORY = "transferable-samplers/model-weights"
-HUB_REVISION = "main"
-HUB_TIMEOUT_SECONDS = 10.0
+from prosebench.storage import file_sha256
+from prosebench.weight_files import HUB_REVISION, WeightsError
 
 PUBLISHED = {
     "prose-up-to-8aa": ("transferable/prose_up_to_8aa.pth", "prose-8aa"),
@@ -39,10 +29,6 @@ BUNDLED = Path(__file__).parent / "models"
 
 _ANCHOR = "cond_embed.atom_embed.weight"
 _CONSTANTS = ("attn_mask",)
-
-
-class WeightsError(ValueError):
-    """Weights that cannot be had or do not fit; the message says what differs or what to do next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +108,10 @@ def load_weights(
     name = str(name_or_path)
     if name in PUBLISHED:
         file, its_size = PUBLISHED[name]
-        downloaded = _download(file, revision, cache)
-        return _load_published(downloaded, load_size(size or its_size), _hub_source(name, downloaded))
+        example = f'Prose.from_pretrained("{Path(file).name}")'
+        downloaded = weight_files.download(file, revision, cache, example)
+        source = weight_files.hub_source(name, downloaded)
+        return _load_published(downloaded, load_size(size or its_size), source)
     path = weights_file(name)
     if path is None:
         known = ", ".join([*bundled_names(), *PUBLISHED])
@@ -138,13 +126,7 @@ def load_weights(
 def save_weights(path: Path, network: Network, notes: Mapping[str, Any], *, half: bool = False) -> str:
     """Write our own `.npz` (float16 where half, else float32), with notes for `Weights.source`; its
     SHA-256."""
-    meta = {"config": network.config.model_dump(mode="json"), "notes": dict(notes)}
-    kind = np.float16 if half else np.float32
-    state = {
-        name: value.detach().cpu().float().numpy().astype(kind)
-        for name, value in network.state_dict().items()
-    }
-    return write_arrays(path, {"meta": text_array(json.dumps(meta, sort_keys=True)), **state}, compress=True)
+    return weight_files.write_own(path, network, network.config, notes, half=half)
 
 
 def weights_file(name_or_path: str | Path) -> Path | None:
@@ -173,7 +155,7 @@ def from_published(state: Mapping[str, Tensor], config: ProseConfig, origin: str
     network = _empty_network(config.model_copy(update=rows))
     wanted = {published_name(name): value for name, value in network.state_dict().items()}
     given = {name: value for name, value in state.items() if name.rpartition(".")[2] not in _CONSTANTS}
-    _compare(given, wanted, origin)
+    weight_files.compare(given, wanted, origin)
     return _filled(network, {name: given[published_name(name)].float() for name in network.state_dict()})
 
 
@@ -183,55 +165,8 @@ def to_published(network: Network) -> dict[str, Tensor]:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a published file by their published names, whatever they are nested in.
-
-    Where a checkpoint holds several sets of weights, the exponential moving average ("ema" in its name) is
-    taken.
-    """
-    if path.suffix == ".safetensors":
-        content: Any = read_safetensors(path)
-    else:
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:
-            # torch raises many types for files that are damaged, of another kind, or hold more than weights.
-            raise WeightsError(
-                f"{path} cannot be read as torch weights ({str(error).splitlines()[0]})"
-            ) from error
-    sets = dict(_weight_sets(content, ""))
-    if not sets:
-        raise WeightsError(f"{path} holds no weights of a Prose or TarFlow: there is no {_ANCHOR}")
-    best = min(sets, key=lambda where: ("ema" not in where.lower(), len(where)))
-    return sets[best]
-
-
-def _weight_sets(content: Any, where: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Every set of weights in nested dictionaries, by the keys and name prefix that lead to it."""
-    if not isinstance(content, Mapping):
-        return
-    names = {str(name): value for name, value in content.items()}
-    for name in names:
-        if name.endswith(_ANCHOR):
-            prefix = name.removesuffix(_ANCHOR)
-            tensors = {n.removeprefix(prefix): v for n, v in names.items() if n.startswith(prefix)}
-            yield f"{where}{prefix}", {n: v for n, v in tensors.items() if isinstance(v, Tensor)}
-    for name, value in names.items():
-        yield from _weight_sets(value, f"{where}{name}/")
-
-
-def _compare(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origin: str) -> None:
-    differences = [f"lacks {name} {tuple(wanted[name].shape)}" for name in wanted if name not in given]
-    differences += [
-        f"has an unknown {name} {tuple(given[name].shape)}" for name in given if name not in wanted
-    ]
-    differences += [
-        f"{name} is {tuple(given[name].shape)} and should be {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in given and given[name].shape != wanted[name].shape
-    ]
-    if differences:
-        more = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
-        raise WeightsError(f"{origin} does not fit this size: {'; '.join(differences[:3])}{more}")
+    """Tensors of a published file by their published names; see `weight_files.read_state`."""
+    return weight_files.read_state(path, _ANCHOR, "a Prose or TarFlow")
 
 
 def _empty_network(config: ProseConfig) -> Network:
@@ -250,49 +185,7 @@ def _load_published(path: Path, config: ProseConfig, source: dict[str, Any]) -> 
 
 
 def _load_own(path: Path) -> Weights:
-    try:
-        arrays = read_arrays(path)
-        meta = json.loads(array_text(arrays.pop("meta")))
-        config = ProseConfig.model_validate(meta["config"])
-    except (DamagedFile, KeyError, ValueError) as error:
-        raise WeightsError(f"{path} is not a model of prosebench ({error}); get it again") from error
+    state, config, source = weight_files.read_own(path, ProseConfig)
     network = _empty_network(config)
-    given = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
-    _compare(given, network.state_dict(), str(path))
-    source = {"file": path.name, "sha256": file_sha256(path), "notes": meta.get("notes", {})}
-    return Weights(_filled(network, given), config, source)
-
-
-def _download(file: str, revision: str, cache: Path | None) -> Path:
-    """A file of the hub; from its cache on this machine where it is there already."""
-    where: dict[str, Any] = {
-        "repo_id": HUB_REPOSITORY,
-        "filename": file,
-        "revision": revision,
-        "cache_dir": cache,
-    }
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return Path(huggingface_hub.hf_hub_download(**where, local_files_only=True))
-    try:
-        # One quick request first: the client itself would try again for half a minute.
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
-        return Path(huggingface_hub.hf_hub_download(**where))
-    except Exception as error:
-        # The client passes on what its HTTP library raises, and that library differs by version.
-        raise WeightsError(
-            f"{file} of https://huggingface.co/{HUB_REPOSITORY} at {revision} cannot be had "
-            f"({type(error).__name__}); download it where the hub is in reach, and give the path of your copy "
-            f'instead: Prose.from_pretrained("{Path(file).name}")'
-        ) from error
-
-
-def _hub_source(name: str, path: Path) -> dict[str, Any]:
-    parts = path.parts
-    commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else HUB_REVISION
-    return {
-        "name": name,
-        "repository": HUB_REPOSITORY,
-        "commit": commit,
-        "file": path.name,
-        "sha256": file_sha256(path),
-    }
+    weight_files.compare(state, network.state_dict(), str(path))
+    return Weights(_filled(network, state), config, source)

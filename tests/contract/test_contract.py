@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from baselines.md import MD
 from prosebench import contract
@@ -14,6 +15,9 @@ from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.target import LangevinSettings
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, Run, load_method, method_entry_points
+from prosebench.prose.flow import Proposals
+from prosebench.prose.inverse import Inverter
+from prosebench.prose.snis import ProseSNIS
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +47,7 @@ class _Draws(Method):
         return Chunk(Ensemble(frames, energies, evaluations=done + np.arange(1, number + 1)), carry={})
 
     def draw(self, run: Run, index: int, number: int) -> np.ndarray:
-        target = _target()
-        return target.centre_nm + np.sqrt(target.variance_nm2) * run.rng(index).standard_normal(
-            (number, target.n_atoms, 3)
-        )
+        return _target().draw(number, run.rng(index))
 
 
 class _Greedy(_Draws):
@@ -125,3 +126,56 @@ def test_a_hot_thermostat_is_caught(scratch: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("baselines.md.LangevinSettings", hot)
     with pytest.raises(ContractBroken, match="standard errors off"):
         contract.moments_are_right(Case(MD, scratch))
+
+
+def _wrong_sign(proposals: Proposals, energies: np.ndarray, com: str = "gaussian") -> np.ndarray:
+    return energies + proposals.log_q(com)
+
+
+def _no_density(proposals: Proposals, energies: np.ndarray, com: str = "gaussian") -> np.ndarray:
+    return -energies
+
+
+def _no_weights(proposals: Proposals, energies: np.ndarray, com: str = "gaussian") -> np.ndarray:
+    return np.zeros(len(energies))
+
+
+@pytest.fixture
+def _fewer_proposals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract, "MOMENT_BUDGET", 5000)
+
+
+@pytest.mark.usefixtures("_fewer_proposals")
+@pytest.mark.parametrize("broken", [_wrong_sign, _no_density, _no_weights])
+def test_wrong_weights_of_a_flow_are_caught(broken, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Proposals, "log_weights", broken)
+    with pytest.raises(ContractBroken, match="standard errors off"):
+        contract.moments_are_right(Case(ProseSNIS, scratch))
+
+
+@pytest.mark.usefixtures("_fewer_proposals")
+def test_a_missing_log_determinant_is_caught(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    complete = Inverter.of
+
+    def without(inverter: Inverter, tokens):
+        invert = complete(inverter, tokens)
+        return lambda *given: (invert(*given)[0], torch.zeros(len(given[0])))
+
+    monkeypatch.setattr(Inverter, "of", without)
+    with pytest.raises(ContractBroken, match="standard errors off"):
+        contract.moments_are_right(Case(ProseSNIS, scratch))
+
+
+def test_free_wells_do_not_know_where_a_frame_is() -> None:
+    target = HarmonicTarget.free_wells(5, 0.3)
+    rng = np.random.default_rng(0)
+    frames = target.draw(20_000, rng)
+    energies, gradients = target.energy_and_gradient(frames)
+    moved = target.energy_and_gradient(frames + rng.standard_normal((len(frames), 1, 3)))
+    np.testing.assert_allclose(moved[0], energies)
+    np.testing.assert_allclose(moved[1], gradients, atol=1e-9)
+    assert abs(energies.mean() - target.mean_energy_kt) < 4 * energies.std() / np.sqrt(len(frames))
+    assert target.mean_energy_kt == 6.0
+    step = 1e-6 * rng.standard_normal(frames[:1].shape)
+    difference = target.energy(frames[:1] + step) - target.energy(frames[:1] - step)
+    assert difference[0] == pytest.approx(2 * (gradients[:1] * step).sum(), rel=1e-5)

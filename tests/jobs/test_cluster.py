@@ -73,3 +73,14 @@ def test_the_start_of_a_job() -> None:
         'export HF_HOME="$SCRATCH/hf"',
         "source env.sh",
     ]
+
+
+def test_a_training_job_has_a_worker_for_each_gpu() -> None:
+    cluster = Cluster(cores=4, memory_gb=8, methods={"train": {"gpus": 1, "gres": "gpu:h100:1"}})
+    need = cluster.need("train", "train").with_gpus(4)
+    options = sbatch_options(need, 60, nodes=2)
+    assert (need.workers, options["gres"], options["cpus-per-task"]) == (4, "gpu:h100:4", 16)
+    assert (options["nodes"], options["ntasks"], options["mem"]) == (2, 2, "32768M")
+    assert cluster.need("train", "train").with_gpus(0).workers == 1
+    assert Cluster(workers=64).with_gpus(0).workers == 1
+    assert sbatch_options(Cluster(gpus=1).with_gpus(2), 1)["gpus-per-node"] == 2

@@ -165,6 +165,14 @@ def test_own_references_come_before_bundled_ones(tmp_path, monkeypatch):
     assert find_reference("AA", []) == bundled / "AA.npz"
 
 
+def test_each_temperature_has_a_file_of_its_own_and_310_kelvin_stands_in(tmp_path):
+    (tmp_path / "AA.npz").touch()
+    assert find_reference("AA", [tmp_path], 393.0) == tmp_path / "AA.npz"
+    (tmp_path / "AA-393K.npz").touch()
+    assert find_reference("AA", [tmp_path], 393.0) == tmp_path / "AA-393K.npz"
+    assert find_reference("AA", [tmp_path]) == tmp_path / "AA.npz"
+
+
 def test_a_missing_reference_names_the_ways_to_get_one(tmp_path):
     with pytest.raises(MissingReferenceError) as error:
         find_reference("WWWW", [Path(tmp_path)])

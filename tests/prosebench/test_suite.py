@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.plan import plan_cells
+from prosebench.method import method_entry_points
 from prosebench.suite import SuiteError, load_suite, narrow, suite_names
 
 MINE = """
@@ -103,3 +105,31 @@ def test_narrowing(tmp_path: Path) -> None:
 def test_wrong_changes_are_named(tmp_path: Path, change: dict[str, list], said: str) -> None:
     with pytest.raises(SuiteError, match=said):
         narrow(load_suite(write(tmp_path, MINE)), **change)
+
+
+def test_temperatures_stand_for_that_of_the_target(tmp_path: Path) -> None:
+    suite = load_suite(write(tmp_path, MINE))
+    assert [target.temperature_kelvin for target in suite.targets] == [310.0]
+    hot = narrow(suite, temperatures=[393, 498.5])
+    assert [target.temperature_kelvin for target in hot.targets] == [393.0, 498.5]
+    cells = plan_cells(hot)
+    assert len(cells) == 2 * len(plan_cells(suite))
+    assert len({cell.id for cell in cells}) == len(cells)
+    with pytest.raises(SuiteError, match="temperatures of its own; name others with --temperature"):
+        narrow(hot, settings=["target.temperature_kelvin=400"])
+    with pytest.raises(SuiteError, match=r"temperatures_kelvin\.0.*greater than 0"):
+        narrow(suite, temperatures=[0.0])
+    with pytest.raises(SuiteError, match="named twice: 393"):
+        narrow(suite, temperatures=[393, 393])
+
+
+def test_the_temperatures_suite() -> None:
+    suite = load_suite("temperatures")
+    assert [target.temperature_kelvin for target in suite.targets] == [310.0, 393.0, 498.0, 631.0, 800.0]
+    assert suite.method_settings("prose-snis-naive")[1]["temperature"] == "naive"
+    assert suite.method_settings("prose-snis")[1]["temperature"] == "scaled"
+
+
+def test_everything_installed_is_in_quickstart_all() -> None:
+    suite = load_suite("quickstart-all")
+    assert {row: suite.method_settings(row)[0] for row in method_entry_points()} == {row: row for row in suite.methods}

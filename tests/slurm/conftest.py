@@ -1,7 +1,7 @@
 """A real cluster for the tests of this folder, one suite to disturb, and what it leaves when nobody disturbs it."""
 
+import fcntl
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +32,8 @@ minimise_steps = 5
 chunk_steps = 250
 """
 EVALUATIONS = 10_000
+PATIENCE_SECONDS = 300.0
+"""Far more than anything here takes: also a machine that has much else to do comes this far."""
 PROFILE = """
 partition = "main"
 minutes = 5
@@ -65,10 +67,12 @@ def cluster() -> Iterator[Path]:
         os.environ["SLURM_CONF"] = str(folder / "etc" / "slurm.conf")
         yield folder
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    os.environ |= lab.start(folder)
-    yield folder
-    lab.stop(folder)
+    with Path(f"{folder}.lock").open("w") as lock:
+        # Another run of these tests on this machine ends first.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.environ |= lab.start(folder)
+        yield folder
+        lab.stop(folder)
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +100,7 @@ class Site:
         self.directory = folder / "run"
         self.suite = folder / "suite.toml"
         self.suite.write_text(SUITE)
+        self.started: list[subprocess.Popen[str]] = []
         self.profile()
 
     def profile(self, text: str = "") -> None:
@@ -122,11 +127,26 @@ class Site:
         """Submit what is missing and, with --follow, wait."""
         return run(*self.command(*more), check=check)
 
-    def start(self, *more: str) -> "subprocess.Popen[str]":
-        """The same, without waiting for it."""
-        return subprocess.Popen(
-            self.command(*more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    def start(self, *command: str) -> "subprocess.Popen[str]":
+        """Start a command, without waiting for it; by default the one that submits what is missing, and follows."""
+        process = subprocess.Popen(
+            command or self.command("--follow"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"COLUMNS": "200"},
         )
+        self.started.append(process)
+        return process
+
+    def leave(self) -> None:
+        """End what a test that broke off has left: commands, and jobs."""
+        for process in self.started:
+            process.kill()
+            process.wait()
+        names = ",".join(path.name for path in (self.directory / "jobs").glob("prosebench-*"))
+        if names:
+            run("scancel", f"--name={names}", check=False)
 
     def status(self, **options: object) -> str:
         """What `prosebench status` prints."""
@@ -162,13 +182,27 @@ class Site:
 
 
 @pytest.fixture
-def site(cluster: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> Site:
-    return Site(tmp_path)
+def site(cluster: Path, tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.leave()
 
 
-def until(what: str, true: Callable[[], bool], seconds: float = 90.0) -> None:
+def end_of(process: "subprocess.Popen[str]", code: int = 0) -> str:
+    """What a command has said, once it has ended as it should."""
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == code, said
+    return said
+
+
+def until(what: str, true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for something to become true."""
     limit = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < limit, f"waited {seconds:.0f} s until {what}"
         time.sleep(0.1)
+
+
+def take_all_nodes() -> None:
+    """A job of somebody more important, on all nodes."""
+    run("sbatch", "--partition=main", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap=sleep 3")

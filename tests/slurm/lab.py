@@ -7,6 +7,7 @@ that `start` began, and nothing else.
     python -m tests.slurm.lab stop FOLDER
 """
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -20,8 +21,9 @@ from pathlib import Path
 
 PACKAGES = "slurmctld slurmd slurmdbd slurm-client munge mariadb-server-core mariadb-client-core"
 NODES = [f"node{index}" for index in range(4)]
-CONTROLLER_PORT, DATABASE_PORT, ACCOUNTING_PORT, NODE_PORT = 16817, 13306, 16819, 17000
 MUNGE_SOCKET = "/run/munge/munge.socket.2"
+HOSTS = Path("/etc/hosts")
+HOSTS_MARK = "# until the SLURM cluster of the tests has ended"
 
 SLURM_CONF = """
 ClusterName=lab
@@ -88,14 +90,21 @@ StorageLoc=slurm_acct_db
 
 
 def start(folder: Path) -> dict[str, str]:
-    """Start the cluster in a folder and wait until it works. Returns the environment that its users need."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pids").write_text("")
-    _write_configuration(folder)
+    """Start the cluster in a folder and wait until it works. Returns the environment that its users need.
+
+    What an earlier start has left there, processes too, is removed first.
+    """
     environment = {"SLURM_CONF": str(folder / "etc" / "slurm.conf")}
+    if Path(environment["SLURM_CONF"]).exists():
+        stop(folder)
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    ports = _free_ports()
     try:
+        _name_this_machine()
+        _write_configuration(folder, ports)
         _start_munge(folder)
-        _start_database(folder)
+        _start_database(folder, ports["database"])
         os.environ |= environment
         _spawn(folder, "slurmdbd", ["slurmdbd", "-D"])
         _until("accounting answers", lambda: _answers("sacctmgr", "-n", "list", "cluster"))
@@ -116,11 +125,19 @@ def start(folder: Path) -> dict[str, str]:
 
 
 def stop(folder: Path) -> None:
-    """End the processes that were started in this folder, the last one first."""
+    """End the processes that were started in this folder, the last one first, and what runs on the nodes."""
     path = folder / "pids"
     for line in reversed(path.read_text().splitlines() if path.exists() else []):
-        _end(int(line.split()[1]))
+        name, pid, begun = line.split()
+        # An old number may be somebody else's process by now.
+        if _begun(int(pid)) == begun:
+            _end(int(pid))
+        if name.startswith("slurmd-"):
+            _kill_all(folder, name.removeprefix("slurmd-"))
     path.unlink(missing_ok=True)
+    if HOSTS_MARK in HOSTS.read_text():
+        lines = HOSTS.read_text().splitlines(keepends=True)
+        HOSTS.write_text("".join(line for line in lines if HOSTS_MARK not in line))
 
 
 def start_node(folder: Path, node: str) -> None:
@@ -131,25 +148,24 @@ def start_node(folder: Path, node: str) -> None:
 
 def kill_node(folder: Path, node: str) -> None:
     """Let a node die as if its plug were pulled: its daemon and everything that it runs are killed."""
-    lines = (folder / "pids").read_text().splitlines()
-    daemon = next(int(line.split()[1]) for line in reversed(lines) if line.startswith(f"slurmd-{node} "))
-    (folder / "pids").write_text(
-        "\n".join(line for line in lines if not line.startswith(f"slurmd-{node} ")) + "\n"
-    )
-    # What a step runs knows its node; the step's daemon, which has left slurmd, is its parent.
-    doomed = [daemon, *_processes_of(node)]
-    while doomed:
+    lines = (folder / "pids").read_text().splitlines(keepends=True)
+    daemon = next(line for line in reversed(lines) if line.startswith(f"slurmd-{node} "))
+    (folder / "pids").write_text("".join(line for line in lines if line != daemon))
+    os.kill(int(daemon.split()[1]), signal.SIGKILL)
+    _kill_all(folder, node)
+
+
+def _kill_all(folder: Path, node: str) -> None:
+    while doomed := _processes_of(folder, node):
         for pid in doomed:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         time.sleep(0.1)
-        doomed = _processes_of(node)
 
 
-def _processes_of(node: str) -> list[int]:
-    marks = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={os.environ['SLURM_CONF']}".encode()}
+def _processes_of(folder: Path, node: str) -> list[int]:
+    """What a node runs knows its node; the daemon of each step, which has left slurmd, is its parent."""
+    marks = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={folder}/etc/slurm.conf".encode()}
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -162,16 +178,39 @@ def _processes_of(node: str) -> list[int]:
     return found
 
 
-def _write_configuration(folder: Path) -> None:
+def _name_this_machine() -> None:
+    """The daemons look their own machine up by name, and must find it on loopback."""
+    if _address() != "127.0.0.1":
+        # In place and not by renaming: in a container this file is mounted.
+        HOSTS.write_text(f"127.0.0.1 {socket.gethostname()} {HOSTS_MARK}\n{HOSTS.read_text()}")
+    if _address() != "127.0.0.1":
+        raise OSError(
+            f"{socket.gethostname()} is not found in {HOSTS}; see the line `hosts:` of nsswitch.conf"
+        )
+
+
+def _free_ports() -> dict[str, int]:
+    """A port for each daemon; those of the nodes, which follow each other, begin at "node"."""
+    names = ("controller", "accounting", "database", "node")
+    for first in range(16800, 30000, 100):
+        try:
+            for port in range(first, first + len(names) + len(NODES)):
+                with socket.socket() as trial:
+                    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    trial.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return {name: first + index for index, name in enumerate(names)}
+    raise OSError("no free ports for the daemons of a SLURM cluster")
+
+
+def _write_configuration(folder: Path, ports: dict[str, int]) -> None:
     values = {
         "folder": folder,
         "host": socket.gethostname(),
         "munge": MUNGE_SOCKET,
-        "controller": CONTROLLER_PORT,
-        "accounting": ACCOUNTING_PORT,
-        "database": DATABASE_PORT,
-        "ports": f"{NODE_PORT}-{NODE_PORT + len(NODES) - 1}",
-    }
+        "ports": f"{ports['node']}-{ports['node'] + len(NODES) - 1}",
+    } | ports
     etc = folder / "etc"
     for name in ("etc", "state", "spool", "dev"):
         (folder / name).mkdir(exist_ok=True)
@@ -215,7 +254,7 @@ def _start_munge(folder: Path) -> None:
         _until("munge answers", lambda: _answers("munge", "-n"))
 
 
-def _start_database(folder: Path) -> None:
+def _start_database(folder: Path, port: int) -> None:
     data, user_socket = folder / "database", folder / "database.sock"
     options = ["--no-defaults", f"--datadir={data}", "--user=root"]
     if not (data / "mysql").is_dir():
@@ -231,7 +270,7 @@ def _start_database(folder: Path) -> None:
             "mariadbd",
             *options,
             "--bind-address=127.0.0.1",
-            f"--port={DATABASE_PORT}",
+            f"--port={port}",
             f"--socket={user_socket}",
         ],
     )
@@ -257,7 +296,15 @@ def _spawn(folder: Path, name: str, command: list[str]) -> None:
             env=os.environ.copy(),
         )
     with (folder / "pids").open("a") as pids:
-        pids.write(f"{name} {process.pid}\n")
+        pids.write(f"{name} {process.pid} {_begun(process.pid)}\n")
+
+
+def _begun(pid: int) -> str:
+    """When a process began, in the kernel's ticks; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19]
+    except OSError:
+        return ""
 
 
 def _end(pid: int) -> None:
@@ -296,10 +343,6 @@ def missing() -> str:
     absent = [
         name for name in ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd") if not shutil.which(name)
     ]
-    if not absent and _address() != "127.0.0.1":
-        return (
-            f"this machine's name must be loopback's; put into /etc/hosts: 127.0.0.1 {socket.gethostname()}"
-        )
     if absent:
         return f"{', '.join(absent)} not installed (Debian packages: {PACKAGES})"
     return ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from jobs.status import read_states
 from prosebench.record import read_record
 from tests.jobs.conftest import results, run
-from tests.slurm.conftest import Site, until
+from tests.slurm.conftest import Site, end_of, take_all_nodes, until
 
 TINY_CELLS = 500
 PLAIN_JOBS = 30
@@ -49,7 +49,7 @@ def test_quickstart_on_four_nodes_with_gpus_killed_and_preempted(site: Site) -> 
     site.wait_for_chunks(2)
     beat = next(iter(site.beats()))
     os.kill(beat["pid"], signal.SIGKILL)
-    run("sbatch", "--partition=main", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap=sleep 2")
+    take_all_nodes()
     site.wait_until_idle()
     run("prosebench", "run", *remote, "--follow")
     assert results(there) == results(here)
@@ -71,11 +71,10 @@ def test_status_is_read_elsewhere_while_jobs_run(site: Site, undisturbed: dict[s
 
 def test_several_workers_in_a_job(site: Site, undisturbed: dict[str, bytes]) -> None:
     site.profile('workers = 2\npartition = "low"')
-    following = site.start("--follow")
+    following = site.start()
     site.wait_for_chunks(2)
-    run("sbatch", "--partition=main", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap=sleep 2")
-    said, _ = following.communicate(timeout=120)
-    assert following.returncode == 0, said
+    take_all_nodes()
+    end_of(following)
     assert results(site.directory) == undisturbed
     assert not list(site.directory.glob("cells/*/failure.json"))
 
@@ -144,7 +143,8 @@ def test_scoring_as_an_array(site: Site, undisturbed: dict[str, bytes]) -> None:
     for path in [site.directory / "scores.csv", *(site.directory / "scores").iterdir()]:
         path.unlink()
     place = ["--executor", "slurm", "--cluster", str(site.folder / "cluster.toml"), "--jobs", "2"]
-    run("prosebench", "score", str(site.directory), *place)
+    said = run("prosebench", "score", str(site.directory), *place).stdout
+    assert "2 of 2 cells scored" in said
     assert (site.directory / "scores.csv").read_bytes() == here
     assert len(list((site.directory / "jobs").glob("*/logs/*_result.pkl"))) == 2
 

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from prosebench.prose.config import ConfigError, ProseConfig, load_size, size_names
+from prosebench.prose.config import ProseConfig, load_size, size_names
 from prosebench.prose.network import Network
+from prosebench.sizes import ConfigError
 
 from .conftest import tiny_config
 

@@ -4,7 +4,6 @@ import struct
 import pytest
 import torch
 
-from prosebench.prose import weights
 from prosebench.prose.config import load_size
 from prosebench.prose.network import Network
 from prosebench.prose.weights import (
@@ -17,6 +16,7 @@ from prosebench.prose.weights import (
     to_published,
 )
 from prosebench.storage import DamagedFile, file_sha256
+from prosebench.weight_files import HUB_REPOSITORY
 
 from .conftest import tiny_network
 
@@ -193,4 +193,4 @@ def test_hub_copy_is_recorded(tmp_path, monkeypatch, network, size):
     loaded = load_weights("prose-up-to-8aa", size=size)
     assert loaded.source["commit"] == "abc123"
     assert loaded.source["sha256"] == file_sha256(path)
-    assert loaded.source["repository"] == weights.HUB_REPOSITORY
+    assert loaded.source["repository"] == HUB_REPOSITORY

@@ -1,0 +1,358 @@
+"""The leaderboard's pages: one board, a page a method, a page a peptide. No server, no network, no dates."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis import comparison_tables
+from analysis.leaderboard_board import Board
+from analysis.leaderboard_drawings import OUTLINE_KT
+from analysis.leaderboard_maps import MOST_KT
+from analysis.leaderboard_panels import panels
+from analysis.leaderboard_runs import KeptRun
+from analysis.leaderboard_views import (
+    Notes,
+    board_looks,
+    cell_lines,
+    kind_of,
+    row_view,
+    shown_metrics,
+    slug,
+)
+from analysis.style import CEILING, FLOOR
+from analysis.tables_text import texts
+from prosebench.residues import ONE_LETTER
+
+FOLDER = Path(__file__).parent / "site"
+STATIC = ("style.css", "site.js")
+_METHOD_COLUMNS = (("text", "row"), ("num", "residues"), ("num", "budget"))
+_PEPTIDE_COLUMNS = (("text", "peptide"), ("num", "residues"), ("num", "budget"))
+
+
+def site_files(board: Board, figures: Sequence[tuple[str, str]]) -> Iterator[tuple[str, bytes]]:
+    """Path inside the site and content of each of its files; figures: file name and caption."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        finalize=_markup,
+    )
+    common = {
+        "score_version": ", ".join(sorted({str(run.score_version) for run in board.runs})),
+        "metrics": shown_metrics(board),
+    }
+
+    def page(kind: str, root: str, context: dict[str, Any]) -> bytes:
+        template = environment.get_template(f"{kind}.html.j2")
+        return (template.render({**common, "page": kind, "root": root, **context}).rstrip() + "\n").encode()
+
+    for name in STATIC:
+        yield name, (FOLDER / name).read_bytes()
+    yield "index.html", page("index", "", _index(board, figures))
+    cells = cell_lines(board)
+    for row in board.rows:
+        yield f"methods/{slug(row)}.html", page("method", "../", _method(board, row, cells))
+    for suite, length, peptide in board.peptides:
+        yield (
+            f"peptides/{_peptide_file(suite, peptide)}",
+            page("peptide", "../", _peptide(board, suite, length, peptide)),
+        )
+
+
+def _markup(value: Any) -> Any:
+    """Drawings are ours and stand in the page as they are."""
+    return Markup(value) if isinstance(value, str) and value.startswith("<svg ") else value
+
+
+def _peptide_file(suite: str, peptide: str) -> str:
+    return f"{slug(suite)}-{peptide}.html"
+
+
+def _index(board: Board, figures: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    notes, metrics = Notes(), shown_metrics(board)
+    rows = [row_view(board, row, metrics, notes) for row in board.main.rows]
+    options = {
+        "suite": sorted({row["suite"] for row in rows}),
+        "residues": sorted({row["length"] for row in rows}),
+        "budget": sorted({row["budget"] for row in rows}),
+    }
+    samplers = [row for row in board.rows if board.methods[row] not in (FLOOR, CEILING)]
+    return {
+        "title": "Leaderboard",
+        "counts": {
+            "methods": _number(len(samplers), "method"),
+            "peptides": _number(len({peptide for _, _, peptide in board.peptides}), "peptide"),
+            "cells": _number(sum(len(run.records) for run in board.runs), "record"),
+        },
+        "choices": [
+            {
+                "name": name,
+                "options": [
+                    {"value": value, "text": f"{value:,}" if name == "budget" else value} for value in values
+                ],
+            }
+            for name, values in options.items()
+        ],
+        "rows": rows,
+        "notes": notes.texts,
+        "comparisons": [group for group in _comparisons(board) if group["lines"] or group["refused"]],
+        "comparison_note": comparison_tables.NOTE.split("interval. ", 1)[-1],
+        "figures": [
+            {"file": file, "caption": caption, "alt": f"{caption} The numbers are in the table."}
+            for file, caption in figures
+        ],
+        "method_links": [_method_link(board, row) for row in board.rows],
+        "peptide_links": _peptide_links(board),
+        "runs": [_run(run) for run in board.runs],
+    }
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _comparisons(board: Board) -> Iterator[dict[str, Any]]:
+    places = dict.fromkeys((group.suite, group.length, group.budget) for group in board.comparisons)
+    for suite, length, budget in places:
+        groups = [
+            group
+            for group in board.comparisons
+            if (group.suite, group.length, group.budget) == (suite, length, budget)
+        ]
+        lines = []
+        for group in groups:
+            for one in group.comparisons:
+                value, interval = texts(one.difference)
+                pair = (one.wins, one.losses) if group.metric.better == "less" else (one.losses, one.wins)
+                lines.append(
+                    {
+                        "metric": group.metric.heading,
+                        "pair": f"{one.row} − {one.other}",
+                        "value": value,
+                        "interval": interval,
+                        "distinguishable": one.distinguishable,
+                        "wins": f"{pair[0]} of {sum(pair)}",
+                        "p": f"{one.p_corrected:.2g}",
+                        "test": "; ".join([one.test, *one.marks]),
+                    }
+                )
+        refused = dict.fromkeys(text for group in groups for text in group.refused)
+        title = f"{suite}, {length} residues, {budget:,} evaluations"
+        yield {"title": title, "lines": lines, "refused": list(refused)}
+
+
+def _method_link(board: Board, row: str) -> dict[str, Any]:
+    notes: list[str] = []
+    lines = board.scores[(board.scores["row"] == row)].drop_duplicates(["suite", "peptide", "seed", "budget"])
+    counts = Counter(lines["status"])
+    if board.methods[row] != CEILING:
+        notes = [f"{number} {status}" for status, number in sorted(counts.items())]
+    said = {FLOOR: "floor", CEILING: "ceiling"}.get(board.methods[row], f"method {board.methods[row]}")
+    marker = row_view(board, next(one for one in board.main.rows if one.row == row), [], Notes())["marker"]
+    text = ", ".join([said, *notes])
+    return {"slug": slug(row), "label": row, "marker": marker, "said": text}
+
+
+def _peptide_links(board: Board) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, int], list[dict[str, str]]] = {}
+    for suite, length, peptide in board.peptides:
+        link = {"name": peptide, "href": f"peptides/{_peptide_file(suite, peptide)}"}
+        groups.setdefault((suite, length), []).append(link)
+    return [
+        {"title": f"{suite}, {length} residues", "peptides": links}
+        for (suite, length), links in groups.items()
+    ]
+
+
+def _run(run: KeptRun) -> dict[str, Any]:
+    """What a kept run says of itself."""
+    versions: Counter[str] = Counter()
+    machines: Counter[str] = Counter()
+    for kept in run.records.values():
+        commit = kept.provenance.commit if kept.provenance else "unknown"
+        known = " ".join(f"{name} {version}" for name, version in sorted(kept.record.versions.items()))
+        versions[f"commit {commit}; {known}"] += 1
+        if kept.provenance:
+            engine = " ".join(str(value) for _, value in sorted(kept.record.target.items()))
+            machines[f"{kept.provenance.host} ({kept.provenance.device}; {engine})"] += 1
+    return {
+        "name": run.name,
+        "suites": ", ".join(sorted({kept.record.cell.suite for kept in run.records.values()})),
+        "records": len(run.records),
+        "versions": "; ".join(sorted(versions)),
+        "machines": "; ".join(sorted(machines)),
+        "sha256": hashlib.sha256(
+            "".join(sorted(kept.sha256 for kept in run.records.values())).encode()
+        ).hexdigest(),
+    }
+
+
+def _method(board: Board, row: str, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    notes, metrics, method = Notes(), shown_metrics(board), board.methods[row]
+    suites = []
+    for suite in sorted({one.suite for one in board.main.rows if one.row == row}):
+        places = {one.group for one in board.main.rows if (one.row, one.suite) == (row, suite)}
+        main = [one for one in board.main.rows if one.group in places and (one.row == row or one.floor)]
+        mine = [one for one in board.by_peptide.rows if (one.row, one.suite) == (row, suite)]
+        rows = [row_view(board, one, metrics, notes) for one in main]
+        for view, one in zip(rows, main, strict=True):
+            view["anchor"] = view["anchor"] if one.row == row else ""
+            view["first"] = [
+                _text(view["label"], view["place"], marker=view["marker"]),
+                *_places(view),
+            ]
+        by_peptide = [row_view(board, one, metrics, Notes()) for one in mine]
+        for view in by_peptide:
+            href = f"peptides/{_peptide_file(suite, view['peptide'])}"
+            view |= {"anchor": "", "notes": []}
+            view["first"] = [_text(view["peptide"], view["peptide"], href=href), *_places(view)]
+        suites.append(
+            {
+                "name": suite,
+                "slug": slug(suite),
+                "rows": rows,
+                "first": _headings(_METHOD_COLUMNS),
+                "by_peptide": by_peptide,
+                "first_peptide": _headings(_PEPTIDE_COLUMNS),
+                "settings": _settings(board, suite, row),
+                "cells": [
+                    _cell(cell, [metric.name for metric in metrics])
+                    for cell in cells
+                    if (cell["suite"], cell["row"]) == (suite, row)
+                ],
+            }
+        )
+    return {
+        "title": row,
+        "label": row,
+        "kind": kind_of(method),
+        "marker": _method_link(board, row)["marker"],
+        "said": _method_said(board, row),
+        "suites": suites,
+        "notes": notes.texts,
+    }
+
+
+def _method_said(board: Board, row: str) -> str:
+    method = board.methods[row]
+    if method == FLOOR:
+        return (
+            "Frames drawn from the half of the reference that scoring does not use: what perfect sampling of this many "
+            "frames scores. Distances between finite samples do not reach zero. A method that beats the floor by more "
+            "than its interval is suspicious."
+        )
+    if method == CEILING:
+        return (
+            "One frame of the reference over and over: what a sampler scores that never moves from a good start. A "
+            "method near the ceiling has learnt nothing of the distribution."
+        )
+    counted = _method_link(board, row)["said"].split(", ", 1)[1]
+    return f"Installed as {method}. Cells at each of their budgets: {counted}."
+
+
+def _text(text: str, value: Any, *, href: str = "", marker: str = "") -> dict[str, Any]:
+    return {"text": text, "v": value, "href": href, "marker": marker, "num": False}
+
+
+def _places(view: dict[str, Any]) -> list[dict[str, Any]]:
+    """Cells of length and budget."""
+    return [_text(f"{view[name]:,}", view[name]) | {"num": True} for name in ("length", "budget")]
+
+
+def _headings(columns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"sort": sort, "text": text} for sort, text in columns]
+
+
+def _settings(board: Board, suite: str, row: str) -> list[tuple[str, str]]:
+    """What a row was run with: settings, scored frames and target; several values where cells differ."""
+    found: dict[str, set[str]] = {}
+    ids = set(board.scores.loc[(board.scores["suite"] == suite) & (board.scores["row"] == row), "cell_id"])
+    for cell_id in sorted(ids & set(board.records)):
+        cell = board.records[cell_id].record.cell
+        target = cell.target
+        physics = {
+            "temperature (K)": target.temperature_kelvin,
+            "force field": " + ".join(target.force_field.files),
+            "cutoff (nm)": target.force_field.cutoff_nm,
+            "engine": target.engine,
+        }
+        for name, value in {**cell.settings, "frames scored": cell.frames, **physics}.items():
+            found.setdefault(name, set()).add(str(value))
+    return [(name, " or ".join(sorted(values))) for name, values in found.items()]
+
+
+def _cell(cell: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    """A line of the table of cells: four digits of each score; all of them are in cells.csv."""
+
+    def whole(name: str) -> str:
+        return f"{float(cell[name]):,.0f}" if cell[name] else "–"
+
+    return cell | {
+        "metrics": [f"{float(cell[name]):.4g}" if cell[name] else "" for name in metrics],
+        "spent": whole("sampling-evaluations"),
+        "preparation": whole("preparation-evaluations"),
+        "failures": whole("failures"),
+        "seconds": f"{float(cell['sampling-seconds']):.3g}" if cell["sampling-seconds"] else "–",
+        "versions": f"commit {cell['commit']}; {cell['versions']}" if cell["versions"] else "",
+        "machine": f"{cell['machine']}; {cell['target']}" if cell["machine"] else "",
+    }
+
+
+def _peptide(board: Board, suite: str, length: int, peptide: str) -> dict[str, Any]:
+    notes, metrics = Notes(), shown_metrics(board)
+    rows = [
+        row_view(board, one, metrics, notes)
+        for one in board.by_peptide.rows
+        if (one.suite, one.peptide) == (suite, peptide)
+    ]
+    for view in rows:
+        href = f"methods/{view['slug']}.html"
+        view["anchor"] = ""
+        name = _text(view["label"], view["place"], href=href, marker=view["marker"])
+        view["first"] = [name, _text(f"{view['budget']:,}", view["budget"]) | {"num": True}]
+    names = {letter: name.capitalize() for name, letter in ONE_LETTER.items()}
+    known = board.reference(peptide)
+    drawn = board.drawings(suite, peptide)
+    neighbours = [other for other in board.peptides if other[:2] == (suite, length)]
+    place = neighbours.index((suite, length, peptide))
+    return {
+        "title": f"{peptide} ({suite})",
+        "suite": suite,
+        "length": length,
+        "peptide": peptide,
+        "residues": "–".join(names[letter] for letter in peptide),
+        "rows": rows,
+        "first": _headings((("text", "row"), ("num", "budget"))),
+        "notes": notes.texts,
+        "reference": known
+        and {
+            "frames": f"{known['frames']:,}",
+            "scored_frames": f"{known['scored_frames']:,}",
+            "total_ns": f"{known['total_ns']:,.{0 if known['total_ns'] > 10 else 2}f}"
+            if known["total_ns"]
+            else "",
+            "kind": "the published one" if known["kind"] == "published" else "made by this suite",
+            "hash": known["hash"],
+            "statement": known["statement"],
+        },
+        "drawn": [panels(run.name, numbers, board_looks(board)) for run, numbers in drawn],
+        "several": len(drawn) > 1,
+        "levels": range(MOST_KT + 1),
+        "outline_kt": OUTLINE_KT + 1,
+        "previous": _neighbour(neighbours, place - 1),
+        "next": _neighbour(neighbours, place + 1),
+    }
+
+
+def _neighbour(peptides: Sequence[tuple[str, int, str]], place: int) -> dict[str, str] | None:
+    if not 0 <= place < len(peptides):
+        return None
+    suite, _, peptide = peptides[place]
+    return {"file": _peptide_file(suite, peptide), "name": peptide}

@@ -1,0 +1,114 @@
+"""TBG: a transferable Boltzmann generator, proposals of a continuous flow with importance weights.
+
+The flow is ECNF++ (Klein, Noe, arXiv 2406.14426; Tan et al., arXiv 2508.18175): an equivariant velocity field, whose
+exact density costs the divergence of the field all along each trajectory. One proposal is one energy evaluation, as
+for prose-snis; what a proposal costs in seconds is another matter, and `prosebench bench sampling` shows it. At another
+temperature than that of training, the weights alone know it.
+"""
+
+import math
+from functools import lru_cache
+from typing import Any, Literal, cast
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from prosebench.ecnf.flow import Ecnf, Integration
+from prosebench.ecnf.proposal import EcnfProposal
+from prosebench.ecnf.weights import PUBLISHED, weights_file
+from prosebench.ensemble import Ensemble
+from prosebench.importance import pareto_k
+from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
+from prosebench.peptide import Peptide
+from prosebench.prose.snis import extend_tail, proposal_shares, tail_ess
+from prosebench.weight_files import HUB_REVISION, content_sha256
+
+
+class TBG(Method):
+    """Proposals of a continuous flow with importance weights."""
+
+    class Settings(MethodSettings):
+        """weights is a bundled model, a published one, or the path of a file; size says what a published file holds
+        where its name does not. weights_sha256, which is filled in for files on this machine, makes their content part
+        of what identifies a cell.
+
+        steps equal ones, or, where 0, as many as each frame needs for the tolerance (the published solver). divergence
+        "hutchinson" is fast and gives weights that are wrong; it is marked in the diagnostics. gradient_steps are those
+        of a gradient of the log-density, where another method anneals from this one. batch frames are integrated, and
+        chunk_proposals stored, together.
+        """
+
+        weights: str = "tbg-mini"
+        weights_sha256: str = ""
+        size: str = ""
+        revision: str = HUB_REVISION
+        tolerance: float = Field(1e-4, gt=0)
+        steps: int = Field(0, ge=0)
+        divergence: Literal["exact", "hutchinson"] = "exact"
+        gradient_steps: int = Field(12, gt=0)
+        batch: int = Field(32, gt=0)
+        chunk_proposals: int = Field(64, gt=0)
+
+        @model_validator(mode="after")
+        def _hash_weights(self) -> "TBG.Settings":
+            if self.weights not in PUBLISHED:
+                found = content_sha256(self.weights, weights_file(self.weights), self.weights_sha256)
+                object.__setattr__(self, "weights_sha256", found)
+            return self
+
+    settings: Settings
+    contract_settings = {"weights": "breathing", "steps": 1, "batch": 250, "chunk_proposals": 250}
+    contract_spread_nm = 0.9 * 0.35
+
+    def skip(self, run: Run) -> str | None:
+        """A peptide that the flow was not made for."""
+        return self._reason_to_skip(run.peptide)
+
+    def proposal(self, run: Run) -> EcnfProposal:
+        """The flow as a start for annealing; see prosebench.proposal."""
+        return EcnfProposal(self._flow(), run.peptide, self.settings.gradient_steps, self.settings.batch)
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""
+        settings, spent = self.settings, run.meter.spent
+        number = min(settings.chunk_proposals, run.meter.remaining)
+        found = self._flow().propose(
+            run.peptide, number, run.rng(index), batch=settings.batch, ranks=run.ranks
+        )
+        energies = run.meter.energy(found.frames_nm)
+        log_weights = found.log_weights(energies)
+        evaluations = spent + np.arange(1, len(energies) + 1)
+        tail = extend_tail(carry.get("weights"), log_weights, run.budgets[-1])
+        numbers = proposal_shares(found, energies) | {
+            "ess": tail_ess(tail, int(evaluations[-1])),
+            "k-hat": pareto_k(tail[2:], int(evaluations[-1])),
+            "field-evaluations": float(found.field_evaluations.mean()),
+            "density-estimated": float(settings.divergence != "exact"),
+        }
+        return Chunk(
+            Ensemble(found.frames_nm, energies, log_weights, evaluations),
+            {"weights": tail},
+            diagnostics={name: value for name, value in numbers.items() if math.isfinite(value)},
+        )
+
+    def _flow(self) -> Ecnf:
+        settings = self.settings
+        flow = _load(settings.weights, settings.weights_sha256, settings.size, settings.revision)
+        integration = Integration(settings.tolerance, settings.steps, settings.divergence)
+        return Ecnf(flow.field, flow.source, flow.device, integration)
+
+    def _reason_to_skip(self, peptide: Peptide) -> str | None:
+        flow, sequence, name = self._flow(), peptide.sequence, self.settings.weights
+        known = flow.source.get("notes", {}).get("residues")
+        shortest, longest = flow.config.residues_min, flow.config.residues_max
+        if not shortest <= len(sequence) <= longest:
+            return f"{name} was made for peptides of {shortest} to {longest} residues"
+        if sequence[0] == "P":
+            return "the flow was trained without N-terminal proline"
+        new = [letter for letter in dict.fromkeys(sequence) if known and letter not in known]
+        return f"{name} has never seen {', '.join(new)}; it knows {known}" if new else None
+
+
+@lru_cache(maxsize=1)
+def _load(weights: str, sha256: str, size: str, revision: str) -> Ecnf:
+    return Ecnf.from_pretrained(weights, size=cast(Any, size or None), revision=revision)

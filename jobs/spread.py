@@ -1,0 +1,218 @@
+"""A cell spread over ranks: a worker starts them with the site's launcher, waits, and says how it ended.
+
+`python -m jobs.spread cell TASK` is one of the ranks. The first one does what a worker does with a cell; what it stores
+is what one process alone would have stored.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+
+from pydantic import BaseModel, ConfigDict
+
+from jobs.failures import note_failure
+from jobs.heartbeat import remove_beat
+from jobs.ranks import REMEDY, Dismissed, MPIRanks, RankFailed, RanksUnavailable
+from jobs.signals import listen, note, stop_asked
+from jobs.worker import Desk, DiskFull, Outcome, assist, run_cell
+
+_STATUS: dict[Outcome, int] = {"done": 0, "failed": 21, "locked": 22}
+_UNAVAILABLE_STATUS, _DISK_FULL_STATUS, _STOPPED_STATUS = 23, 28, 64
+"""The last one has the number of the signal added."""
+_LOOK_SECONDS = 0.05
+_CHECK_SECONDS = 120
+_LINES_KEPT = 20
+
+
+class RankTask(BaseModel):
+    """What a rank is told: a cell's folder, and the desk at which it works."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder: Path
+    directory: Path
+    session: str
+    threads: int
+    references: tuple[Path, ...]
+    in_job: bool
+    ranks: int
+
+
+def check_ranks(ranks: int, launcher: tuple[str, ...]) -> None:
+    """Raise RanksUnavailable where cells cannot be spread over so many ranks from here; starts them to see."""
+    if ranks < 1:
+        raise RanksUnavailable(f"a cell spans at least one rank, not {ranks}")
+    if ranks == 1:
+        return
+    if find_spec("mpi4py") is None:
+        raise RanksUnavailable(f"{ranks} ranks were asked for, but mpi4py is not installed; {REMEDY}")
+    if _program(launcher[0]) is None:
+        raise RanksUnavailable(
+            f"{ranks} ranks were asked for, but there is no {launcher[0]!r} here; {REMEDY}"
+        )
+    tried = subprocess.run(
+        _command(ranks, launcher, "check", str(ranks)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=_environment(),
+        timeout=_CHECK_SECONDS,
+        check=False,
+    )
+    if tried.returncode:
+        said = [line for line in tried.stderr.splitlines() if "ranks were asked for" in line]
+        raise RanksUnavailable(said[0] if said else f"{' '.join(launcher)} failed: {tried.stderr.strip()}")
+
+
+def _command(ranks: int, launcher: tuple[str, ...], *arguments: str) -> list[str]:
+    python = (sys.executable, "-u", "-m", "jobs.spread", *arguments)
+    return [str(_program(launcher[0])), *launcher[1:], "-n", str(ranks), *python]
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONSAFEPATH": "1"}
+
+
+def spread_cell(folder: Path, desk: Desk) -> Outcome:
+    """What `jobs.worker.run_cell` does, over the desk's ranks. Raises DiskFull."""
+    task = RankTask(
+        folder=folder.resolve(),
+        directory=desk.directory.resolve(),
+        session=desk.session,
+        threads=desk.threads,
+        references=tuple(path.resolve() for path in desk.reference_folders),
+        in_job=desk.in_job,
+        ranks=desk.ranks,
+    )
+    launched = subprocess.Popen(
+        _command(desk.ranks, desk.launcher, "cell", task.model_dump_json()),
+        # The first rank stops when this pipe closes: on purpose, or because this process is gone.
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+    )
+    assert launched.stdin is not None
+    assert launched.stderr is not None
+    said: deque[str] = deque(maxlen=_LINES_KEPT)
+    reader = threading.Thread(target=_pass_on, args=(launched.stderr, said), daemon=True)
+    reader.start()
+    parent = os.getppid()
+    while launched.poll() is None:
+        if stop_asked() or os.getppid() != parent:
+            launched.stdin.close()
+        time.sleep(_LOOK_SECONDS)
+    reader.join()
+    if os.getppid() != parent:
+        raise SystemExit("the process that started this worker is gone; the cell continues at the next run")
+    return _outcome(launched.returncode, folder, desk, "".join(said))
+
+
+def _outcome(status: int, folder: Path, desk: Desk, said: str) -> Outcome:
+    for outcome, known in _STATUS.items():
+        if status == known:
+            return outcome
+    if status == _DISK_FULL_STATUS:
+        raise DiskFull(f"no room left on the disk of {folder}")
+    if status - _STOPPED_STATUS in set(signal.Signals):
+        note(status - _STOPPED_STATUS)
+        return "stopped"
+    if (folder / "record.json").exists():
+        return "done"
+    reason = (
+        f"one of its {desk.ranks} ranks died ({_how(status)}), which ended the others; what was stored stays"
+    )
+    if status == _UNAVAILABLE_STATUS:
+        reason = said.strip().partition("\n")[0]
+    note_failure(folder, desk.session, reason, said)
+    remove_beat(folder)
+    return "failed"
+
+
+def _how(status: int) -> str:
+    """In words, the status by which a launcher tells how a rank ended: as a shell does, or the signal's number."""
+    number = -status if status < 0 else status - 128 if status > 128 else status
+    if number in set(signal.Signals):
+        return f"status {status}, probably signal {signal.Signals(number).name}"
+    return f"status {status}"
+
+
+def _pass_on(stream: IO[str], said: deque[str]) -> None:
+    for line in stream:
+        said.append(line)
+        print(line, end="", file=sys.stderr, flush=True)
+
+
+def _program(name: str) -> str | None:
+    """A program of the path, or of this interpreter's environment."""
+    beside = Path(sys.executable).parent / name
+    return shutil.which(name) or (str(beside) if beside.is_file() else None)
+
+
+def main(what: str, argument: str) -> int:
+    """Be one rank: "check" the size of the world, or work on the "cell" of a RankTask. Returns the exit status."""
+    try:
+        if what == "check":
+            MPIRanks(int(argument)).gather(None)
+            return 0
+        task = RankTask.model_validate_json(argument)
+        return _be_rank(task, MPIRanks(task.ranks))
+    except RanksUnavailable as problem:
+        print(problem, file=sys.stderr, flush=True)
+        return _UNAVAILABLE_STATUS
+
+
+def _be_rank(task: RankTask, ranks: MPIRanks) -> int:
+    """Work on a cell as one of its ranks. The outcome of the first one decides the exit status of all."""
+    ranks.bind_gpu()
+    _warn_of_few_cores(task, ranks)
+    if task.in_job:
+        listen()
+    desk = Desk(task.directory, task.session, task.threads, task.references, task.in_job)
+    reason = ""
+    try:
+        if ranks.rank == 0:
+            threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
+            outcome = run_cell(task.folder, desk, ranks)
+            return _STOPPED_STATUS + (stop_asked() or 0) if outcome == "stopped" else _STATUS[outcome]
+        assist(task.folder, desk, ranks)
+    except DiskFull:
+        return _DISK_FULL_STATUS
+    except (Dismissed, RankFailed):
+        pass
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+    finally:
+        ranks.end(reason)
+    return 0
+
+
+def _stop_at_end_of_input() -> None:
+    # Not by sys.stdin, whose lock would not let the process end.
+    while os.read(0, 1024):
+        pass
+    note(signal.SIGTERM)
+
+
+def _warn_of_few_cores(task: RankTask, ranks: MPIRanks) -> None:
+    cores = len(os.sched_getaffinity(0))
+    if cores < task.threads:
+        print(
+            f"warning: rank {ranks.rank} is bound to {cores} cores but has {task.threads} threads; "
+            "tell the launcher not to bind, or to how many (mpirun: --bind-to none)",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,97 @@
+"""Commands around the public board: leaderboard, submit-results."""
+
+import os
+import random
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from prosebench.cli.options import OWN_REFERENCES, References, app, fail, out
+
+KEPT_RUNS = Path("results/runs")
+BOARD = Path("results/leaderboard")
+Runs = Annotated[Path, typer.Option("--runs", help="Folder in which runs are kept, without their frames.")]
+
+
+@app.command()
+def leaderboard(
+    directories: Annotated[
+        list[Path] | None, typer.Argument(help="Run folders to keep first; default: none.")
+    ] = None,
+    runs: Runs = KEPT_RUNS,
+    target: Annotated[Path, typer.Option("--out", help="Folder of the board.")] = BOARD,
+    references: References = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing: say how the board differs from its runs.")
+    ] = False,
+) -> None:
+    """Keep run folders, and rebuild the board and its site from all kept runs."""
+    from analysis.leaderboard import board_files, differences, write_board
+    from analysis.leaderboard_runs import collect
+
+    if check:
+        if directories:
+            fail("--check looks at what is kept; it takes no run folders")
+        found = differences(board_files(runs), target)
+        for line in found:
+            out.print(escape(line), soft_wrap=True)
+        out.print(f"{target} is {'not ' if found else ''}what {runs} gives")
+        raise typer.Exit(1 if found else 0)
+    for directory in directories or []:
+        kept = collect(directory, runs, references or [OWN_REFERENCES], workers=len(os.sched_getaffinity(0)))
+        out.print(f"kept: {kept}")
+    paths = write_board(board_files(runs), target)
+    out.print(f"{len(paths)} files in {target}; open {target / 'index.html'}")
+
+
+@app.command("submit-results")
+def submit_results(
+    directory: Annotated[Path, typer.Argument(help="Run folder, or a .tar file that this command wrote.")],
+    target: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("submission"),
+    name: Annotated[
+        str, typer.Option(help="Name of the run on the board; default: that of the folder.")
+    ] = "",
+    references: References = None,
+    rerun: Annotated[int, typer.Option(help="Run so many cells again, drawn at random, and compare.")] = 0,
+) -> None:
+    """Check results from their frames up (hashes, energies, ledgers, scores) and pack them for a pull request."""
+    from analysis.submission import RefusedSubmission, submit, unpacked
+
+    folders = references or [OWN_REFERENCES]
+    with unpacked(directory) as cells:
+        reasons = _run_again(cells, rerun, folders) if rerun else []
+        if reasons:
+            raise RefusedSubmission(reasons)
+        folder, archive = submit(cells, target, folders, name=name, workers=len(os.sched_getaffinity(0)))
+    out.print(f"accepted. Into the pull request, under {KEPT_RUNS}: {folder}")
+    out.print(f"Frames, to be put where the pull request can link to them: {archive}")
+    out.print(f"Whoever reviews it: prosebench submit-results {archive.name} --out {KEPT_RUNS}; git diff")
+
+
+def _run_again(directory: Path, number: int, references: list[Path]) -> list[str]:
+    """What cells drawn at random say when they are run again here."""
+    from analysis.submission import compare_rerun
+    from jobs.launch import run_local
+    from jobs.plan import lay_out
+    from prosebench.record import cell_folders, read_record
+
+    finished = [path for path in cell_folders(directory) if (path / "record.json").exists()]
+    chosen = random.SystemRandom().sample(finished, min(number, len(finished)))
+    theirs = [read_record(path) for path in chosen]
+    with tempfile.TemporaryDirectory() as scratch:
+        fresh = lay_out([record.cell for record in theirs], Path(scratch))
+        run_local(fresh, Path(scratch), workers=len(os.sched_getaffinity(0)), reference_folders=references)
+        reasons = []
+        for record, folder in zip(theirs, fresh, strict=True):
+            if (folder / "record.json").exists():
+                found = compare_rerun(record, read_record(folder))
+            else:
+                found = ["it could not be run again here"]
+            reasons += [f"{folder.name}: {reason}" for reason in found]
+            out.print(
+                f"run again: {folder.name}: {'as sent' if not found else '; '.join(found)}", soft_wrap=True
+            )
+    return reasons

@@ -1,0 +1,134 @@
+"""The command that trains, here or as a job over nodes with GPUs."""
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from prosebench.cli.options import (
+    ClusterFile,
+    Executor,
+    app,
+    err,
+    fail,
+    load_profile,
+    out,
+    without_cluster,
+)
+
+if TYPE_CHECKING:
+    from prosebench.training.recipe import Recipe
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a path to a .toml file.")],
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Folder of the run; default: runs/<recipe>.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="Stop after so long; the same command continues.")] = 0.0,
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0: as torch likes.")] = 0,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, as in data.source=shards.")
+    ] = None,
+    executor: Executor = "local",
+    cluster: ClusterFile = "",
+    nodes: Annotated[int, typer.Option(min=1, help="With slurm: nodes that train together.")] = 1,
+    gpus: Annotated[
+        int,
+        typer.Option(min=0, help="With slurm: GPUs on each node, a process each; 0: as the profile says."),
+    ] = 0,
+    follow: Annotated[
+        bool, typer.Option(help="With slurm: wait for the job and show how far it is.")
+    ] = False,
+) -> None:
+    """Train a model by a recipe, from its last checkpoint on; under torchrun, with all its processes."""
+    from prosebench.training.recipe import load_recipe
+
+    followed = load_recipe(recipe, set_ or [])
+    directory = directory or Path("runs") / Path(recipe).stem
+    if executor == "slurm":
+        _submit(followed, directory, cluster, nodes, gpus, follow)
+    else:
+        load_profile(executor, cluster)
+        _train(followed, directory, minutes, threads)
+
+
+def _submit(recipe: "Recipe", directory: Path, cluster: str, nodes: int, gpus: int, follow: bool) -> None:
+    """Hand the training run to the scheduler; a finished one is left alone."""
+    from jobs.remote import submit_each
+    from prosebench.training.curve import read_curve
+    from prosebench.training.loop import MODEL
+
+    profile = load_profile("slurm", cluster)
+    if (directory / MODEL).exists():
+        out.print(f"{directory / MODEL} is there: this run is finished")
+        return
+    need = profile.need("train", "train").with_gpus(gpus)
+    curve = directory / "curve.csv"
+
+    def progress() -> str:
+        rows = read_curve(curve) if curve.exists() else []
+        return _describe(rows[-1], recipe.steps) if rows else f"step 0 of {recipe.steps:,}"
+
+    submit_each(
+        [without_cluster(sys.argv[1:], "--nodes", "--gpus")],
+        directory,
+        profile,
+        out,
+        need=need,
+        nodes=nodes,
+        processes=need.workers,
+        progress=progress if follow else None,
+    )
+    if follow and not (directory / MODEL).exists():
+        fail(
+            f"no job is left and {directory / MODEL} is not there; read {directory}/jobs/*/logs, then run again"
+        )
+
+
+def _train(recipe: "Recipe", directory: Path, minutes: float, threads: int) -> None:
+    """Train in this process, or be one of those that torchrun has started."""
+    import torch
+
+    from jobs.display import format_seconds
+    from jobs.signals import listen, stop_asked
+    from prosebench.training.loop import Training
+
+    torch.set_num_threads(threads or torch.get_num_threads())
+
+    def say(row: dict[str, float]) -> None:
+        out.print(_describe(row, recipe.steps), soft_wrap=True)
+
+    training = Training(recipe, directory, watch=say, should_stop=lambda: bool(stop_asked()))
+    first = training.processes.first
+    if training.progress.step and first:
+        out.print(f"continuing after step {training.progress.step:,} of {training.checkpoint}")
+    # Only now: until the processes have met, one that is told to end should do so.
+    listen()
+    progress = training.run(stop_seconds=60.0 * minutes if minutes else math.inf)
+    faults = training.data.faults
+    for name, reason in list(faults.items())[:5]:
+        err.print(f"[yellow]left out:[/yellow] {escape(f'{name}: {reason}')}", soft_wrap=True)
+    if first:
+        out.print(
+            f"{progress.step:,} steps, {progress.frames:,} frames, {format_seconds(progress.seconds)}; "
+            f"{progress.skipped} steps left out, {len(faults)} faults in the data; see {directory}"
+        )
+    training.processes.leave()
+
+
+def _describe(row: dict[str, float], steps: int) -> str:
+    """A row of the curve in words."""
+    from jobs.display import format_seconds
+
+    rate, done = row["frames"] / row["seconds"], row["step"] / steps
+    left = format_seconds(row["seconds"] / done * (1.0 - done))
+    words = [f"{name} {row[name]:.4g}" for name in ("nll", "ess", "median-energy") if name in row]
+    return (
+        f"step {row['step']:,.0f} of {steps:,} ({done:.1%}), loss {row['loss']:.4f}, "
+        f"{rate:,.0f} frames/s, {left} left{'; ' if words else ''}{', '.join(words)}"
+    )

@@ -1,0 +1,2 @@
+"""The equivariant continuous flow (ECNF++) of transferable Boltzmann generators (TBG): velocity field, exact
+divergence, integration, weights, training."""

@@ -1,0 +1,199 @@
+"""Proposals: distributions of one peptide's frames that give draws, log-densities and their gradients.
+
+Any method is a proposal for annealing that has a function `proposal(run) -> Proposal` beside `chunk`; a method that
+starts from proposals names it by its entry point, with its settings nested:
+
+    proposal = "prose-snis"
+    proposal_settings = {weights = "prose-mini"}
+
+"gaussian" names normals around the start structure: no method, but right for tests and as a worst case.
+
+The centre. A log-density is that of all 3 atoms coordinates of the very frame it was asked for (nm^-3atoms): not
+centred, not mirrored, and up to no constant, since estimates of log Z rest on it. A physical energy knows neither
+centre, orientation nor handedness of a frame, so it has no normalised density in all coordinates. `centre_std_nm` says
+what is done about it.
+
+- A number s, the choice for flows: the target is multiplied by the density N(c; 0, s^2) of the centre c (the plain
+  mean over the atoms), as in `centre_energy`; the distribution of everything but c stays what it was. Any s is right,
+  and that of the proposal's own centres is best: the centre then takes no part in the weights. A proposal of centred
+  frames, whose density lives in 3 atoms - 3 dimensions, draws a centre from N(0, s^2) for each frame, and adds
+  `centred_log_density`, which has the Jacobian too. Results may be centred and mirrored at the end, not before.
+- None: the target is taken as it is, in all its coordinates, as for wells that are fixed in space.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from prosebench.energy.target import check_frames
+from prosebench.method import MethodSettings, Run, load_method, method_entry_points
+
+
+class Draws(NamedTuple):
+    """frames_nm (n, atoms, 3) float32; log_density (n,) float64, -inf or NaN for a frame that must not be used;
+    diagnostics, numbers by name."""
+
+    frames_nm: NDArray[np.float32]
+    log_density: NDArray[np.float64]
+    diagnostics: Mapping[str, float]
+
+
+class Proposal(Protocol):
+    """A normalised density of the frames of one peptide; see the module for the centre."""
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms of a frame."""
+        ...
+
+    @property
+    def centre_std_nm(self) -> float | None:
+        """Standard deviation along each axis of the density that the target's centre is given, or None."""
+        ...
+
+    def draw(self, n: int, rng: np.random.Generator) -> Draws:
+        """n independent draws. All random numbers come from rng, so the same rng gives the same frames."""
+        ...
+
+    def log_density_and_gradient(
+        self, frames_nm: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Log-density (n,) of any frames (n, atoms, 3), and its gradient (n, atoms, 3) in 1/nm.
+
+        Where the density is not finite: -inf, and a gradient of 0.
+        """
+        ...
+
+
+class ProposalMethod(Protocol):
+    """What a method is that offers a proposal."""
+
+    def skip(self, run: Run) -> str | None:
+        """The reason why there is no proposal for this run, or None."""
+        ...
+
+    def proposal(self, run: Run) -> Proposal:
+        """The proposal for the peptide and temperature of a run. It must not evaluate the target."""
+        ...
+
+
+class UnknownProposal(ValueError):
+    """No method of this name is a proposal."""
+
+
+def load_proposal(name: str, settings: Mapping[str, Any]) -> ProposalMethod:
+    """The method of a name, with its settings. Raises UnknownProposal, UnknownMethod, pydantic's ValidationError."""
+    kind = _kind(name)
+    return kind(kind.Settings(**settings))
+
+
+def proposal_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a proposal, checked, and completed with their defaults. Raises as `load_proposal` does."""
+    return _kind(name).Settings(**settings).model_dump(mode="json")
+
+
+def _kind(name: str) -> Any:
+    kind: Any = NormalsAroundStart if name == NormalsAroundStart.name else load_method(name)
+    if not hasattr(kind, "proposal"):
+        raise UnknownProposal(
+            f"method {name!r} gives no log-density and gradient, so it cannot be annealed from; "
+            f"those that can: {', '.join(known_proposals())}"
+        )
+    return kind
+
+
+def known_proposals() -> list[str]:
+    """Names of all proposals."""
+    return [
+        NormalsAroundStart.name,
+        *(name for name in method_entry_points() if hasattr(load_method(name), "proposal")),
+    ]
+
+
+def centre_energy(
+    frames_nm: NDArray[np.floating], centre_std_nm: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """-log N(c; 0, s^2) (n,) of the centres c of frames (n, atoms, 3), and its gradient (n, atoms, 3) in 1/nm."""
+    frames = np.asarray(frames_nm, dtype=np.float64)
+    centres = frames.mean(axis=1)
+    variance = centre_std_nm**2
+    energies = 0.5 * (centres**2).sum(axis=1) / variance + 1.5 * math.log(2 * math.pi * variance)
+    gradients = np.broadcast_to((centres / (variance * frames.shape[1]))[:, None], frames.shape)
+    return energies, gradients
+
+
+def centred_log_density(
+    frames_nm: NDArray[np.floating], centre_std_nm: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a proposal of centred frames adds to its log-density for a centre drawn from N(0, s^2): (n,), and gradients.
+
+    The density of a centred frame is that in an orthonormal basis of the 3 atoms - 3 dimensions of such frames. Its
+    complement has the coordinates sqrt(atoms) c, whence log N(c; 0, s^2) - 3/2 log(atoms).
+    """
+    energies, gradients = centre_energy(frames_nm, centre_std_nm)
+    return -energies - 1.5 * math.log(np.shape(frames_nm)[1]), -gradients
+
+
+@dataclass(frozen=True)
+class GaussianProposal:
+    """Independent normals of every coordinate, with means mean_nm (atoms, 3) and one standard deviation."""
+
+    mean_nm: NDArray[np.float64]
+    std_nm: float
+    centre_std_nm: float | None = None
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms of a frame."""
+        return len(self.mean_nm)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Draws:
+        """See `Proposal.draw`."""
+        noise = rng.standard_normal((n, self.n_atoms, 3))
+        frames = (self.mean_nm + self.std_nm * noise).astype(np.float32)
+        return Draws(frames, self.log_density_and_gradient(frames)[0], {})
+
+    def log_density_and_gradient(
+        self, frames_nm: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """See `Proposal.log_density_and_gradient`."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            shifts = (check_frames(frames_nm, self.n_atoms) - self.mean_nm) / self.std_nm
+            squares = (shifts**2).sum(axis=(1, 2))
+        constant = 1.5 * self.n_atoms * math.log(2 * math.pi * self.std_nm**2)
+        return finite_or_nothing(-0.5 * squares - constant, -shifts / self.std_nm)
+
+
+class NormalsAroundStart:
+    """The proposal "gaussian": normals around the start structure, fixed in space."""
+
+    name = "gaussian"
+
+    class Settings(MethodSettings):
+        """std_nm is the standard deviation of each coordinate."""
+
+        std_nm: float = Field(0.05, gt=0)
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def skip(self, run: Run) -> str | None:
+        """Nothing is refused."""
+        return None
+
+    def proposal(self, run: Run) -> Proposal:
+        """See `ProposalMethod.proposal`."""
+        return GaussianProposal(run.peptide.start_nm, self.settings.std_nm)
+
+
+def finite_or_nothing(
+    log_density: NDArray[np.float64], gradients: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log-densities (n,) and gradients (n, atoms, 3) with -inf and 0 for frames where either is not finite."""
+    good = np.isfinite(log_density) & np.isfinite(gradients).all(axis=(1, 2))
+    return np.where(good, log_density, -np.inf), np.where(good[:, None, None], gradients, 0.0)

@@ -1,0 +1,85 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from baselines.bg import BoltzmannGenerator
+from prosebench.contract import run_chunks
+from prosebench.energy.analytic import HarmonicTarget
+from prosebench.energy.meter import Meter
+from prosebench.ensemble import Ensemble, concatenate
+from prosebench.importance import ess, normalise
+from prosebench.method import Chunk, Run
+from prosebench.peptide import Peptide
+
+torch.set_num_threads(1)
+
+PEPTIDE = Peptide.from_sequence("GG")
+TARGET = HarmonicTarget.free_wells(PEPTIDE.n_atoms, 0.17)
+
+
+def run_of(budget: int) -> Run:
+    return Run("a", PEPTIDE, Meter(TARGET, budget), (budget,), 1000)
+
+
+def sample(budget: int, **settings) -> tuple[Ensemble, list[Chunk], Run]:
+    chosen = {"training_batch": 32, "friction_per_ps": 5.0, "time_step_fs": 20.0, "replicas": 4} | settings
+    run = run_of(budget)
+    chunks = run_chunks(BoltzmannGenerator(BoltzmannGenerator.Settings(**chosen)), run)
+    return concatenate([chunk.ensemble for chunk in chunks if chunk.ensemble is not None]), chunks, run
+
+
+def test_training_helps_and_weights_stay_right() -> None:
+    untrained, _, _ = sample(2400, steps=1, learning_rate=1e-9)
+    trained, chunks, run = sample(2400, steps=30, chunk_steps=10, learning_rate=5e-3)
+    assert ess(trained.log_weights) > 1.5 * ess(untrained.log_weights)
+    losses = [c.diagnostics["training-loss"] for c in chunks if "training-loss" in c.diagnostics]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+    weights = normalise(trained.log_weights)
+    error = np.sqrt((weights**2 * (trained.energies_kt - TARGET.mean_energy_kt) ** 2).sum())
+    assert abs((weights * trained.energies_kt).sum() - TARGET.mean_energy_kt) < 4 * error
+    assert run.meter.clock.training > 0.0
+
+
+def test_dynamics_and_proposals_share_the_budget() -> None:
+    ensemble, chunks, run = sample(1000, md_share=0.3, steps=1)
+    assert run.meter.spent == len(ensemble) == 700
+    assert run.meter.ledger.preparation.gradients >= 300
+    assert chunks[-1].done
+    assert ensemble.evaluations.tolist() == list(range(1, 701))
+
+
+def test_small_budgets_are_refused() -> None:
+    method = BoltzmannGenerator(BoltzmannGenerator.Settings())
+    assert method.skip(run_of(15)) == "a budget of 15 gives 8 trajectories no step; 16 would"
+    assert method.skip(run_of(16)) is None
+
+
+def test_the_optimiser_is_carried_from_chunk_to_chunk() -> None:
+    """Steps in chunks of any length end with the same weights, if the random numbers are the same."""
+
+    class SameNumbers(Run):
+        def rng(self, index: int) -> np.random.Generator:
+            return self._one
+
+    def weights(chunk_steps: int) -> np.ndarray:
+        run = SameNumbers(**vars(replace(run_of(100))))
+        object.__setattr__(run, "_one", np.random.default_rng(0))
+        method = BoltzmannGenerator(
+            BoltzmannGenerator.Settings(steps=6, training_batch=8, chunk_steps=chunk_steps)
+        )
+        carry = {"frames": TARGET.draw(50, np.random.default_rng(1)).astype(np.float32), "step": np.array(0)}
+        for index in range(6 // chunk_steps):
+            carry = dict(method.chunk(run, index, carry).carry)
+        assert sorted(carry) == ["step", "weights"]
+        return carry["weights"]
+
+    np.testing.assert_array_equal(weights(6), weights(2))
+
+
+def test_sizes_are_shipped_ones() -> None:
+    with pytest.raises(ValidationError, match=r"unknown size 'huge'; known: .*bg-mini"):
+        BoltzmannGenerator.Settings(size="huge")

@@ -1,0 +1,30 @@
+"""tarflow-snis is an ablation of prose-snis: network and recipe differ in what Prose adds, and in nothing else."""
+
+import pytest
+
+from baselines.tarflow import TarFlowSNIS
+from prosebench.prose.config import load_size
+from prosebench.prose.snis import ProseSNIS
+from prosebench.training.recipe import load_recipe
+
+
+@pytest.mark.parametrize("scale", ["mini", "8aa"])
+def test_sizes_differ_in_what_prose_adds(scale: str) -> None:
+    prose, tarflow = (load_size(f"{kind}-{scale}").model_dump() for kind in ("prose", "tarflow"))
+    added = {"description", "conditioning", "transition", "lookahead", "orders"}
+    assert {name for name in prose if prose[name] != tarflow[name]} == added
+
+
+def test_recipes_differ_in_the_size() -> None:
+    prose, tarflow = (load_recipe(f"{kind}-mini").model_dump() for kind in ("prose", "tarflow"))
+    assert {name for name in prose if prose[name] != tarflow[name]} == {"description", "model"}
+    assert tarflow["model"] == prose["model"] | {"size": "tarflow-mini"}
+
+
+def test_only_the_default_weights_differ() -> None:
+    assert TarFlowSNIS.chunk is ProseSNIS.chunk
+    fields = {
+        kind: {name: field.default for name, field in kind.Settings.model_fields.items()}
+        for kind in (ProseSNIS, TarFlowSNIS)
+    }
+    assert fields[TarFlowSNIS] == fields[ProseSNIS] | {"weights": "tarflow-mini"}

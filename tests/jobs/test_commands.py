@@ -1,0 +1,28 @@
+"""Command lines of jobs that train together: all nodes meet at one, and never at what an earlier start has left."""
+
+from pathlib import Path
+
+from jobs.commands import torchrun
+from jobs.submission import Submission
+
+
+def submission(nodes: int) -> Submission:
+    return Submission(
+        name="x", directory=Path("run"), nodes=nodes, processes=4, minutes=60, signal_seconds=60
+    )
+
+
+def test_nodes_meet_at_the_first_of_them() -> None:
+    job = {"SLURM_JOB_ID": "123", "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.7"}
+    first = torchrun(submission(2), job | {"SLURM_NODEID": "0"})
+    second = torchrun(submission(2), job | {"SLURM_NODEID": "1"})
+    assert "--rdzv-endpoint=10.0.0.7:20123" in first
+    assert set(first) ^ set(second) == {"--rdzv-conf=is_host=1", "--rdzv-conf=is_host=0"}
+    again = torchrun(submission(2), job | {"SLURM_NODEID": "0", "SLURM_RESTART_COUNT": "1"})
+    assert set(first) ^ set(again) == {"--rdzv-id=123-0", "--rdzv-id=123-1"}
+
+
+def test_one_node_needs_no_meeting_place() -> None:
+    line = torchrun(submission(1), {})
+    assert "--standalone" in line
+    assert "--nproc-per-node=4" in line

@@ -1,0 +1,38 @@
+"""Training data by the command that a user types: shards that training reads, and never a peptide of a suite."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from prosebench.cli import app
+from prosebench.training.data import BatchStream, TrainingData
+from prosebench.training.shards import ExcludedPeptide
+
+ARGUMENTS = ["reference", "--training", "--tempering-ns", "0.0004", "--frames", "20", "--workers", "1"]
+
+
+def test_training_data_are_made_by_one_command_and_read(tmp_path: Path) -> None:
+    folders = ["--out", str(tmp_path / "data"), "--dir", str(tmp_path / "run")]
+    result = CliRunner().invoke(app, [*ARGUMENTS, "--peptides", "AG,GA", *folders])
+    assert result.exit_code == 0, result.output
+    data = TrainingData(str(tmp_path / "data"), longest=2)
+    assert data.residues == "AG"
+    stream = BatchStream(data, batch=4, mix="peptide", window_shards=1, seed=0, rank=0, world=1)
+    batch, _ = next(stream.batches())
+    assert batch.positions_nm.shape == (4, data.peptide(batch.sequences[0]).n_atoms, 3)
+    assert f"in {tmp_path / 'data'}" in result.output.replace("\n", "")
+
+
+def test_a_peptide_of_a_suite_is_refused_before_any_work(tmp_path: Path) -> None:
+    folders = ["--out", str(tmp_path / "data"), "--dir", str(tmp_path / "run")]
+    result = CliRunner().invoke(app, [*ARGUMENTS, "--peptides", "AG,AA", *folders])
+    assert isinstance(result.exception, ExcludedPeptide)
+    assert "AA" in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arguments", [["reference"], ["reference", "--training"]])
+def test_what_is_missing_is_asked_for(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert "--peptides AG,GA" in str(result.exception)
