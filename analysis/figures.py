@@ -137,7 +137,7 @@ def selections(scores: pd.DataFrame) -> list[Selection]:
             if methods[row] not in (FLOOR, CEILING)
             for cell_id in part[(part["row"] == row) & (part["budget"] == budget)]["cell_id"]
         )
-        found.append(Selection(str(suite), str(peptide), cells, rows, float(kelvin)))
+        found.append(Selection(str(suite), str(peptide), cells, rows, float(str(kelvin))))
     return found
 
 

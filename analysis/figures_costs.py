@@ -266,7 +266,7 @@ def throughput(rows: Sequence[Mapping[str, Any]], against: str) -> Figure | None
             )
             x, y = mine.index.to_numpy(float), mine.to_numpy(float)
             style = {"color": look[name].colour, "marker": look[name].marker, "linestyle": look[name].line}
-            if (table.loc[table["series"] == name].get("mode") == "weak").any():
+            if "mode" in table and (table.loc[table["series"] == name, "mode"] == "weak").all():
                 style["markerfacecolor"] = "white"
             panels[0].plot(x, y, label=name, **style)
             if scaling:

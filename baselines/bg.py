@@ -98,13 +98,9 @@ class BoltzmannGenerator(Method):
     def _simulate(self, run: Run, index: int, carry: Carry) -> Chunk:
         """A stretch of all trajectories; after the last one, the carry is that of training."""
         settings = self.settings
+        shared = ("replicas", "friction_per_ps", "time_step_fs", "discard")
         dynamics = MDReplicas(
-            MDReplicas.Settings(
-                replicas=settings.replicas,
-                friction_per_ps=settings.friction_per_ps,
-                time_step_fs=settings.time_step_fs,
-                discard=settings.discard,
-            )
+            MDReplicas.Settings.model_validate({name: getattr(settings, name) for name in shared})
         )
         theirs = {name.removeprefix(MD): value for name, value in carry.items() if name.startswith(MD)}
         as_md = replace(run, budgets=(self._md_evaluations(run),), frames=settings.training_frames)

@@ -115,14 +115,13 @@ def _gpus_of_node() -> list[str]:
 
 
 def agree(ranks: Ranks, chunk: Chunk) -> bool:
-    """Make sure that all ranks have the same chunk; whether one of them was asked to stop, and so all are.
+    """Make sure that several ranks have the same chunk; whether one of them was asked to stop, and so all are.
 
-    Raises RanksApart.
+    One rank alone agrees, and asks itself. Raises RanksApart.
     """
-    asked = stop_asked()
     if ranks.size == 1:
-        return asked is not None
-    said = ranks.gather((_digest(chunk), asked))
+        return False
+    said = ranks.gather((_digest(chunk), stop_asked()))
     different = [rank for rank, (digest, _) in enumerate(said) if digest != said[0][0]]
     if different:
         raise RanksApart(

@@ -28,6 +28,7 @@ from jobs.worker import Desk, DiskFull, Outcome, assist, run_cell
 _STATUS: dict[Outcome, int] = {"done": 0, "failed": 21, "locked": 22}
 _UNAVAILABLE_STATUS, _DISK_FULL_STATUS, _STOPPED_STATUS = 23, 28, 64
 """The last one has the number of the signal added."""
+_ENDED = "cell ended: "
 _LOOK_SECONDS = 0.05
 _CHECK_SECONDS = 120
 _LINES_KEPT = 20
@@ -114,7 +115,8 @@ def spread_cell(folder: Path, desk: Desk) -> Outcome:
     reader.join()
     if os.getppid() != parent:
         raise SystemExit("the process that started this worker is gone; the cell continues at the next run")
-    return _outcome(launched.returncode, folder, desk, "".join(said))
+    ended = [int(line.removeprefix(_ENDED)) for line in said if line.startswith(_ENDED)]
+    return _outcome(ended[0] if ended else launched.returncode or 1, folder, desk, "".join(said))
 
 
 def _outcome(status: int, folder: Path, desk: Desk, said: str) -> Outcome:
@@ -131,8 +133,9 @@ def _outcome(status: int, folder: Path, desk: Desk, said: str) -> Outcome:
     reason = (
         f"one of its {desk.ranks} ranks died ({_how(status)}), which ended the others; what was stored stays"
     )
-    if status == _UNAVAILABLE_STATUS:
-        reason = said.strip().partition("\n")[0]
+    refusals = [line for line in said.splitlines() if "ranks were asked for" in line]
+    if refusals:
+        reason = refusals[0]
     note_failure(folder, desk.session, reason, said)
     remove_beat(folder)
     return "failed"
@@ -149,6 +152,8 @@ def _how(status: int) -> str:
 def _pass_on(stream: IO[str], said: deque[str]) -> None:
     for line in stream:
         said.append(line)
+        if line.startswith(_ENDED):
+            continue
         print(line, end="", file=sys.stderr, flush=True)
 
 
@@ -172,7 +177,7 @@ def main(what: str, argument: str) -> int:
 
 
 def _be_rank(task: RankTask, ranks: MPIRanks) -> int:
-    """Work on a cell as one of its ranks. The outcome of the first one decides the exit status of all."""
+    """Work on a cell as one of its ranks; the first one tells the outcome. Returns 0."""
     ranks.bind_gpu()
     _warn_of_few_cores(task, ranks)
     if task.in_job:
@@ -183,10 +188,11 @@ def _be_rank(task: RankTask, ranks: MPIRanks) -> int:
         if ranks.rank == 0:
             threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
             outcome = run_cell(task.folder, desk, ranks)
-            return _STOPPED_STATUS + (stop_asked() or 0) if outcome == "stopped" else _STATUS[outcome]
+            _tell(_STOPPED_STATUS + (stop_asked() or 0) if outcome == "stopped" else _STATUS[outcome])
+            return 0
         assist(task.folder, desk, ranks)
     except DiskFull:
-        return _DISK_FULL_STATUS
+        _tell(_DISK_FULL_STATUS)
     except (Dismissed, RankFailed):
         pass
     except BaseException as error:
@@ -194,6 +200,11 @@ def _be_rank(task: RankTask, ranks: MPIRanks) -> int:
     finally:
         ranks.end(reason)
     return 0
+
+
+def _tell(status: int) -> None:
+    """Pass on how the cell ended: by a line, since a launcher's status is the worst of all ranks."""
+    print(f"{_ENDED}{status}", file=sys.stderr, flush=True)
 
 
 def _stop_at_end_of_input() -> None:

@@ -20,6 +20,7 @@ from jobs.heartbeat import Heartbeat, read_beat, remove_beat, worked_elsewhere
 from jobs.locks import cell_lock
 from jobs.prepare import force_field_hash, prepare, start_hash
 from jobs.ranks import agree
+from jobs.signals import stop_asked
 from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import BudgetExhausted, Clock, Meter
 from prosebench.energy.settings import make_target
@@ -195,7 +196,8 @@ def _continue(
         heartbeat.stored(len(chain))
         if (folder / "record.json").exists():
             raise Overtaken("its record is there already: another worker has finished it")
-        if stop and not chunk.done:
+        # A first rank that is asked only now dismisses the others.
+        if (stop or stop_asked()) and not chunk.done:
             raise Stopped
         if os.getppid() != parent:
             raise SystemExit(

@@ -94,6 +94,33 @@ def bench_inverse_(
     )
 
 
+@bench.command("sampling")
+def bench_sampling_(
+    peptides: Annotated[str, typer.Option(help="Comma-separated sequences.")] = "AA",
+    prose: Annotated[str, typer.Option(help="Weights of a Prose or TarFlow.")] = "prose-mini",
+    tbg: Annotated[str, typer.Option(help="Weights of a continuous flow.")] = "tbg-mini",
+    samples: Annotated[str, typer.Option(help="Batch of Prose, and of TBG.")] = "256,16",
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
+) -> None:
+    """Seconds of a proposal with its exact density: the continuous flow of TBG beside Prose."""
+    from prosebench.ecnf.bench import bench_sampling
+
+    batches = numbers(samples, "--samples")
+    if len(batches) != 2:
+        raise typer.BadParameter(f"{samples!r} is not of the form 256,16", param_hint="--samples")
+    print_rows(
+        bench_sampling(
+            split(peptides),
+            prose=prose,
+            tbg=tbg,
+            samples=(batches[0], batches[1]),
+            rounds=rounds,
+            device=device,
+        )
+    )
+
+
 @bench.command("training")
 def bench_training_(
     sizes: Annotated[str, typer.Option(help="Comma-separated sizes of flows.")] = "prose-mini",
@@ -104,6 +131,7 @@ def bench_training_(
         str, typer.Option("--compile", help="no, or layers (takes minutes at first).")
     ] = "no",
     seconds: Annotated[float, typer.Option(help="So long each is measured.")] = 10.0,
+    recipe: Annotated[str, typer.Option(help="Recipe that says what is trained, as tbg-mini.")] = "prose-8aa",
 ) -> None:
     """Training speed of flows, and its share of the matrix rate of this machine."""
     from prosebench.training.bench import bench_training
@@ -113,7 +141,7 @@ def bench_training_(
     models = [{"size": size} for size in split(sizes)]
     print_rows(
         bench_training(
-            load_recipe("prose-8aa", settings),
+            load_recipe(recipe, settings),
             models,
             split(peptides),
             numbers(batches, "--batches"),

@@ -38,13 +38,13 @@ def leaderboard(
         found = differences(board_files(runs), target)
         for line in found:
             out.print(escape(line), soft_wrap=True)
-        out.print(f"{target} is {'not ' if found else ''}what {runs} gives")
+        out.print(f"{target} is {'not ' if found else ''}what {runs} gives", soft_wrap=True)
         raise typer.Exit(1 if found else 0)
     for directory in directories or []:
         kept = collect(directory, runs, references or [OWN_REFERENCES], workers=len(os.sched_getaffinity(0)))
-        out.print(f"kept: {kept}")
+        out.print(f"kept: {kept}", soft_wrap=True)
     paths = write_board(board_files(runs), target)
-    out.print(f"{len(paths)} files in {target}; open {target / 'index.html'}")
+    out.print(f"{len(paths)} files in {target}; open {target / 'index.html'}", soft_wrap=True)
 
 
 @app.command("submit-results")
@@ -66,9 +66,12 @@ def submit_results(
         if reasons:
             raise RefusedSubmission(reasons)
         folder, archive = submit(cells, target, folders, name=name, workers=len(os.sched_getaffinity(0)))
-    out.print(f"accepted. Into the pull request, under {KEPT_RUNS}: {folder}")
-    out.print(f"Frames, to be put where the pull request can link to them: {archive}")
-    out.print(f"Whoever reviews it: prosebench submit-results {archive.name} --out {KEPT_RUNS}; git diff")
+    for line in (
+        f"accepted. Into the pull request, under {KEPT_RUNS}: {folder}",
+        f"Frames, to be put where the pull request can link to them: {archive}",
+        f"Whoever reviews it: prosebench submit-results {archive.name} --out {KEPT_RUNS}; git diff",
+    ):
+        out.print(escape(line), soft_wrap=True)
 
 
 def _run_again(directory: Path, number: int, references: list[Path]) -> list[str]:

@@ -26,7 +26,7 @@ MATRIX = {"cpu": 1536, "cuda": 8192}
 
 
 @dataclass(frozen=True)
-class _Clock:
+class Clock:
     """Wall and CPU seconds of a call, on a device."""
 
     device: str
@@ -127,7 +127,7 @@ def _measure(
     ways: dict[str, Callable[[], object]] = {"fast": lambda: inverter(z, batch)}
     if reference:
         ways["reference"] = lambda: inverse_reference(network, z, tokens)
-    clock, times, flops = _Clock(device), [], []
+    clock, times, flops = Clock(device), [], []
     for _ in range(rounds):
         rates = [_matrix_rate(clock)]
         times.append([clock(run) for run in ways.values()])
@@ -136,7 +136,7 @@ def _measure(
     return dict(zip(ways, by_way, strict=True)) | {"matrix": np.array(flops)}
 
 
-def _matrix_rate(clock: _Clock) -> float:
+def _matrix_rate(clock: Clock) -> float:
     """FLOP per second of a product of two large square matrices in float32; the best of three."""
     rows = MATRIX[clock.device]
     a, b = torch.randn(2, rows, rows, device=clock.device)

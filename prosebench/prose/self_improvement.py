@@ -139,8 +139,14 @@ def improve(
     """One flow, improved on several peptides together; each meter's budget is spent in equal parts on the rounds.
 
     Returns the tuned flow and the last round's proposals of each peptide. After the proposals of a round, watch is
-    given its number, the sequence, and the ESS.
+    given its number, the sequence, and the ESS. Raises ValueError for a budget without a proposal for each round.
     """
+    for peptide, meter in zip(peptides, meters, strict=True):
+        if meter.budget <= settings.rounds:
+            raise ValueError(
+                f"a budget of {meter.budget} for {peptide.sequence} has no proposal for each of {settings.rounds} "
+                "rounds and the last draw; give it more, or take fewer rounds"
+            )
     tuned, last = Prose(copy.deepcopy(prose.network), prose.source, prose.device), []
     for done in range(settings.rounds + 1):
         buffers: dict[Peptide, Frames] = {}

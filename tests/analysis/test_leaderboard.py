@@ -149,8 +149,9 @@ def test_writing_a_board_removes_what_an_older_one_left(files: dict[str, bytes],
 
 
 def test_the_command_keeps_rebuilds_and_checks(
-    run_folder: Path, reference_folder: Path, tmp_path: Path
+    run_folder: Path, reference_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})  # no worker processes
     shutil.copytree(run_folder, tmp_path / "first")
     options = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "board")]
     found = CliRunner().invoke(

@@ -6,16 +6,18 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from analysis.scores import score_run
 from analysis.tables import main_table
 from jobs.external import ENERGIES_COMPUTED, DeclarationError, import_ensembles
+from prosebench.cli import app
 from prosebench.energy.openmm import OpenMMEnergy
 from prosebench.record import EXTERNAL, read_provenance, read_record
 from prosebench.reference import Reference, bundled_folder
 from prosebench.suite import Suite, narrow
 
-FRAMES = 40
+FRAMES, SCORED = 40, 20
 DECLARED = {
     "method": "Emulator",
     "peptide": "AA",
@@ -26,7 +28,7 @@ DECLARED = {
     "force_field": "none",
     "citation": "A. Author, 2025",
 }
-SUITE = Suite(name="small", peptides=("AA", "SS"), budgets=(50, 500), frames=FRAMES, methods={"md": {}})
+SUITE = Suite(name="small", peptides=("AA", "SS"), budgets=(50, 500), frames=SCORED, methods={"md": {}})
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def test_rows_stand_at_every_budget_that_covers_them_and_are_marked(archive: Pat
     assert set(scores["row"]) == {"Emulator (declared)"}
     assert set(scores["budget"]) == {50, 500}
     assert set(scores["status"]) == {"done"}
-    assert set(scores["frames"]) == {FRAMES}
+    assert set(scores["frames"]) == {SCORED}
     value = scores.set_index(["budget", "metric"])["value"]
     assert value[500, "sampling-evaluations"] == 0
     assert value[500, "sampling-seconds"] == 12.5
@@ -100,7 +102,7 @@ def test_the_same_frames_may_come_again_and_others_may_not(archive: Path, tmp_pa
     import_ensembles([archive], SUITE, tmp_path / "run", [])
     assert (first.folder / "record.json").read_bytes() == before
     np.savez(archive, positions_nm=np.load(archive)["positions_nm"][::-1])
-    with pytest.raises(DeclarationError, match="holds other frames than .* declare another seed"):
+    with pytest.raises(DeclarationError, match=r"holds other frames than .* declare another seed"):
         import_ensembles([archive], SUITE, tmp_path / "run", [])
     declared(archive, seed=1)
     assert import_ensembles([archive], SUITE, tmp_path / "run", [])[0].folder != first.folder
@@ -152,3 +154,13 @@ def test_a_suite_of_several_temperatures_takes_each(archive: Path, tmp_path: Pat
     declared(archive, temperature_kelvin=393)
     (one,) = import_ensembles([archive], narrow(SUITE, temperatures=[310, 393]), tmp_path / "run", [])
     assert read_record(one.folder).cell.target.temperature_kelvin == 393.0
+
+
+def test_the_command(archive: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "small.toml"
+    suite.write_text('name = "small"\npeptides = ["AA"]\nbudgets = [50, 500]\nframes = 20\n[methods.md]\n')
+    line = ["import", str(archive), "--suite", str(suite), "--dir", str(tmp_path / "run")]
+    said = CliRunner().invoke(app, line)
+    assert said.exit_code == 0, said.output
+    assert "Emulator, AA, seed 0: 40 frames, median energy -1" in said.output
+    assert "0 evaluations and 12.5 s declared; scored at 50, 500" in said.output

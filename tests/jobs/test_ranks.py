@@ -182,7 +182,7 @@ def ranks_of(folder: Path) -> list[int]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        is_rank = words[0] == sys.executable.encode() and b"jobs.spread" in words
+        is_rank = b"python" in words[0] and b"jobs.spread" in words
         if is_rank and any(folder.name.encode() in word for word in words):
             found.append(int(path.parent.name))
     return sorted(found)

@@ -132,4 +132,6 @@ def test_the_temperatures_suite() -> None:
 
 def test_everything_installed_is_in_quickstart_all() -> None:
     suite = load_suite("quickstart-all")
-    assert {row: suite.method_settings(row)[0] for row in method_entry_points()} == {row: row for row in suite.methods}
+    assert {row: suite.method_settings(row)[0] for row in method_entry_points()} == {
+        row: row for row in suite.methods
+    }

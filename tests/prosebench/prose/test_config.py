@@ -20,7 +20,7 @@ def test_published_sizes(name, millions):
 
 @pytest.mark.parametrize("name", size_names())
 def test_every_size_loads_and_can_be_built(name):
-    assert n_parameters(name) > 1e6
+    assert n_parameters(name) > 5e5
 
 
 def test_mini_fits_the_repository():
@@ -44,7 +44,7 @@ def test_orders_are_taken_in_turn():
 
 
 def test_unknown_size_and_bad_files_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"unknown size 'prose-9aa'; known: prose-8aa, .*tarflow-8aa"):
+    with pytest.raises(ConfigError, match=r"unknown size 'prose-9aa'; known: .*prose-8aa, .*tarflow-8aa"):
         load_size("prose-9aa")
     path = tmp_path / "mine.toml"
     path.write_text("channels = 16\nhead_dim = 8\nblocks = 2\nlayers_per_block = 1\nheads = 2\n")
