@@ -15,9 +15,9 @@ from analysis.statuses import SCORED
 
 PUBLISHED_SEEDS = 5
 ROWS = {
-    "Prose SNIS": "prose",
-    "Prose SMC (MALA)": "smc",
-    "Prose self-improvement + SNIS": "prose-self-improvement",
+    "Prose SNIS": "prose-snis",
+    "Prose SMC (MALA)": "smc-mala",
+    "Prose self-improvement + SNIS": "prose-self-improve",
     "ECNF++ SNIS": "tbg",
 }
 """Method that measures what a published one does."""

@@ -49,15 +49,18 @@ class Look:
     line: str = "-"
 
 
+# One colour for a family, marker and line for its members.
 _FIXED: Mapping[str, Look] = {
-    "prose": Look(_BLUE, "o"),
-    "prose-self-improvement": Look(_SKY, "P", "--"),
+    "prose-snis": Look(_BLUE, "o"),
+    "prose-self-improve": Look(_BLUE, "P", "--"),
+    "tarflow-snis": Look(_SKY, "X", ":"),
+    "bg": Look(_SKY, "<", "-."),
+    "tbg": Look(_PURPLE, "v", "--"),
+    "smc-mala": Look(_GREEN, "^"),
+    "smc-ula": Look(_GREEN, ">", "-."),
     "md": Look(_VERMILION, "s"),
     "md-replicas": Look(_ORANGE, "D", "--"),
-    "smc": Look(_GREEN, "^", "-."),
-    "tbg": Look(_PURPLE, "v", "--"),
-    "tarflow": Look(_SKY, "X", ":"),
-    "parallel-tempering": Look(_GREEN, "h", ":"),
+    "parallel-tempering": Look(_ORANGE, "h", ":"),
     FLOOR: Look(REFERENCE_LINE, "_", (0, (1, 1.2))),  # type: ignore[arg-type]
     CEILING: Look(REFERENCE_LINE, "|", (0, (1, 1.2))),  # type: ignore[arg-type]
 }

@@ -63,6 +63,7 @@ class TableRow:
     suite: str
     length: int
     peptide: str
+    temperature_kelvin: float
     budget: int
     row: str
     floor: bool
@@ -75,9 +76,9 @@ class TableRow:
     best: frozenset[str] = frozenset()
 
     @property
-    def group(self) -> tuple[str, int, str, int]:
+    def group(self) -> tuple[str, int, str, float, int]:
         """What rows must share to be compared."""
-        return self.suite, self.length, self.peptide, self.budget
+        return self.suite, self.length, self.peptide, self.temperature_kelvin, self.budget
 
     @property
     def label(self) -> str:
@@ -108,29 +109,31 @@ class Table:
     @property
     def groups(self) -> list[list[TableRow]]:
         """Rows that are compared with each other, group by group."""
-        found: dict[tuple[str, int, str, int], list[TableRow]] = {}
+        found: dict[tuple[str, int, str, float, int], list[TableRow]] = {}
         for row in self.rows:
             found.setdefault(row.group, []).append(row)
         return list(found.values())
 
     def group_title(self, row: TableRow) -> str:
-        """Heading above a row's group; suite and length only where they vary."""
+        """Heading above a row's group; suite, length and temperature only where they vary."""
         parts = [row.peptide] if row.peptide else []
         if len({other.suite for other in self.rows}) > 1:
             parts.append(row.suite)
         if not row.peptide and len({other.length for other in self.rows}) > 1:
             parts.append(f"{row.length} residues")
+        if len({other.temperature_kelvin for other in self.rows}) > 1:
+            parts.append(f"{row.temperature_kelvin:g} K")
         return ", ".join([*parts, f"{row.budget:,} energy evaluations"])
 
 
 def main_table(scores: pd.DataFrame, metrics: Sequence[Metric] = METRICS) -> Table:
-    """A row for each method and budget (and suite and length), over all peptides of that suite and length."""
-    return _build(scores, ["suite", "length", "budget"], tuple(metrics))
+    """A row for each method and budget (and suite, length, temperature), over all peptides of that suite and length."""
+    return _build(scores, ["suite", "length", "temperature_kelvin", "budget"], tuple(metrics))
 
 
 def peptide_table(scores: pd.DataFrame, metrics: Sequence[Metric] = METRICS) -> Table:
     """A row for each peptide, method and budget; the intervals are the spread over seeds."""
-    return _build(scores, ["suite", "length", "peptide", "budget"], tuple(metrics))
+    return _build(scores, ["suite", "length", "peptide", "temperature_kelvin", "budget"], tuple(metrics))
 
 
 def _build(scores: pd.DataFrame, by: list[str], metrics: tuple[Metric, ...]) -> Table:
@@ -166,6 +169,7 @@ def _row(lines: pd.DataFrame, n_peptides: int, metrics: tuple[Metric, ...], *, s
         suite=first["suite"],
         length=int(first["length"]),
         peptide=first["peptide"] if single else "",
+        temperature_kelvin=float(first["temperature_kelvin"]),
         budget=int(first["budget"]),
         row=first["row"],
         floor=first["method"] == FLOOR,
@@ -210,8 +214,8 @@ def _reasons(lines: pd.DataFrame) -> str:
 def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric, ...]) -> list[TableRow]:
     """The rows of one group with `best` filled in: the best, and all that cannot be told from it.
 
-    Only rows on the largest numbers of peptides and of frames compete, floor and ceiling never do, and one row
-    alone has won nothing. All pairs of them are tested, and corrected for their number.
+    Only rows on the largest numbers of peptides and of frames compete, floor, ceiling and values that are not finite
+    never do, and one row alone has won nothing. All pairs of them are tested, and corrected for their number.
     """
     rivals = _rivals(rows, lines)
     winners: dict[str, set[str]] = {row.row: set() for row in rows}
@@ -219,7 +223,7 @@ def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric,
         known = {
             row.row: row.estimates[metric.name].value
             for row in rivals
-            if metric.name in row.estimates and not math.isnan(row.estimates[metric.name].value)
+            if metric.name in row.estimates and math.isfinite(row.estimates[metric.name].value)
         }
         if not metric.better or len(known) < 2:
             continue

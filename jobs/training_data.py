@@ -28,7 +28,8 @@ def make_training_data(
     """Run what is missing in a run folder, then write the frames of all peptides to the folder `out`.
 
     At least plan.n_frames are kept of each peptide. Returns the number of frames of each peptide whose cell finished;
-    as long as one did not, nothing is written. Raises ExcludedPeptide, before any work, for a peptide that results are reported on.
+    as long as one did not, nothing is written. Raises ExcludedPeptide, before any work, for a peptide that results
+    are reported on.
     """
     for sequence in sequences:
         refuse_excluded(sequence, "the list of training peptides")

@@ -17,15 +17,15 @@ from prosebench.reference import Reference
 
 
 def test_known_methods_keep_their_look_and_no_two_share_one():
-    alone, together = looks(["md"]), looks(["md", "prose", FLOOR, *(f"own-{i}" for i in range(12))])
+    alone, together = looks(["md"]), looks(["md", "prose-snis", FLOOR, *(f"own-{i}" for i in range(12))])
     assert alone["md"] == together["md"]
     assert len(set(together.values())) == len(together)
     assert looks(["own-1"])["own-1"] == looks(["own-1", "md"])["own-1"]
 
 
 def test_rows_are_ordered_by_method_with_the_floor_last():
-    assert row_order(["control", "zeta", "md fast", "prose"], {"control": FLOOR, "md fast": "md"}) == [
-        "prose",
+    assert row_order(["control", "zeta", "md fast", "prose-snis"], {"control": FLOOR, "md fast": "md"}) == [
+        "prose-snis",
         "md fast",
         "zeta",
         "control",

@@ -23,6 +23,7 @@ def lines_of(
         "row": row,
         "method": method or row,
         "budget": 1000,
+        "temperature_kelvin": 310.0,
         "metric": "energy-w2",
         "frames": 100,
         "status": "done",
@@ -44,7 +45,7 @@ def scores() -> pd.DataFrame:
             *lines_of("reference-draw", {"AA": [0.1, 0.1], "KG": [0.1, 0.1]}),
             *lines_of("worse", {"AA": [2.0, 2.1], "KG": [2.2, 2.3]}),
             *lines_of("md", {"AA": [1.0, 1.2], "KG": [1.1, 1.3]}),
-            *lines_of("prose", {"AA": [0.9, 1.3], "KG": [1.2, 1.25]}),
+            *lines_of("prose-snis", {"AA": [0.9, 1.3], "KG": [1.2, 1.25]}),
             *lines_of("half", {"AA": [0.2, 0.2]}),
             *lines_of("half", {"KG": [np.nan]}, metric="", status="failed", reason="no memory & no_time"),
             *lines_of(
@@ -54,13 +55,22 @@ def scores() -> pd.DataFrame:
     )
 
 
+def test_temperatures_do_not_compete(scores: pd.DataFrame):
+    hot = scores[scores["row"].isin(["md", "worse"])].assign(temperature_kelvin=498.0)
+    table = main_table(pd.concat([scores, hot]))
+    cold_rows, hot_rows = table.groups
+    assert [row.row for row in hot_rows] == ["md", "worse"]
+    assert table.group_title(hot_rows[0]) == "498 K, 1,000 energy evaluations"
+    assert cold_rows == list(main_table(scores).rows)
+
+
 def row_of(table: Table, name: str):
     return next(row for row in table.rows if row.row == name)
 
 
 def test_rows_stand_in_order_with_the_floor_last(scores: pd.DataFrame):
     table = main_table(scores)
-    assert [row.row for row in table.rows] == ["prose", "md", "tbg", "half", "worse", "reference-draw"]
+    assert [row.row for row in table.rows] == ["prose-snis", "tbg", "md", "half", "worse", "reference-draw"]
     assert table.rows[-1].floor
     assert row_of(table, "md").estimates["energy-w2"].value == pytest.approx(1.15)
     assert row_of(table, "md").peptides == "2/2"
@@ -74,19 +84,19 @@ def test_the_best_is_bold_with_all_that_cannot_be_told_from_it(scores: pd.DataFr
     def around(level: float) -> dict[str, list[float]]:
         return {name: (level + rng.normal(0.0, 0.1, 2)).tolist() for name in names}
 
-    many = [*lines_of("prose", around(1.0)), *lines_of("md", around(1.02)), *lines_of("worse", around(1.5))]
+    many = [*lines_of("prose-snis", around(1.0)), *lines_of("md", around(1.02)), *lines_of("worse", around(1.5))]
     table = main_table(pd.DataFrame(many))
-    assert {row.row for row in table.rows if "energy-w2" in row.best} == {"prose", "md"}
+    assert {row.row for row in table.rows if "energy-w2" in row.best} == {"prose-snis", "md"}
     # Two peptides cannot tell anything apart.
     few = main_table(scores)
-    assert {row.row for row in few.rows if "energy-w2" in row.best} == {"prose", "md", "worse"}
+    assert {row.row for row in few.rows if "energy-w2" in row.best} == {"prose-snis", "md", "worse"}
 
 
 def test_rows_of_fewer_frames_do_not_compete():
     scores = pd.DataFrame(
         [
             *lines_of("md", {"AA": [1.0], "KG": [1.0]}, frames=12),
-            *lines_of("prose", {"AA": [2.0], "KG": [2.0]}),
+            *lines_of("prose-snis", {"AA": [2.0], "KG": [2.0]}),
             *lines_of("smc", {"AA": [3.0], "KG": [2.5]}),
         ]
     )
@@ -110,10 +120,10 @@ def test_a_row_alone_has_won_nothing():
 def test_more_is_better_for_ess():
     low, high = (
         lines_of("md", {"AA": [0.1, 0.12]}, metric="ess"),
-        lines_of("prose", {"AA": [0.5, 0.52]}, metric="ess"),
+        lines_of("prose-snis", {"AA": [0.5, 0.52]}, metric="ess"),
     )
     table = main_table(pd.DataFrame(low + high))
-    assert [row.row for row in table.rows if "ess" in row.best] == ["prose"]
+    assert [row.row for row in table.rows if "ess" in row.best] == ["prose-snis"]
 
 
 def test_a_gap_gives_its_reason_everywhere(scores: pd.DataFrame):

@@ -1,4 +1,4 @@
-"""A cell over four ranks on two nodes: killed, preempted and asked to stop, it leaves the record of one rank."""
+"""A cell over four ranks on two nodes: killed and asked to stop, it leaves the record of one rank."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from prosebench.record import read_provenance
 from prosebench.suite import load_suite
 from tests.jobs.conftest import results, run
 from tests.jobs.test_ranks import ranks_of
-from tests.slurm.conftest import Site, end_of, take_all_nodes, until
+from tests.slurm.conftest import Site, end_of, until
 
 SUITE = """
 name = "spread"
@@ -45,7 +45,7 @@ def _alone(site: Site) -> dict[str, bytes]:
     return results(directory)
 
 
-def test_killed_preempted_and_stopped_ranks(spread: Site) -> None:
+def test_killed_and_stopped_ranks(spread: Site) -> None:
     expected = _alone(spread)
     following = spread.start()
     spread.wait_for_chunks()
@@ -68,17 +68,6 @@ def test_killed_preempted_and_stopped_ranks(spread: Site) -> None:
     assert results(spread.directory) == expected
     assert read_provenance(folder).ranks == 4
     assert read_provenance(folder).sittings == 3
-
-
-def test_preempted_ranks(spread: Site) -> None:
-    expected = _alone(spread)
-    spread.profile(SPREAD + 'partition = "low"')
-    following = spread.start()
-    spread.wait_for_chunks()
-    take_all_nodes()
-    end_of(following)
-    assert results(spread.directory) == expected
-    assert read_provenance(spread.cells()[0]).sittings >= 2
 
 
 def test_launchers_that_make_no_world_are_refused(spread: Site) -> None:
