@@ -111,9 +111,9 @@ def test_only_the_table_of_the_budget_has_measured_rows(tables: dict[str, PaperT
 def test_proposals_of_a_weighted_row_and_scores_of_any_other(tables: dict[str, PaperTable]):
     assert line_of(tables["table11"], "prose-snis").estimates[2, "energy-w2"].value == 7.0
     assert line_of(tables["table11"], "md").estimates[2, "energy-w2"].value < 1.0
-    assert line_of(tables["table14"], "prose-snis, proposal").estimates[2, "torus-k-jsd"].value == pytest.approx(
-        7.0
-    )
+    assert line_of(tables["table14"], "prose-snis, proposal").estimates[
+        2, "torus-k-jsd"
+    ].value == pytest.approx(7.0)
     assert line_of(tables["table14"], "prose-snis").estimates[2, "torus-k-jsd"].value < 1.0
     assert not any(one.label == "md, proposal" for one in tables["table14"].lines)
 

@@ -84,7 +84,11 @@ def test_the_best_is_bold_with_all_that_cannot_be_told_from_it(scores: pd.DataFr
     def around(level: float) -> dict[str, list[float]]:
         return {name: (level + rng.normal(0.0, 0.1, 2)).tolist() for name in names}
 
-    many = [*lines_of("prose-snis", around(1.0)), *lines_of("md", around(1.02)), *lines_of("worse", around(1.5))]
+    many = [
+        *lines_of("prose-snis", around(1.0)),
+        *lines_of("md", around(1.02)),
+        *lines_of("worse", around(1.5)),
+    ]
     table = main_table(pd.DataFrame(many))
     assert {row.row for row in table.rows if "energy-w2" in row.best} == {"prose-snis", "md"}
     # Two peptides cannot tell anything apart.
