@@ -20,7 +20,7 @@ class MDReplicas(Method):
         """discard is the share of each trajectory that is thrown away as warm-up; it is paid for all the same.
 
         starts is an ensemble file (.npz) from whose frames the starts are drawn; starts_sha256, which is filled
-        in, makes its content part of what identifies a cell.
+        in, makes its content, wherever it lies, part of what identifies a cell.
         """
 
         replicas: int = Field(16, gt=0)

@@ -35,11 +35,13 @@ def resample(
 
 def _residual(weights: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """As many copies as are certain, floor(n W_i), and the rest multinomially by what is left of the weights."""
-    certain = np.floor(n * weights).astype(np.int64)
+    # Without the small shift, equal weights (49 * (1 / 49) < 1) would have no certain copy at all.
+    expected = n * weights
+    certain = np.floor(expected * (1.0 + 1e-12)).astype(np.int64)
     left = n - int(certain.sum())
     indices = np.repeat(np.arange(len(weights)), certain)
     if left:
-        indices = np.concatenate([indices, _at(n * weights - certain, np.sort(rng.random(left)))])
+        indices = np.concatenate([indices, _at(np.maximum(expected - certain, 0.0), np.sort(rng.random(left)))])
     return np.sort(indices)
 
 

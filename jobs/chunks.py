@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +81,14 @@ def read_chunk(folder: Path, cell_id: str, index: int) -> StoredChunk:
 def read_chain(folder: Path, cell_id: str, set_aside: Path) -> tuple[list[StoredChunk], list[str]]:
     """All chunks from 0 up to the first that is missing or damaged, and a warning for each file that was set aside.
 
-    What follows a gap was never vouched for, so it is set aside too: it will be computed again, with the same numbers.
+    Only the last has its carry (see `extend`). What follows a gap was never vouched for, so it is set aside too: it
+    will be computed again, with the same numbers.
     """
     chain: list[StoredChunk] = []
     warnings = []
     try:
         while True:
-            chain.append(read_chunk(folder, cell_id, len(chain)))
+            extend(chain, read_chunk(folder, cell_id, len(chain)))
     except FileNotFoundError:
         pass
     except DamagedFile as error:
@@ -99,6 +100,13 @@ def read_chain(folder: Path, cell_id: str, set_aside: Path) -> tuple[list[Stored
                 f"{path} does not continue the chain of chunks; set aside as {move_aside(path, set_aside)}"
             )
     return chain, warnings
+
+
+def extend(chain: list[StoredChunk], stored: StoredChunk) -> None:
+    """Append a chunk. The carry of the one before it, which may be large, has been used and goes."""
+    if chain:
+        chain[-1] = replace(chain[-1], chunk=replace(chain[-1].chunk, carry={}))
+    chain.append(stored)
 
 
 def move_aside(path: Path, set_aside: Path) -> Path:

@@ -48,7 +48,11 @@ def lay_out(cells: list[Cell], directory: Path) -> list[Path]:
 
 def _lay_out_cell(directory: Path, cell: Cell) -> Path:
     folder = directory / "cells" / cell.folder_name
-    if not folder.exists():
+    if folder.exists():
+        # A file of its settings may lie elsewhere now; its content, which the id vouches for, is the same.
+        if not (folder / "record.json").exists() and read_cell(folder) != cell:
+            write_json(folder / "cell.json", cell.model_dump(mode="json"))
+    else:
         # Never a moment with a folder that lacks its cell.json: another process would take it for foreign.
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
         write_json(fresh / "cell.json", cell.model_dump(mode="json"))

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from jobs.chunks import Overtaken, StoredChunk, read_chain, write_chunk
+from jobs.chunks import Overtaken, StoredChunk, extend, read_chain, write_chunk
 from jobs.failures import forget_failure, note_death, note_failure, parked
 from jobs.heartbeat import Heartbeat, read_beat, remove_beat, worked_elsewhere
 from jobs.locks import cell_lock
@@ -22,7 +22,7 @@ from jobs.prepare import force_field_hash, prepare, start_hash
 from jobs.ranks import agree
 from jobs.signals import stop_asked
 from prosebench.energy.gate import pass_gate
-from prosebench.energy.meter import BudgetExhausted, Clock, Meter
+from prosebench.energy.meter import BudgetExhausted, Clock, Ledger, Meter
 from prosebench.energy.settings import make_target
 from prosebench.energy.sharded import ShardedTarget
 from prosebench.ensemble import concatenate
@@ -125,14 +125,25 @@ def _work(folder: Path, desk: Desk, ranks: Ranks) -> None:
         run.meter.ledger = chain[-1].ledger.model_copy(deep=True)
     reason = method.skip(run)
     if reason:
-        _leave(folder, record.model_copy(update={"status": "skipped", "reason": reason}), chain, ranks)
+        _leave(
+            folder,
+            record.model_copy(update={"status": "skipped", "reason": reason}),
+            chain,
+            ranks,
+            desk.threads,
+        )
         return
-    last = chain[-1].chunk if chain else Chunk(ensemble=None, carry={})
-    ranks.gather((len(chain), last.carry, run.meter.ledger, last.done))
+    ranks.gather(_beginning(chain, run))
     with Heartbeat(folder, desk.session, run.meter, len(chain)) as heartbeat:
         _continue(folder, cell, run, method, chain, heartbeat)
-        _leave(folder, record, chain, ranks)
+        _leave(folder, record, chain, ranks, desk.threads)
     remove_beat(folder)
+
+
+def _beginning(chain: list[StoredChunk], run: Run) -> tuple[int, Carry, Ledger, bool]:
+    """What further ranks need to go on after the chain: see `assist`."""
+    last = chain[-1].chunk if chain else Chunk(ensemble=None, carry={})
+    return len(chain), last.carry, run.meter.ledger, last.done
 
 
 def _set_up(folder: Path, desk: Desk, ranks: Ranks) -> tuple[Cell, Run, Method, Record]:
@@ -192,7 +203,7 @@ def _continue(
         stop = agree(run.ranks, chunk)
         stored = StoredChunk(chunk, run.meter.ledger.model_copy(deep=True), asdict(run.meter.clock), sitting)
         write_chunk(folder / "chunks", cell.id, index, stored)
-        chain.append(stored)
+        extend(chain, stored)
         heartbeat.stored(len(chain))
         if (folder / "record.json").exists():
             raise Overtaken("its record is there already: another worker has finished it")
@@ -218,7 +229,7 @@ def _next_chunk(method: Method, run: Run, index: int, carry: Carry) -> Chunk:
     return replace(chunk, done=chunk.done or run.meter.remaining <= 0)
 
 
-def _leave(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks) -> None:
+def _leave(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks, threads: int) -> None:
     """Write ensemble, provenance and record, in this order, then remove the chunks they were made from."""
     parts = [stored.chunk.ensemble for stored in chain if stored.chunk.ensemble is not None]
     if record.status == "done":
@@ -239,7 +250,8 @@ def _leave(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks)
                 },
             }
         )
-    write_json(folder / "provenance.json", _provenance(folder, record, chain, ranks).model_dump(mode="json"))
+    provenance = _provenance(folder, record, chain, ranks, threads)
+    write_json(folder / "provenance.json", provenance.model_dump(mode="json"))
     write_json(folder / "record.json", record.model_dump(mode="json"))
     for path in sorted((folder / "chunks").iterdir()) if (folder / "chunks").is_dir() else []:
         path.unlink(missing_ok=True)
@@ -251,7 +263,9 @@ def _numbers(chunk: Chunk, name: str) -> list[float | None]:
     return list(said) if isinstance(said, Sequence) else [said]
 
 
-def _provenance(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks) -> Provenance:
+def _provenance(
+    folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks, threads: int
+) -> Provenance:
     phases = chain[0].seconds if chain else {}
     return Provenance(
         host=socket.gethostname(),
@@ -263,6 +277,7 @@ def _provenance(folder: Path, record: Record, chain: list[StoredChunk], ranks: R
         finished=_now(),
         sittings=len({stored.sitting for stored in chain}),
         ranks=ranks.size,
+        threads=threads,
         seconds={phase: round(sum(stored.seconds[phase] for stored in chain), 6) for phase in phases},
     )
 

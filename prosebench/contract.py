@@ -224,20 +224,35 @@ CHECKS: tuple[Callable[[Case], str], ...] = (
 
 
 def run_chunks(method: Method | Callable[[], Method], run: Run) -> list[Chunk]:
-    """All chunks of a run. Given a function that makes methods, a new one does each chunk, from a stored carry."""
+    """All chunks of a run. Given a function that makes methods, a new one does each chunk, from a stored carry.
+
+    Raises ContractBroken where a frame claims evaluations that were not those of its chunk.
+    """
     chunks: list[Chunk] = []
     carry: Carry = {}
     while run.meter.remaining > 0 and len(chunks) < MAX_CHUNKS:
-        worker = method if isinstance(method, Method) else method()
+        worker, before = method if isinstance(method, Method) else method(), run.meter.spent
         try:
             chunk = worker.chunk(run, len(chunks), carry)
         except BudgetExhausted:
             break
+        _require_true_claims(chunk, before, run.meter.spent)
         chunks.append(chunk)
         carry = {name: np.array(array, copy=True) for name, array in chunk.carry.items()}
         if chunk.done:
             break
     return chunks
+
+
+def _require_true_claims(chunk: Chunk, before: int, after: int) -> None:
+    """Frames of a chunk were there within it: a claim of fewer evaluations would put them under smaller budgets."""
+    if chunk.ensemble is None or chunk.ensemble.evaluations is None or len(chunk.ensemble) == 0:
+        return
+    least, most = int(chunk.ensemble.evaluations.min()), int(chunk.ensemble.evaluations.max())
+    _require(
+        before <= least and most <= after,
+        f"frames claim {least} to {most} evaluations, but their chunk began at {before} and ended at {after}",
+    )
 
 
 def _frames(chunks: list[Chunk]) -> Ensemble:

@@ -53,8 +53,9 @@ class Cell(BaseModel):
 
     @cached_property
     def id(self) -> str:
-        """Sixteen hex digits from the SHA-256 of everything above."""
-        return hashlib.sha256(json_bytes(self.model_dump(mode="json"))).hexdigest()[:16]
+        """Sixteen hex digits from the SHA-256 of everything above; files count by their content, not their place."""
+        content = self.model_dump(mode="json") | {"settings": without_places(self.settings)}
+        return hashlib.sha256(json_bytes(content)).hexdigest()[:16]
 
     @property
     def folder_name(self) -> str:
@@ -100,7 +101,10 @@ class Record(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where and how fast a cell was done; it may differ between two runs that leave the same record."""
+    """Where and how fast a cell was done; it may differ between two runs that leave the same record.
+
+    threads are those of each rank in the last sitting.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -111,7 +115,24 @@ class Provenance(BaseModel):
     finished: str
     sittings: int
     ranks: int = 1
+    threads: int = 1
     seconds: dict[str, float]
+
+
+def without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the path of each file that they hold the hash of: of `starts` where there is `starts_sha256`.
+
+    Names of bundled models, which have neither folder nor suffix, stay.
+    """
+    return {
+        name: without_places(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if not (settings.get(f"{name}_sha256") and _is_path(str(value)))
+    }
+
+
+def _is_path(name: str) -> bool:
+    return Path(name).name != name or Path(name).suffix != ""
 
 
 def read_cell(folder: Path) -> Cell:

@@ -110,8 +110,8 @@ class BatchedEnergy:
         )
 
     def describe(self) -> Description:
-        """Engine, path, precision, threads, and the instruction set or device, for the record."""
-        common: Description = {"engine": "batched", "precision": self.precision, "threads": self.threads}
+        """Engine, path, precision, and the instruction set or device, for the record."""
+        common: Description = {"engine": "batched", "precision": self.precision}
         if isinstance(self._engine, NativeEnergy):
             return common | {"path": "native", "instruction_set": self._engine.instruction_set}
         return common | {"path": "torch", "device": self.device}

@@ -117,13 +117,12 @@ class OpenMMEnergy:
         return LangevinResult(PhaseState(positions, velocities), frames, energies, failed)
 
     def describe(self) -> Description:
-        """Engine, version, platform, precision and threads, for the record."""
+        """Engine, version, platform and precision, for the record."""
         return {
             "engine": "openmm",
             "version": openmm.__version__,
             "platform": self._platform.getName(),
             "precision": self.precision,
-            "threads": self.threads,
         }
 
     def _evaluate(

@@ -104,5 +104,8 @@ class Target(Protocol):
         ...
 
     def describe(self) -> Description:
-        """Engine, platform, precision and whatever else decides the numbers, for the record."""
+        """Engine, platform, precision and whatever else decides the numbers, for the record.
+
+        The number of threads does not: it stands in the provenance.
+        """
         ...

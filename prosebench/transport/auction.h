@@ -16,17 +16,17 @@ class Auction {
    public:
     Auction(Rows& rows, Columns& columns) : rows_(rows), columns_(columns), owner_(columns.size()) {}
 
-    // Rows and columns are of equal number. `typical` is a cost of usual size.
-    void run(double typical) {
+    // Rows and columns are of equal number. Epsilon goes from `first` to `last`, or to a share of the mean cost.
+    void run(double first, double last) {
         if (columns_.size() < 2) return;
-        for (double epsilon = kFirst * typical; epsilon > kLast * typical; epsilon /= kFactor)
+        for (double epsilon = first; epsilon > last; epsilon /= kFactor)
             if (!round(epsilon) || epsilon < kEnough * mean_cost()) return;
     }
 
    private:
-    static constexpr double kFirst = 0.1, kFactor = 5.0, kLast = 1e-8;  // epsilon in units of the typical cost
-    static constexpr double kEnough = 0.01;                             // and of the mean cost
-    static constexpr int64_t kMostBids = 200;                           // per row
+    static constexpr double kFactor = 5.0;       // from one epsilon to the next
+    static constexpr double kEnough = 0.01;      // the last epsilon in units of the mean cost
+    static constexpr int64_t kMostBids = 200;    // per row and round
 
     bool round(double epsilon) {
         std::fill(owner_.begin(), owner_.end(), -1);

@@ -13,7 +13,7 @@ namespace prosebench {
 struct Nearby {
     std::vector<Candidate> candidates;
     double limit = -kInfinity;
-    int64_t count = 4;   // so many candidates are looked for
+    int64_t count = 0;   // so many candidates are looked for
     int64_t uses = 0;    // since they were found
 };
 
@@ -81,7 +81,7 @@ class Rows {
     }
 
    private:
-    static constexpr int64_t kFew = 4, kMost = 64, kFewUses = 4;
+    static constexpr int64_t kFew = 12, kMost = 64, kFewUses = 2;
     static constexpr size_t kMany = 1024;
     static constexpr size_t kPatience = 20;  // candidates looked at in vain before they are sorted again
 

@@ -51,16 +51,19 @@ bool all_equal(const int64_t* masses, int64_t n) {
     return std::all_of(masses, masses + n, [&](int64_t mass) { return mass == masses[0]; });
 }
 
-// Prices of columns from an auction between equal numbers of points drawn from either side: the highest that leave each
-// drawn row as well off as it is.
-void draw_prices(const TransportProblem& problem, Scan scan, Columns& columns) {
+// Epsilon of the auction in units of the typical cost: large at first, among few points; the rest among all.
+constexpr double kFirst = 1.0, kAmongAll = 0.1, kLast = 1e-8;
+constexpr int64_t kFewer = 4;  // times fewer points, where there are enough
+
+// Prices of columns from an auction between `n` points drawn from either side: the highest that leave each drawn row as
+// well off as it is.
+void draw_prices(const TransportProblem& problem, Scan scan, Columns& columns, int64_t n, double last) {
     const int32_t d = problem.n_coordinates;
-    const int64_t n = std::min(problem.n_rows, problem.n_columns);
     const std::vector<double> some_rows = drawn(problem.rows, problem.row_masses, problem.n_rows, d, n);
     const std::vector<double> some_columns = drawn(problem.columns, problem.column_masses, problem.n_columns, d, n);
     Columns drawn_columns(some_columns.data(), n, d, problem.period, scan);
     Rows drawn_rows(some_rows.data(), n, drawn_columns);
-    Auction(drawn_rows, drawn_columns).run(problem.typical_cost);
+    Auction(drawn_rows, drawn_columns).run(kFirst * problem.typical_cost, last * problem.typical_cost);
     Columns mirror(some_rows.data(), n, d, problem.period, scan);
     for (int64_t k = 0; k < n; k++) mirror.set_price(k, -drawn_rows.best(mirror.order()[k]).value);
     std::vector<Candidate> nearest;
@@ -75,8 +78,11 @@ void solve(const TransportProblem& problem, Scan scan, double* prices, Receive r
     Rows rows(problem.rows, problem.n_rows, columns);
     const bool is_assignment = problem.n_rows == problem.n_columns && all_equal(problem.row_masses, problem.n_rows) &&
                                all_equal(problem.column_masses, problem.n_columns);
-    if (is_assignment) Auction(rows, columns).run(problem.typical_cost);
-    else draw_prices(problem, scan, columns);
+    const int64_t n = std::min(problem.n_rows, problem.n_columns);
+    if (is_assignment) {
+        if (n >= kFewer) draw_prices(problem, scan, columns, n / kFewer, kAmongAll);
+        Auction(rows, columns).run(kAmongAll * problem.typical_cost, kLast * problem.typical_cost);
+    } else draw_prices(problem, scan, columns, n, kLast);
 
     std::vector<int64_t> room;
     for (const int64_t column : columns.order()) room.push_back(problem.column_masses[column]);

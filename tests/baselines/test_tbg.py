@@ -31,14 +31,14 @@ def method_of(**settings) -> TBG:
 
 
 def test_weighted_energy_is_that_of_the_target_and_not_without_the_divergence() -> None:
-    run = run_of(budgets=(4000,))
-    ensemble = concatenate([chunk.ensemble for chunk in run_chunks(method_of(chunk_proposals=1000), run)])
+    run = run_of(budgets=(2500,))
+    ensemble = concatenate([chunk.ensemble for chunk in run_chunks(method_of(chunk_proposals=500), run)])
     weights = normalise(ensemble.log_weights)
     error = np.sqrt((weights**2 * (ensemble.energies_kt - TARGET.mean_energy_kt) ** 2).sum())
-    assert error < 0.03 * TARGET.mean_energy_kt
+    assert error < 0.04 * TARGET.mean_energy_kt
     assert abs((weights * ensemble.energies_kt).sum() - TARGET.mean_energy_kt) < 4 * error
     assert abs(ensemble.energies_kt.mean() - TARGET.mean_energy_kt) > 8 * error
-    assert ensemble.evaluations.tolist() == list(range(1, 4001))
+    assert ensemble.evaluations.tolist() == list(range(1, 2501))
 
 
 def test_diagnostics_are_those_of_all_weights_so_far() -> None:
@@ -49,14 +49,14 @@ def test_diagnostics_are_those_of_all_weights_so_far() -> None:
     assert said["ess"] == pytest.approx(ess(ensemble.log_weights))
     assert said["k-hat"] == pytest.approx(pareto_k(ensemble.log_weights))
     assert (said["mirrored"], said["field-evaluations"], said["density-estimated"]) == (0.0, 6.0, 0.0)
-    noisy = run_chunks(method_of(divergence="hutchinson", chunk_proposals=50), run_of(budgets=(50,)))
+    noisy = run_chunks(method_of(divergence="hutchinson"), run_of(budgets=(5,)))
     assert noisy[-1].diagnostics["density-estimated"] == 1.0
 
 
 def test_a_restart_after_any_chunk_changes_nothing() -> None:
-    adaptive = {"steps": 0, "chunk_proposals": 20, "batch": 8}
+    adaptive = {"steps": 0, "chunk_proposals": 8, "batch": 4}
     one, other = (
-        concatenate([chunk.ensemble for chunk in run_chunks(method, run_of(budgets=(50,)))])
+        concatenate([chunk.ensemble for chunk in run_chunks(method, run_of(budgets=(20,)))])
         for method in (method_of(**adaptive), lambda: method_of(**adaptive))
     )
     assert np.array_equal(one.positions_nm, other.positions_nm)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ from jobs.plan import lay_out, plan_cells
 from jobs.status import read_state
 from jobs.worker import Desk, DiskFull, run_cell
 from prosebench.energy.meter import Ledger
-from prosebench.method import Chunk
+from prosebench.ensemble import Ensemble
+from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
+from prosebench.record import read_provenance, read_record
 from prosebench.storage import write_json
 from prosebench.suite import load_suite
 from tests.jobs.conftest import results
@@ -206,3 +209,59 @@ def test_signals_are_noted_and_do_not_kill() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "SIGUSR2"
     assert signals.stop_asked() is None
+
+
+CARRY_BYTES, CHUNKS = 2**21, 20
+
+
+class HeavyCarry(Method):
+    """Evaluates the start structure once a chunk, and hands over 2 MiB."""
+
+    class Settings(MethodSettings, extra="ignore"):
+        """Takes those of any method."""
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """One frame."""
+        if index:
+            assert carry["heavy"][0] == index - 1
+        frame = run.peptide.start_nm[None]
+        ensemble = Ensemble(frame, run.meter.energy(frame), evaluations=np.array([run.meter.spent]))
+        return Chunk(ensemble, {"heavy": np.full(CARRY_BYTES // 8, float(index))}, done=index == CHUNKS - 1)
+
+
+def test_only_the_last_carry_stays_in_memory(
+    folder: Path, desk: Desk, stop_after: "object", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_method = worker.load_method
+    monkeypatch.setattr(worker, "load_method", lambda _: HeavyCarry)
+    peaks = []
+    tracemalloc.start()
+    try:
+        for outcome in ("stopped", "done"):  # the second sitting starts with ten stored chunks
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            stop_after(folder, CHUNKS // 2 if outcome == "stopped" else 2 * CHUNKS)
+            assert run_cell(folder, desk) == outcome
+            peaks.append(tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
+        monkeypatch.setattr(worker, "load_method", load_method)
+    # A chunk on its way to the disk is there about four times over.
+    assert max(peaks) < 8 * CARRY_BYTES
+    assert read_record(folder).chunks == CHUNKS
+
+
+def test_threads_are_part_of_the_provenance_alone(tmp_path: Path) -> None:
+    suite = tmp_path / "replicas.toml"
+    suite.write_text(
+        'name = "replicas"\npeptides = ["AA"]\nbudgets = [1600]\nframes = 40\n'
+        "[methods.md-replicas]\nreplicas = 40\nminimise_steps = 5\nchunk_evaluations = 800\n"
+    )
+    left = []
+    for threads in (1, 2):
+        desk = Desk(tmp_path / f"run-{threads}", "session", threads)
+        (cell,) = lay_out(plan_cells(load_suite(str(suite))), desk.directory)
+        assert run_cell(cell, desk) == "done"
+        assert read_provenance(cell).threads == threads
+        left.append(results(desk.directory))
+    assert left[0] == left[1]

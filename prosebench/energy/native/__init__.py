@@ -106,15 +106,17 @@ def _check(parameters: EnergyParameters) -> _Checked:
             put(name, getattr(p.gb, name), (n,))
         put("self_coefficient", p.gb.self_coefficient, (n,))
         put("surface_coefficient", p.gb.surface_coefficient, (n,))
+        if p.gb.neck is not None:
+            put("neck_height", p.gb.neck.height, (n_pairs, 2))
+            put("neck_distance", p.gb.neck.distance, (n_pairs, 2))
+            put("neck_reach", p.gb.neck.reach, (n_pairs,))
     return _Checked(arrays, numbers)
 
 
 def _refuse(gb: GBParameters, cutoff_nm: float) -> None:
-    if gb.neck is not None:
-        raise UnsupportedForce("the native kernel has no neck correction (GBn, GBn2)")
     if gb.cutoff_nm != cutoff_nm:
         raise UnsupportedForce("the native kernel needs one cutoff for the non-bonded and the solvent terms")
-    if not 0 < gb.offset_radius.min() >= SMALLEST_RADIUS_RATIO * gb.scaled_radius.max():
+    if not 0 < gb.offset_radius.min() >= SMALLEST_RADIUS_RATIO * np.abs(gb.scaled_radius).max():
         raise UnsupportedForce(
             f"the native kernel needs offset radii of at least {SMALLEST_RADIUS_RATIO} of every scaled radius"
         )

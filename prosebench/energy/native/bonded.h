@@ -59,7 +59,6 @@ void angles(const Molecule<Real>& molecule, Block<Real>& block) {
 template <class Real, bool kGradient>
 void torsions(const Molecule<Real>& molecule, Block<Real>& block) {
     using V = Vec<Real>;
-    V energy = 0.0;
     for (int k = 0; k < molecule.n_torsions; k++) {
         const Torsion<Real>& torsion = molecule.torsions[k];
         const int32_t* at = torsion.atoms;
@@ -69,8 +68,7 @@ void torsions(const Molecule<Real>& molecule, Block<Real>& block) {
         const V inverse_m = rsqrt(dot(m, m)), inverse_n = rsqrt(dot(n, n)), inverse_mn = inverse_m * inverse_n;
         const V axis_squared = dot(b2, b2), inverse_axis = rsqrt(axis_squared), axis = axis_squared * inverse_axis;
         const V cosine = dot(m, n) * inverse_mn, sine = axis * dot(b1, n) * inverse_mn;
-        V cos_m = cosine, sin_m = sine, slope = 0.0;  // slope = dE/dphi
-        energy += V(torsion.cosine[0]);
+        V cos_m = cosine, sin_m = sine, energy = torsion.cosine[0], slope = 0.0;  // slope = dE/dphi
         for (int order = 1;; order++) {
             const V a = torsion.cosine[order], b = torsion.sine[order];
             energy = fma(a, cos_m, fma(b, sin_m, energy));
@@ -80,6 +78,7 @@ void torsions(const Molecule<Real>& molecule, Block<Real>& block) {
             sin_m = fma(sin_m, cosine, cos_m * sine);
             cos_m = next;
         }
+        block.energy.add(energy);
         if (kGradient) {
             const V inverse_squared = inverse_axis * inverse_axis, torque = slope * axis;
             const V along_1 = dot(b1, b2) * inverse_squared, along_3 = dot(b3, b2) * inverse_squared;
@@ -91,7 +90,6 @@ void torsions(const Molecule<Real>& molecule, Block<Real>& block) {
             add(block.gradient, at[2], V(1.0), lever - on_3);
         }
     }
-    block.energy.add(energy);
 }
 
 }  // namespace

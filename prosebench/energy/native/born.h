@@ -85,11 +85,25 @@ INLINE Descreening<Real> descreen(Vec<Real> r, Vec<Real> inverse, Vec<Real> inve
     return result;
 }
 
-template <class Real, bool kGradient, bool kCutoff>
+// The neck between two spheres (Mongan et al., JCTC 2007, 3, 156): within its reach the integral gets
+// height / (1 + 100 x^2 + 3e5 x^6) with x = r - distance in nm.
+template <class Real>
+INLINE void add_neck(Vec<Real> r, Vec<Real> inverse, Mask<Real> reached, Real height, Real distance,
+                     Descreening<Real>& result) {
+    using V = Vec<Real>;
+    const V x = r - V(distance), x_2 = x * x, x_4 = x_2 * x_2;
+    const V shape = rcp(fma(x_2, fma(x_4, V(3e5), V(100.0)), V(1.0)));
+    const V value = select(reached, V(height) * shape, V(0.0));
+    result.integral += value;
+    result.fall = fma(value * shape * x, fma(x_4, V(18e5), V(200.0)) * inverse, result.fall);
+}
+
+template <class Real, bool kGradient, bool kCutoff, bool kNeck>
 void born_integrals(const Molecule<Real>& molecule, Block<Real>& block) {
     using V = Vec<Real>;
     const int n = molecule.n_atoms;
     const Pair<Real>* pair = molecule.pairs;
+    const Neck<Real>* neck = molecule.necks;
     V* store = block.pairs;
     for (int i = 0; i < n; i++) block.integral[i] = 0.0;
     for (int i = 0; i < n; i++) {
@@ -110,6 +124,13 @@ void born_integrals(const Molecule<Real>& molecule, Block<Real>& block) {
             } else {
                 on_i = descreen_apart(inverse_squared, V(atom_j.scaled_radius));
                 on_j = descreen_apart(inverse_squared, scaled_i);
+            }
+            if (kNeck) {
+                const V r = squared * inverse;
+                const Mask<Real> reached = r < V(neck->reach);
+                add_neck(r, inverse, reached, neck->height[0], neck->distance[0], on_i);
+                add_neck(r, inverse, reached, neck->height[1], neck->distance[1], on_j);
+                neck++;
             }
             if (kCutoff) {
                 const Mask<Real> within = squared < V(molecule.squared_cutoff);
@@ -134,7 +155,6 @@ void born_integrals(const Molecule<Real>& molecule, Block<Real>& block) {
 template <class Real>
 void born_radii(const Molecule<Real>& molecule, Block<Real>& block) {
     using V = Vec<Real>;
-    V energy = 0.0;
     for (int i = 0; i < molecule.n_atoms; i++) {
         const Atom<Real>& atom = molecule.atoms[i];
         const V psi = block.integral[i] * V(atom.offset_radius);
@@ -148,10 +168,9 @@ void born_radii(const Molecule<Real>& molecule, Block<Real>& block) {
             V(-0.5) * born * born * V(atom.inverse_radius) * (c * (V(2.0) - c)) * slope * V(atom.offset_radius);
         const V ratio = V(atom.radius) * inverse, ratio_3 = ratio * ratio * ratio;
         const V self = V(atom.self_coefficient) * inverse, surface = V(atom.surface_coefficient) * (ratio_3 * ratio_3);
-        energy += self + surface;
+        block.energy.add(self + surface);
         block.born_gradient[i] = V(2.0) * fma(V(6.0), surface, self) * inverse;
     }
-    block.energy.add(energy);
 }
 
 // The part of the gradient that comes through the Born radii: dE/dI_i = dE/dB_i dB_i/dI_i, times the stored dI_i/dr.

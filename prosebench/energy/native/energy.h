@@ -10,8 +10,8 @@
 // Force field: Amber ff14SB (Maier et al., JCTC 2015, 11, 3696). Cutoff and reaction field: OpenMM User Guide,
 // "NonbondedForce" (Tironi et al., JCP 1995, 102, 5451). Solvent: generalised Born (Still et al., JACS 1990, 112,
 // 6127) with the radii of Onufriev, Bashford and Case (Proteins 2004, 55, 383), which rest on the descreening
-// integral of Hawkins, Cramer and Truhlar (J. Phys. Chem. 1996, 100, 19824); surface term after Schaefer, Bartels
-// and Karplus (JMB 1998, 284, 835).
+// integral of Hawkins, Cramer and Truhlar (J. Phys. Chem. 1996, 100, 19824) and, in GBn and GBn2, on the neck of Mongan
+// et al. (JCTC 2007, 3, 156); surface term after Schaefer, Bartels and Karplus (JMB 1998, 284, 835).
 
 #pragma once
 
@@ -19,6 +19,9 @@
 #include "born.h"
 
 namespace {
+
+// So many pair energies at most are summed before they go to the sum in double: long sums of floats lose digits.
+constexpr int kPartialSum = 8;
 
 // `push` is -(dE/dr)/r, the length of the force over that of d = x_i - x_j.
 template <class Real, bool kGradient, bool kCutoff>
@@ -63,6 +66,10 @@ void pair_energies(const Molecule<Real>& molecule, Block<Real>& block) {
                 field = select(within, field, V(0.0));
             }
             energy += direct + solvent;
+            if ((j & (kPartialSum - 1)) == 0) {
+                block.energy.add(energy);
+                energy = 0.0;
+            }
             if (kGradient) {
                 const V h = field * (inverse_f * inverse_f);  // -2 dE/d(f^2)
                 push = fma(h, fnma(V(0.25), decay, V(1.0)), push);
@@ -101,7 +108,10 @@ void no_solvent(const Molecule<Real>& molecule, Block<Real>& block) {
 template <class Real, bool kGradient, bool kCutoff>
 void non_bonded(const Molecule<Real>& molecule, Block<Real>& block) {
     if (molecule.has_solvent) {
-        born_integrals<Real, kGradient, kCutoff>(molecule, block);
+        if (molecule.necks)
+            born_integrals<Real, kGradient, kCutoff, true>(molecule, block);
+        else
+            born_integrals<Real, kGradient, kCutoff, false>(molecule, block);
         born_radii(molecule, block);
     } else {
         no_solvent(molecule, block);

@@ -34,6 +34,7 @@ struct Parameters {
     const uint8_t* pair_is_exception;
     const double *radius, *offset_radius, *scaled_radius, *alpha, *beta, *gamma;
     const double *self_coefficient, *surface_coefficient;
+    const double *neck_height, *neck_distance, *neck_reach;  // null in models without necks
 };
 
 bool supports(const char* name) {
@@ -70,16 +71,19 @@ struct Storage {
     std::vector<Angle<Real>> angles;
     std::vector<Torsion<Real>> torsions;
     std::vector<Pair<Real>> pairs;
+    std::vector<Neck<Real>> necks;
     Molecule<Real> molecule;
 
     explicit Storage(const Parameters& p) {
         read_atoms(p);
         read_bonded(p);
         read_pairs(p);
+        if (p.neck_reach) read_necks(p);
         const double largest = std::numeric_limits<Real>::max();
         molecule = {p.n_atoms, p.n_bonds, p.n_angles, p.n_torsions, p.has_solvent,
                     Real(std::min(p.cutoff * p.cutoff, largest)), Real(p.reaction_k), Real(p.solvent_shift),
-                    atoms.data(), bonds.data(), angles.data(), torsions.data(), pairs.data()};
+                    atoms.data(), bonds.data(), angles.data(), torsions.data(), pairs.data(),
+                    necks.empty() ? nullptr : necks.data()};
     }
 
     void read_atoms(const Parameters& p) {
@@ -142,12 +146,22 @@ struct Storage {
                     const double s_i = p.scaled_radius[i], s_j = p.scaled_radius[j];
                     const double reach = std::max(o_i + s_j, o_j + s_i);
                     const double depth = std::max(std::abs(o_i - s_j), std::abs(o_j - s_i));
-                    // Rounding must not let a touching pair pass as apart.
-                    pair.contact = reach * reach * 1.00001;
+                    // Depth exceeds reach where a scaled radius is negative (sulfur in GBn2). Rounding must not let a
+                    // touching pair pass as apart.
+                    const double contact = std::max(reach, depth);
+                    pair.contact = contact * contact * 1.00001;
                     pair.depth = depth * 1.00001;
                 }
                 pairs.push_back(pair);
             }
+    }
+
+    void read_necks(const Parameters& p) {
+        for (size_t k = 0; k < pairs.size(); k++) {
+            const double *height = p.neck_height + 2 * k, *distance = p.neck_distance + 2 * k;
+            necks.push_back({{Real(height[0]), Real(height[1])}, {Real(distance[0]), Real(distance[1])},
+                             Real(p.neck_reach[k])});
+        }
     }
 };
 

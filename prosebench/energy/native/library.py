@@ -31,6 +31,7 @@ class Parameters(ctypes.Structure):
             for name in ("radius", "offset_radius", "scaled_radius", "alpha", "beta")
         ]
         + [(name, POINTER(c_double)) for name in ("gamma", "self_coefficient", "surface_coefficient")]
+        + [(name, POINTER(c_double)) for name in ("neck_height", "neck_distance", "neck_reach")]
     )
 
 

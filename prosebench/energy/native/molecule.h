@@ -47,6 +47,13 @@ struct Pair {
     int32_t is_exception;
 };
 
+// Neck of a pair, on its first and on its second atom; see born.h.
+template <class Real>
+struct Neck {
+    Real height[2], distance[2];
+    Real reach;
+};
+
 template <class Real>
 struct Molecule {
     int32_t n_atoms, n_bonds, n_angles, n_torsions;
@@ -57,6 +64,7 @@ struct Molecule {
     const Angle<Real>* angles;
     const Torsion<Real>* torsions;
     const Pair<Real>* pairs;  // all i < j, i slowest
+    const Neck<Real>* necks;  // of the same pairs; null in models without
 };
 
 // Frames whose energies (and gradients, where `gradient` is not null) are wanted. Results are multiplied by `scale`.

