@@ -66,7 +66,8 @@ def score(
     Frames with a wrong chirality centre are mirrored first. Returned besides DISTANCES: each of them with
     REFERENCE_ERROR, `frames` (distinct frames or draws scored), `non-finite` (share of all frames of the
     ensemble without finite energy and coordinates), `mirrored` and, after mirroring, `chirality-wrong` (shares
-    of the scored frames), and torus-w2 and tica-w2 with GAP. Of weighted ensembles also `ess` (Kish, after the filter, as a share of the weights),
+    of the scored frames), and torus-w2 and tica-w2 with GAP. Of weighted ensembles also `ess` (Kish, after the
+    filter, as a share of the weights),
     `k-hat` (before it) and, where proposals are asked for, DISTANCES with PROPOSAL. An infinite energy among
     the scored frames makes the energy distances inf, coordinates that are not finite make torus-w2 and tica-w2
     inf. Raises ValueError for an ensemble of no frames, or without any finite weight.

@@ -41,7 +41,9 @@ def _residual(weights: NDArray[np.float64], n: int, rng: np.random.Generator) ->
     left = n - int(certain.sum())
     indices = np.repeat(np.arange(len(weights)), certain)
     if left:
-        indices = np.concatenate([indices, _at(np.maximum(expected - certain, 0.0), np.sort(rng.random(left)))])
+        indices = np.concatenate(
+            [indices, _at(np.maximum(expected - certain, 0.0), np.sort(rng.random(left)))]
+        )
     return np.sort(indices)
 
 

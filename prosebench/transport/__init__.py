@@ -82,7 +82,7 @@ def optimal_plan(
     if not (x_masses.min() > 0 and y_masses.min() > 0 and x_masses.sum() == y_masses.sum()):
         raise ValueError("masses must be positive and of equal sum on both sides")
     pairs = np.arange(_PAIRS_FOR_SCALE)
-    some = pair_costs(x[pairs * _LARGE_PRIME % len(x)], y[pairs % len(y)], period)
+    some = pair_costs(x[pairs % len(x)], y[pairs * _LARGE_PRIME // len(x) % len(y)], period)
     problem = _problem(x, y, period)
     problem.typical_cost = float(np.median(some)) or float(some.mean())
     problem.row_masses, problem.column_masses = x_masses.ctypes.data, y_masses.ctypes.data

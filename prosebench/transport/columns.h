@@ -93,7 +93,7 @@ class Columns {
         for (int k = 0; k < kFirstLeaves; k++) {
             // The leaves that promise most come first, for a low limit from the start.
             const int64_t leaf = std::min_element(bounds_.begin(), bounds_.begin() + cloud_.n_leaves) - bounds_.begin();
-            if (bounds_[leaf] > limit) break;
+            if (bounds_[leaf] > limit || bounds_[leaf] == kInfinity) break;
             bounds_[leaf] = kInfinity;
             limit = take(x, leaf, count, limit, n_found);
         }

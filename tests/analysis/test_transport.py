@@ -22,7 +22,7 @@ def _clouds(kind: str, n: int, m: int, d: int, seed: int = 0) -> tuple[np.ndarra
     if kind == "ties":
         return np.floor(x), np.floor(y)
     if kind == "duplicates":
-        return x[rng.integers(0, 5, n)], y
+        return x[rng.integers(0, min(5, n), n)], y
     if kind == "clusters":
         return (x % 0.01) + (x[:, :1] > 2.0), (y % 0.01) + (y[:, :1] > 4.0)
     if kind == "outliers":

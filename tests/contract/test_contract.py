@@ -96,6 +96,16 @@ class _Boastful(_Draws):
         return replace(chunk, ensemble=lower)
 
 
+class _Backdated(_Draws):
+    """Says of every frame that it was there from the first evaluation, and so enters the smallest budget with all."""
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        chunk = super().chunk(run, index, carry)
+        assert chunk.ensemble is not None
+        early = np.ones(len(chunk.ensemble), dtype=int)
+        return replace(chunk, ensemble=replace(chunk.ensemble, evaluations=early))
+
+
 def test_exact_draws_hold(scratch: Path) -> None:
     for check in CHECKS:
         check(Case(_Draws, scratch))
@@ -105,6 +115,7 @@ def test_exact_draws_hold(scratch: Path) -> None:
     ("method", "check", "said"),
     [
         (_Greedy, contract.budget_is_kept, "without a single frame"),
+        (_Backdated, contract.budget_is_kept, "claim 1 to 1 evaluations, but their chunk began at 100"),
         (_Unseeded, contract.seeds_are_honoured, "ignores Run.rng"),
         (_Restless, contract.seeds_are_honoured, "not from Run.rng"),
         (_Restless, contract.chunks_resume, "state outside of the carry"),

@@ -236,6 +236,14 @@ def test_smc_with_short_ula_moves_is_nearly_right() -> None:
     check_z_and_energy(WELLS, [anneal(SMCULA, WELLS, seed, 100, epsilon=1e-4) for seed in range(20)])
 
 
+@pytest.mark.parametrize("scheme", ["systematic", "stratified", "residual"])
+def test_equal_weights_copy_every_particle_once(scheme: Scheme) -> None:
+    """Also where rounding has n times 1/n below 1, as for 49."""
+    for n in (49, 98, 100):
+        chosen = resample(np.full(n, -np.log(n)), n, scheme, np.random.default_rng(0))
+        np.testing.assert_array_equal(chosen, np.arange(n))
+
+
 @pytest.mark.parametrize("scheme", get_args(Scheme))
 def test_resampling_is_unbiased(scheme: Scheme) -> None:
     """Each particle is drawn n W times on average, one of weight 0 never."""
