@@ -142,9 +142,8 @@ def test_bad_input_is_refused():
 def test_a_solver_that_stops_early_is_an_error(monkeypatch):
     monkeypatch.setattr("analysis.wasserstein._MAX_PIVOTS", 3)
     x, y = _rng().standard_normal((2, 50, 2))
-    weights = np.linspace(1.0, 2.0, 50)
     with pytest.raises(TransportError, match="50 to 50"), pytest.warns(UserWarning, match="numItermax"):
-        euclidean_w2(x, y, weights)
+        euclidean_w2(x, y)
 
 
 def test_memory_is_that_of_the_cost_matrix():

@@ -130,8 +130,7 @@ def test_the_temperatures_suite() -> None:
     assert suite.method_settings("prose-snis")[1]["temperature"] == "scaled"
 
 
-def test_everything_installed_is_in_quickstart_all() -> None:
-    suite = load_suite("quickstart-all")
-    assert {row: suite.method_settings(row)[0] for row in method_entry_points()} == {
-        row: row for row in suite.methods
-    }
+def test_everything_installed_that_fits_is_in_quickstart_all() -> None:
+    suite, left_out = load_suite("quickstart-all"), {"tbg", "tarflow-snis"}
+    assert {*suite.methods} == {*method_entry_points()} - left_out
+    assert all(suite.method_settings(row)[0] == row for row in suite.methods)
