@@ -8,13 +8,20 @@ from prosebench.contract import CHECKS, Case
 from prosebench.suite import Suite
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
+SAMPLE, METHOD = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_three_lines_sample_a_peptide() -> None:
+    names: dict = {"__name__": "readme"}
+    exec(SAMPLE.replace("1000", "20"), names)
+    assert names["ensemble"].positions_nm.shape == (20, 23, 3)
+    assert names["ensemble"].log_weights.shape == (20,)
 
 
 def test_the_method_of_the_readme_holds_to_the_contract(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(code.splitlines()) < 35
+    assert len(METHOD.splitlines()) < 35
     names: dict = {"__name__": "readme"}
-    exec(code, names)
+    exec(METHOD, names)
     for check in CHECKS:
         check(Case(names["Metropolis"], tmp_path))
 
