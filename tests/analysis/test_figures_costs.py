@@ -34,7 +34,7 @@ def scores() -> pd.DataFrame:
     lines = []
     for length in (2, 4):
         for number in range(3):
-            for row, level in (("md", 1.0), ("prose", 0.5), (FLOOR, 0.1)):
+            for row, level in (("md", 1.0), ("prose-snis", 0.5), (FLOOR, 0.1)):
                 for seed in (0, 1):
                     values = {"energy-w2": level * length + 0.1 * number + 0.01 * seed, "torus-w2": level}
                     values |= {
@@ -42,7 +42,7 @@ def scores() -> pd.DataFrame:
                         "sampling-evaluations": 1000.0,
                         "wall-seconds": 9.0,
                     }
-                    if row == "prose":
+                    if row == "prose-snis":
                         values |= {"ess": 0.4 / length, "k-hat": 0.2 * length}
                     lines += [
                         line(length, f"{length}P{number}", row, *item, seed=seed) for item in values.items()
@@ -55,7 +55,7 @@ def test_seconds_are_per_ten_thousand_evaluations(scores: pd.DataFrame):
     assert figure is not None
     bars = figure.axes[0].containers[0]
     assert bars.lines[0].get_ydata().tolist() == pytest.approx([40.0, 80.0])
-    assert {one.get_label() for one in figure.axes[0].containers} == {"md", "prose"}
+    assert {one.get_label() for one in figure.axes[0].containers} == {"md", "prose-snis"}
     assert seconds_by_length(scores[scores.length == 2]) is None
 
 
@@ -69,29 +69,29 @@ def test_weights_against_length_show_the_limit_of_trust(scores: pd.DataFrame):
 
 def test_rows_that_differ_in_temperature_alone_are_one_line(scores: pd.DataFrame):
     hot = [
-        scores[scores.row == "prose"].assign(
-            row=f"prose [target.temperature_kelvin={kelvin}]", temperature_kelvin=kelvin
+        scores[scores.row == "prose-snis"].assign(
+            row=f"prose-snis [target.temperature_kelvin={kelvin}]", temperature_kelvin=kelvin
         )
         for kelvin in (310.0, 500.0)
     ]
     figure = by_temperature(pd.concat(hot), ["ess", "energy-w2"])
     assert figure is not None
-    assert [one.get_label() for one in figure.axes[0].containers] == ["prose"]
+    assert [one.get_label() for one in figure.axes[0].containers] == ["prose-snis"]
     assert figure.axes[0].containers[0].lines[0].get_xdata().tolist() == [310.0, 500.0]
     assert by_temperature(scores, ["ess"]) is None
 
 
 def test_a_pair_counts_wins_and_is_refused_where_it_is_unequal(scores: pd.DataFrame):
-    figure = pairs_by_peptide(scores, "prose", "md", ["energy-w2", "torus-w2"])
+    figure = pairs_by_peptide(scores, "prose-snis", "md", ["energy-w2", "torus-w2"])
     assert figure is not None
-    assert "prose better on 6 of 6" in figure.axes[0].get_title(loc="left")
+    assert "prose-snis better on 6 of 6" in figure.axes[0].get_title(loc="left")
     unequal = scores.assign(frames=np.where(scores.row == "md", 50, 100))
-    assert pairs_by_peptide(unequal, "prose", "md", ["energy-w2"]) is None
-    marked = pairs_by_peptide(unequal, "prose", "md", ["energy-w2"], allow=["frames"])
+    assert pairs_by_peptide(unequal, "prose-snis", "md", ["energy-w2"]) is None
+    marked = pairs_by_peptide(unequal, "prose-snis", "md", ["energy-w2"], allow=["frames"])
     assert marked is not None
     assert any("100 against 50 frames" in text.get_text() for text in marked.axes[0].texts)
     other_budget = scores.assign(budget=np.where(scores.row == "md", 50, 100))
-    assert pairs_by_peptide(other_budget, "prose", "md", ["energy-w2"]) is None
+    assert pairs_by_peptide(other_budget, "prose-snis", "md", ["energy-w2"]) is None
 
 
 def test_throughput_has_an_ideal_line_and_efficiency():
@@ -110,7 +110,7 @@ def test_throughput_has_an_ideal_line_and_efficiency():
 def test_curves_against_seconds_stand_at_mean_costs(scores: pd.DataFrame):
     metric = next(metric for metric in METRICS if metric.name == "energy-w2")
     found, levels = curves(scores[scores.length == 4], metric, "sampling-seconds")
-    assert [(curve.row, curve.costs) for curve in found] == [("prose", [8.0]), ("md", [8.0])]
+    assert [(curve.row, curve.costs) for curve in found] == [("prose-snis", [8.0]), ("md", [8.0])]
     assert set(levels) == {FLOOR}
     figure = scaling(scores, ["energy-w2"], "wall-seconds")
     assert figure.axes[-1].get_xlabel() == "wall time (s)"
