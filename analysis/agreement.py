@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.paper_tables import published_rows
 from analysis.statuses import SCORED
+from prosebench.reference import name_at
 
 PUBLISHED_SEEDS = 5
 ROWS = {
@@ -98,15 +99,16 @@ def agreements(
 def _differences(cells: pd.DataFrame, published_references: Mapping[str, bool]) -> list[str]:
     first = cells.iloc[0]
     differs = []
-    if not published_references.get(str(first["peptide"]), False):
+    kelvin = float(first.get("temperature_kelvin", 310.0))
+    if not published_references.get(name_at(str(first["peptide"]), kelvin), False):
         differs.append("own reference")
     frames = int(cells["frames"].min())
     if frames < 0.99 * _FRAMES:
         differs.append(f"{frames:,} frames, not {_FRAMES:,}")
     if first["row"] != first["method"]:
         differs.append("settings of its own")
-    if first.get("temperature_kelvin", 310.0) != 310.0:
-        differs.append(f"at {first['temperature_kelvin']:g} K")
+    if kelvin != 310.0:
+        differs.append(f"at {kelvin:g} K")
     return differs
 
 

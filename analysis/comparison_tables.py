@@ -1,6 +1,6 @@
 """Tables of paired comparisons and of excess over the floor, as data, Markdown and CSV."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -23,16 +23,26 @@ NOTE = (
 )
 
 
+Place = tuple[str, int, float, int]
+"""Suite, length, temperature in kelvin, and budget: what rows must share to be compared."""
+
+
 @dataclass(frozen=True)
 class Group:
-    """What was compared together: one suite, length, budget and metric."""
+    """What was compared together: one suite, length, temperature, budget and metric."""
 
     suite: str
     length: int
+    temperature_kelvin: float
     budget: int
     metric: Metric
     comparisons: tuple[Comparison, ...]
     refused: tuple[str, ...]
+
+    @property
+    def place(self) -> Place:
+        """Where it was compared."""
+        return self.suite, self.length, self.temperature_kelvin, self.budget
 
 
 def comparison_groups(
@@ -53,35 +63,50 @@ def comparison_groups(
     return found
 
 
-def groups_of(scores: pd.DataFrame) -> Iterator[tuple[tuple[str, int, int], pd.DataFrame]]:
-    """What may be compared: suite, length and budget, with their lines."""
-    for _, group in scores.groupby(["suite", "length", "budget"], sort=True):
+def groups_of(scores: pd.DataFrame) -> Iterator[tuple[Place, pd.DataFrame]]:
+    """What may be compared, with its lines."""
+    for _, group in scores.groupby(["suite", "length", "temperature_kelvin", "budget"], sort=True):
         first = group.iloc[0]
-        yield (str(first["suite"]), int(first["length"]), int(first["budget"])), group
+        kelvin = float(first["temperature_kelvin"])
+        yield (str(first["suite"]), int(first["length"]), kelvin, int(first["budget"])), group
+
+
+def titles(places: Iterable[Place]) -> dict[Place, str]:
+    """A name for each place: its budget, before it suite, length and temperature where they vary."""
+    known = list(places)
+    suites, lengths, kelvins = (len({place[i] for place in known}) > 1 for i in range(3))
+    return {
+        place: ", ".join(
+            [place[0]] * suites
+            + [f"{place[1]} residues"] * lengths
+            + [f"{place[2]:g} K"] * kelvins
+            + [f"{place[3]:,}"]
+        )
+        for place in known
+    }
 
 
 def markdown(groups: list[Group]) -> str:
     """All comparisons in Markdown, with why pairs were refused; empty for none."""
     if not groups:
         return ""
-    suites, lengths = {group.suite for group in groups}, {group.length for group in groups}
+    names = titles(group.place for group in groups)
     lines = [
         "| evaluations | metric | rows | difference | wins | p, corrected (for) | test | |",
         "|" + " --: | :-- | :-- | --: | --: | --: | :-- | :-- |",
     ]
     for group in groups:
-        where = [group.suite] * (len(suites) > 1) + [f"{group.length} residues"] * (len(lengths) > 1)
         for one in group.comparisons:
             value, interval = texts(one.difference)
             better, of = (one.wins, one.losses) if group.metric.better == "less" else (one.losses, one.wins)
             shown = f"**{value}** {interval}" if one.distinguishable else f"{value} {interval}"
             cells = [
-                ", ".join([*where, f"{group.budget:,}"]), group.metric.heading, f"{one.row} − {one.other}",
+                names[group.place], group.metric.heading, f"{one.row} − {one.other}",
                 shown.strip(), f"{better} of {better + of}", f"{one.p_corrected:.2g} ({one.n_comparisons})", one.test,
                 "; ".join(one.marks),
             ]  # fmt: skip
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    refused = dict.fromkeys(f"{group.budget:,}: {text}" for group in groups for text in group.refused)
+    refused = dict.fromkeys(f"{names[group.place]}: {text}" for group in groups for text in group.refused)
     return "\n".join([*lines, "", NOTE, *(f"\nRefused at {text}." for text in refused), ""])
 
 
@@ -91,6 +116,7 @@ def csv_text(groups: list[Group]) -> str:
         {
             "suite": group.suite,
             "length": group.length,
+            "temperature_kelvin": group.temperature_kelvin,
             "budget": group.budget,
             "metric": one.metric,
             "row": one.row,
@@ -114,8 +140,8 @@ def csv_text(groups: list[Group]) -> str:
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n") if rows else ""
 
 
-def excess_rows(scores: pd.DataFrame) -> list[tuple[str, int, int, str, dict[str, Estimate]]]:
-    """Suite, length, budget, row and excess over the floor by metric, of every row the floor can be taken from.
+def excess_rows(scores: pd.DataFrame) -> list[tuple[Place, str, dict[str, Estimate]]]:
+    """Place, row and excess over the floor by metric, of every row the floor can be taken from.
 
     The floor is that of the same peptides, of as many frames.
     """
@@ -136,7 +162,7 @@ def excess_rows(scores: pd.DataFrame) -> list[tuple[str, int, int, str, dict[str
                     over[name] = estimate
             if over:
                 label = "ceiling" if methods[row] == CEILING else row
-                found.append((*place, label, over))
+                found.append((place, label, over))
     return found
 
 
@@ -147,12 +173,11 @@ def excess_markdown(scores: pd.DataFrame) -> str:
         return ""
     headings = {metric.name: metric.heading for metric in METRICS}
     heads = [f"{headings[name]} − floor" for name in EXCESS]
-    several = len({row[:2] for row in rows}) > 1
+    names = titles(place for place, _, _ in rows)
     lines = ["| budget | method | " + " | ".join(heads) + " |", "| :-- | :-- |" + " --: |" * len(heads)]
-    for suite, length, budget, label, over in rows:
-        where = f"{suite}, {length} residues, {budget:,}" if several else f"{budget:,}"
+    for place, label, over in rows:
         cells = [" ".join(texts(over[name])).strip() if name in over else "–" for name in EXCESS]
-        lines.append(f"| {where} | {label} | " + " | ".join(cells) + " |")
+        lines.append(f"| {names[place]} | {label} | " + " | ".join(cells) + " |")
     note = (
         "Paired by peptide with the floor of as many frames. A perfect sampler's excess is zero within its interval; "
         "rows of fewer frames than the floor have none."

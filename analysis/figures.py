@@ -31,7 +31,7 @@ from analysis.peptide_data import find_cores, find_states, load_peptide
 from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, FORMATS, looks, row_order, save
 from prosebench.record import cell_folders, read_cell
-from prosebench.reference import Reference, find_reference, reference_name
+from prosebench.reference import Reference, find_reference, name_at
 from prosebench.storage import DamagedFile, read_json, write_bytes, write_json
 
 MOST_PAIRS = 6
@@ -90,13 +90,18 @@ def write_figures(
 
 
 def suite_figures(scores: pd.DataFrame) -> dict[str, Figure]:
-    """Figures over one suite by name; only those for which there is something to draw."""
-    found: dict[str, Figure | None] = {
-        f"scaling-{name}": scaling(scores, metrics) for name, metrics in FIGURES.items()
-    }
-    for against in ("sampling-seconds", "wall-seconds"):
-        if (scores["metric"] == against).any():
-            found[f"scaling-{against}"] = scaling(scores, FIGURES["wasserstein"], against)
+    """Figures over one suite by name; only those for which there is something to draw.
+
+    Of several temperatures each has its own scaling, "scaling-jsd-393K": floor and ceiling are not the same.
+    """
+    found: dict[str, Figure | None] = {}
+    several = scores["temperature_kelvin"].nunique() > 1
+    for kelvin, part in scores.groupby("temperature_kelvin", sort=True):
+        at = f"-{kelvin:g}K" if several else ""
+        found |= {f"scaling-{name}{at}": scaling(part, metrics) for name, metrics in FIGURES.items()}
+        for against in ("sampling-seconds", "wall-seconds"):
+            if (part["metric"] == against).any():
+                found[f"scaling-{against}{at}"] = scaling(part, FIGURES["wasserstein"], against)
     found["cost-by-length"] = seconds_by_length(scores)
     found["weights-by-length"] = weights_by_length(scores)
     found["temperature"] = by_temperature(scores, ("ess", "energy-w2", "torus-w2"))
@@ -159,7 +164,7 @@ def _peptide_figures(job: Job) -> list[Path]:
     reference = Reference.load(find_reference(choice.peptide, reference_folders, choice.temperature_kelvin))
     data = load_peptide(choice.peptide, reference, choice.cells, _folders(directory))
     states, cores = find_states(data), find_cores(data.walk(data.truth))
-    name = reference_name(choice.peptide, choice.temperature_kelvin).removesuffix(".npz")
+    name = name_at(choice.peptide, choice.temperature_kelvin)
     stem = f"{choice.suite}-{name}" if several else name
     truth, samples, look = data.truth, data.samples, looks(choice.all_rows)
     figures = {

@@ -21,9 +21,13 @@ from analysis.statistics import Estimate
 from analysis.statuses import SCORED
 from analysis.style import save
 from analysis.tables import Table
+from prosebench.record import EXTERNAL
 from prosebench.storage import json_bytes, write_bytes
 
 README = "README.md"
+_PLACE = ("suite", "length", "temperature_kelvin", "row", "budget")
+_KINDS = {EXTERNAL: "declared"}
+"""Kinds of rows in leaderboard.json besides method, floor and ceiling: costs declared, not metered."""
 _FIGURES = ("scaling-wasserstein", "scaling-jsd", "weights-by-length", "cost-by-length")
 
 
@@ -90,7 +94,8 @@ def _figures(board: Board) -> dict[str, tuple[bytes, str]]:
                     continue
                 (path,) = save(figure, Path(scratch) / f"{suite}-{name}", ("svg",))
                 caption = next(text for kind, text in CAPTIONS.items() if kind in name)
-                found[path.stem] = (path.read_bytes(), f"{suite}. {caption}")
+                at = f", {name.rpartition('-')[2]}" if name.endswith("K") else ""
+                found[path.stem] = (path.read_bytes(), f"{suite}{at}. {caption}")
     return found
 
 
@@ -116,15 +121,16 @@ def _board_json(board: Board) -> dict[str, Any]:
     ids = cell_lines(board)
     rows = []
     for row in _rounded(board.main).rows:
-        place = (row.suite, row.length, row.row, row.budget)
+        place = (row.suite, row.length, row.temperature_kelvin, row.row, row.budget)
         rows.append(
             {
                 "suite": row.suite,
                 "length": row.length,
+                "temperature_kelvin": row.temperature_kelvin,
                 "budget": row.budget,
                 "row": row.row,
                 "method": board.methods[row.row],
-                "kind": row.label if row.control else "method",
+                "kind": row.label if row.control else _KINDS.get(board.methods[row.row], "method"),
                 "peptides": row.peptides,
                 "seeds": row.seeds,
                 "note": row.gap or row.note,
@@ -138,12 +144,7 @@ def _board_json(board: Board) -> dict[str, Any]:
                     for name, found in row.estimates.items()
                 },
                 "records": sorted(
-                    {
-                        cell["record"]
-                        for cell in ids
-                        if (cell["suite"], cell["length"], cell["row"], cell["budget"]) == place
-                    }
-                    - {""}
+                    {cell["record"] for cell in ids if tuple(cell[name] for name in _PLACE) == place} - {""}
                 ),
             }
         )
@@ -152,7 +153,7 @@ def _board_json(board: Board) -> dict[str, Any]:
         "score_versions": sorted({run.score_version for run in board.runs}),
         "runs": [run.name for run in board.runs],
         "references": {
-            peptide: reference["hash"] for run in board.runs for peptide, reference in run.references.items()
+            name: reference["hash"] for run in board.runs for name, reference in run.references.items()
         },
         "rows": rows,
     }

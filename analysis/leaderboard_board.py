@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparison_tables import Group, comparison_groups, excess_rows
+from analysis.comparison_tables import Group, Place, comparison_groups, excess_rows
 from analysis.leaderboard_runs import KeptRecord, KeptRun
 from analysis.statistics import Estimate
 from analysis.statuses import SCORED
@@ -17,6 +17,9 @@ from prosebench.storage import json_bytes
 
 SHOWN_METRICS = tuple(metric for metric in METRICS if metric.better)
 """Metrics that the board ranks by; the others stand in its files."""
+
+_PLACE = ["suite", "row", "peptide", "temperature_kelvin", "budget", "seed"]
+"""What two runs may both hold."""
 
 
 class MixedRuns(ValueError):
@@ -46,10 +49,9 @@ class Board:
         return comparison_groups(self.scores)
 
     @cached_property
-    def excess(self) -> dict[tuple[str, int, int, str], dict[str, Estimate]]:
-        """Excess over the floor by (suite, length, budget, row)."""
-        rows = excess_rows(self.scores)
-        return {(suite, length, budget, row): over for suite, length, budget, row, over in rows}
+    def excess(self) -> dict[tuple[Place, str], dict[str, Estimate]]:
+        """Excess over the floor by place and row."""
+        return {(place, row): over for place, row, over in excess_rows(self.scores)}
 
     @cached_property
     def methods(self) -> dict[str, str]:
@@ -68,19 +70,19 @@ class Board:
         return {cell_id: kept for run in self.runs for cell_id, kept in run.records.items()}
 
     @cached_property
-    def peptides(self) -> list[tuple[str, int, str]]:
-        """(suite, length, peptide) of all cells, sorted."""
+    def peptides(self) -> list[tuple[str, int, str, float]]:
+        """(suite, length, peptide, kelvin) of all cells, sorted."""
         named = self.scores[self.scores["row"] != ""]
-        columns = (named[name].tolist() for name in ("suite", "length", "peptide"))
+        columns = (named[name].tolist() for name in ("suite", "length", "peptide", "temperature_kelvin"))
         return sorted(set(zip(*columns, strict=True)))
 
-    def reference(self, peptide: str) -> Mapping[str, Any]:
-        """What is known of the reference of a peptide; empty where nothing was scored."""
-        return next((run.references[peptide] for run in self.runs if peptide in run.references), {})
+    def reference(self, name: str) -> Mapping[str, Any]:
+        """What is known of the reference of a peptide at its temperature (`name_at`); empty where there is none."""
+        return next((run.references[name] for run in self.runs if name in run.references), {})
 
-    def drawings(self, suite: str, peptide: str) -> list[tuple[KeptRun, dict[str, Any]]]:
-        """What each run that has frames of a peptide draws."""
-        found = ((run, run.drawings(suite, peptide)) for run in self.runs)
+    def drawings(self, suite: str, name: str) -> list[tuple[KeptRun, dict[str, Any]]]:
+        """What each run that has frames of a peptide at its temperature (`name_at`) draws."""
+        found = ((run, run.drawings(suite, name)) for run in self.runs)
         return [(run, drawn) for run, drawn in found if drawn]
 
 
@@ -104,21 +106,19 @@ def make_board(runs: Sequence[KeptRun]) -> Board:
         pairs = zip(part["suite"].tolist(), part["row"].tolist(), strict=True)
         part["row"] = [other.get(pair, pair[1]) for pair in pairs]
         parts.append(part)
-    place = ["suite", "row", "peptide", "budget", "seed", "metric"]
     scores = pd.concat(parts, ignore_index=True)
-    scores = _without_superseded(scores).drop_duplicates(place, ignore_index=True)
+    scores = _without_superseded(scores).drop_duplicates([*_PLACE, "metric"], ignore_index=True)
     order = ["suite", "length", "peptide", "row", "budget", "seed", "metric"]
     return Board(tuple(runs), scores.sort_values(order, kind="stable", ignore_index=True))
 
 
 def _without_superseded(scores: pd.DataFrame) -> pd.DataFrame:
     """Of a place that several runs hold, the lines of the first run that scored it; else of the first."""
-    place = ["suite", "row", "peptide", "budget", "seed"]
     ranked = scores.assign(missing=~scores["status"].isin(SCORED)).sort_values(
         ["missing", "run"], kind="stable"
     )
-    first = ranked.drop_duplicates(place)[[*place, "run"]]
-    return scores.merge(first, on=[*place, "run"])
+    first = ranked.drop_duplicates(_PLACE)[[*_PLACE, "run"]]
+    return scores.merge(first, on=[*_PLACE, "run"])
 
 
 def _traits(run: KeptRun, part: pd.DataFrame, suite: str, row: str) -> bytes:

@@ -23,10 +23,10 @@ from analysis.convergence import statement
 from analysis.figures import selections
 from analysis.leaderboard_maps import peptide_drawings
 from analysis.peptide_data import load_peptide
-from analysis.scores import FLOATS, SCORE_VERSION, read_scores, score_run, write_scores
+from analysis.scores import FLOATS, SCORE_VERSION, read_scores, score_run, scored_places, write_scores
 from analysis.statuses import SCORED
 from prosebench.record import Cell, Provenance, Record, cell_folders, read_cell, read_record
-from prosebench.reference import Reference, find_reference
+from prosebench.reference import Reference, find_reference, name_at
 from prosebench.storage import DamagedFile, file_sha256, json_bytes, read_json, write_bytes, write_json
 
 SCHEMA = 1
@@ -46,7 +46,9 @@ class KeptRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class KeptRun:
-    """One folder of `results/runs`. references: by peptide, as `collect` describes them; records: by cell id."""
+    """One folder of `results/runs`. references: by peptide at its temperature (`prosebench.reference.name_at`), as
+    `collect` describes them; records: by cell id.
+    """
 
     name: str
     folder: Path
@@ -55,9 +57,9 @@ class KeptRun:
     scores: pd.DataFrame
     records: Mapping[str, KeptRecord]
 
-    def drawings(self, suite: str, peptide: str) -> dict[str, Any] | None:
-        """What the page of a peptide draws; None where no frames of it were there."""
-        path = self.folder / "peptides" / f"{suite}-{peptide}.json"
+    def drawings(self, suite: str, name: str) -> dict[str, Any] | None:
+        """What the page of a peptide at its temperature (`name_at`) draws; None where no frames of it were there."""
+        path = self.folder / "peptides" / f"{suite}-{name}.json"
         return read_json(path) if path.exists() else None
 
 
@@ -88,8 +90,8 @@ def collect(
     )
     shown = with_ceiling(scores, reference_folders)
     references = {
-        peptide: Reference.load(find_reference(peptide, reference_folders))
-        for peptide in sorted(shown.loc[shown["status"].isin(SCORED), "peptide"].unique())
+        name_at(peptide, kelvin): Reference.load(find_reference(peptide, reference_folders, kelvin))
+        for peptide, kelvin in scored_places(shown)
     }
     kept = {path.name: path for path in cell_folders(directory) if (path / "record.json").exists()}
     lines = [json.dumps(_kept(path), sort_keys=True, separators=(",", ":")) for path in kept.values()]
@@ -97,8 +99,9 @@ def collect(
     made = set()
     chosen = selections(scores)
     for number, choice in enumerate(chosen, start=1):
-        data = load_peptide(choice.peptide, references[choice.peptide], choice.cells, ids)
-        path = folder / "peptides" / f"{choice.suite}-{choice.peptide}.json"
+        place = name_at(choice.peptide, choice.temperature_kelvin)
+        data = load_peptide(choice.peptide, references[place], choice.cells, ids)
+        path = folder / "peptides" / f"{choice.suite}-{place}.json"
         write_bytes(path, _short_json(peptide_drawings(data)))
         made.add(path)
         if progress:
@@ -107,7 +110,7 @@ def collect(
         path.unlink()
     write_bytes(folder / "records.jsonl", "".join(f"{line}\n" for line in lines).encode())
     write_scores(folder, _rounded(shown))
-    described = {peptide: _described(reference) for peptide, reference in references.items()}
+    described = {place: _described(reference) for place, reference in references.items()}
     write_json(
         folder / "run.json", {"schema": SCHEMA, "score_version": SCORE_VERSION, "references": described}
     )

@@ -26,6 +26,8 @@ from analysis.leaderboard_views import (
 )
 from analysis.style import CEILING, FLOOR
 from analysis.tables_text import texts
+from prosebench.record import EXTERNAL
+from prosebench.reference import name_at
 from prosebench.residues import ONE_LETTER
 
 FOLDER = Path(__file__).parent / "site"
@@ -59,10 +61,11 @@ def site_files(board: Board, figures: Sequence[tuple[str, str]]) -> Iterator[tup
     cells = cell_lines(board)
     for row in board.rows:
         yield f"methods/{slug(row)}.html", page("method", "../", _method(board, row, cells))
-    for suite, length, peptide in board.peptides:
+    for place in board.peptides:
+        suite, _, peptide, kelvin = place
         yield (
-            f"peptides/{_peptide_file(suite, peptide)}",
-            page("peptide", "../", _peptide(board, suite, length, peptide)),
+            f"peptides/{_peptide_file(suite, name_at(peptide, kelvin))}",
+            page("peptide", "../", _peptide(board, place)),
         )
 
 
@@ -71,8 +74,9 @@ def _markup(value: Any) -> Any:
     return Markup(value) if isinstance(value, str) and value.startswith("<svg ") else value
 
 
-def _peptide_file(suite: str, peptide: str) -> str:
-    return f"{slug(suite)}-{peptide}.html"
+def _peptide_file(suite: str, name: str) -> str:
+    """File of a peptide at its temperature (`name_at`)."""
+    return f"{slug(suite)}-{name}.html"
 
 
 def _index(board: Board, figures: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -88,7 +92,7 @@ def _index(board: Board, figures: Sequence[tuple[str, str]]) -> dict[str, Any]:
         "title": "Leaderboard",
         "counts": {
             "methods": _number(len(samplers), "method"),
-            "peptides": _number(len({peptide for _, _, peptide in board.peptides}), "peptide"),
+            "peptides": _number(len({peptide for _, _, peptide, _ in board.peptides}), "peptide"),
             "cells": _number(sum(len(run.records) for run in board.runs), "record"),
         },
         "choices": [
@@ -119,13 +123,10 @@ def _number(count: int, what: str) -> str:
 
 
 def _comparisons(board: Board) -> Iterator[dict[str, Any]]:
-    places = dict.fromkeys((group.suite, group.length, group.budget) for group in board.comparisons)
-    for suite, length, budget in places:
-        groups = [
-            group
-            for group in board.comparisons
-            if (group.suite, group.length, group.budget) == (suite, length, budget)
-        ]
+    several = board.main.has_temperatures
+    for place in dict.fromkeys(group.place for group in board.comparisons):
+        suite, length, kelvin, budget = place
+        groups = [group for group in board.comparisons if group.place == place]
         lines = []
         for group in groups:
             for one in group.comparisons:
@@ -144,7 +145,8 @@ def _comparisons(board: Board) -> Iterator[dict[str, Any]]:
                     }
                 )
         refused = dict.fromkeys(text for group in groups for text in group.refused)
-        title = f"{suite}, {length} residues, {budget:,} evaluations"
+        at = f", {kelvin:g} K" if several else ""
+        title = f"{suite}, {length} residues{at}, {budget:,} evaluations"
         yield {"title": title, "lines": lines, "refused": list(refused)}
 
 
@@ -154,7 +156,9 @@ def _method_link(board: Board, row: str) -> dict[str, Any]:
     counts = Counter(lines["status"])
     if board.methods[row] != CEILING:
         notes = [f"{number} {status}" for status, number in sorted(counts.items())]
-    said = {FLOOR: "floor", CEILING: "ceiling"}.get(board.methods[row], f"method {board.methods[row]}")
+    said = {FLOOR: "floor", CEILING: "ceiling", EXTERNAL: "made elsewhere"}.get(
+        board.methods[row], f"method {board.methods[row]}"
+    )
     marker = row_view(board, next(one for one in board.main.rows if one.row == row), [], Notes())["marker"]
     text = ", ".join([said, *notes])
     return {"slug": slug(row), "label": row, "marker": marker, "said": text}
@@ -162,8 +166,9 @@ def _method_link(board: Board, row: str) -> dict[str, Any]:
 
 def _peptide_links(board: Board) -> list[dict[str, Any]]:
     groups: dict[tuple[str, int], list[dict[str, str]]] = {}
-    for suite, length, peptide in board.peptides:
-        link = {"name": peptide, "href": f"peptides/{_peptide_file(suite, peptide)}"}
+    for suite, length, peptide, kelvin in board.peptides:
+        name = name_at(peptide, kelvin)
+        link = {"name": name, "href": f"peptides/{_peptide_file(suite, name)}"}
         groups.setdefault((suite, length), []).append(link)
     return [
         {"title": f"{suite}, {length} residues", "peptides": links}
@@ -210,9 +215,10 @@ def _method(board: Board, row: str, cells: Sequence[dict[str, Any]]) -> dict[str
             ]
         by_peptide = [row_view(board, one, metrics, Notes()) for one in mine]
         for view in by_peptide:
-            href = f"peptides/{_peptide_file(suite, view['peptide'])}"
+            name = name_at(view["peptide"], view["temperature_kelvin"])
+            href = f"peptides/{_peptide_file(suite, name)}"
             view |= {"anchor": "", "notes": []}
-            view["first"] = [_text(view["peptide"], view["peptide"], href=href), *_places(view)]
+            view["first"] = [_text(name, name, href=href), *_places(view)]
         suites.append(
             {
                 "name": suite,
@@ -254,6 +260,11 @@ def _method_said(board: Board, row: str) -> str:
             "method near the ceiling has learnt nothing of the distribution."
         )
     counted = _method_link(board, row)["said"].split(", ", 1)[1]
+    if method == EXTERNAL:
+        return (
+            "Frames made elsewhere: evaluations and seconds are what their makers declare, nothing was metered. "
+            f"Energies were computed here, for the scores alone. Cells at each of their budgets: {counted}."
+        )
     return f"Installed as {method}. Cells at each of their budgets: {counted}."
 
 
@@ -305,12 +316,13 @@ def _cell(cell: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _peptide(board: Board, suite: str, length: int, peptide: str) -> dict[str, Any]:
+def _peptide(board: Board, place: tuple[str, int, str, float]) -> dict[str, Any]:
+    suite, length, peptide, kelvin = place
     notes, metrics = Notes(), shown_metrics(board)
     rows = [
         row_view(board, one, metrics, notes)
         for one in board.by_peptide.rows
-        if (one.suite, one.peptide) == (suite, peptide)
+        if (one.suite, one.peptide, one.temperature_kelvin) == (suite, peptide, kelvin)
     ]
     for view in rows:
         href = f"methods/{view['slug']}.html"
@@ -318,15 +330,16 @@ def _peptide(board: Board, suite: str, length: int, peptide: str) -> dict[str, A
         name = _text(view["label"], view["place"], href=href, marker=view["marker"])
         view["first"] = [name, _text(f"{view['budget']:,}", view["budget"]) | {"num": True}]
     names = {letter: name.capitalize() for name, letter in ONE_LETTER.items()}
-    known = board.reference(peptide)
-    drawn = board.drawings(suite, peptide)
+    at = name_at(peptide, kelvin)
+    known = board.reference(at)
+    drawn = board.drawings(suite, at)
     neighbours = [other for other in board.peptides if other[:2] == (suite, length)]
-    place = neighbours.index((suite, length, peptide))
+    number = neighbours.index(place)
     return {
-        "title": f"{peptide} ({suite})",
+        "title": f"{at} ({suite})",
         "suite": suite,
         "length": length,
-        "peptide": peptide,
+        "peptide": at,
         "residues": "–".join(names[letter] for letter in peptide),
         "rows": rows,
         "first": _headings((("text", "row"), ("num", "budget"))),
@@ -346,13 +359,14 @@ def _peptide(board: Board, suite: str, length: int, peptide: str) -> dict[str, A
         "several": len(drawn) > 1,
         "levels": range(MOST_KT + 1),
         "outline_kt": OUTLINE_KT + 1,
-        "previous": _neighbour(neighbours, place - 1),
-        "next": _neighbour(neighbours, place + 1),
+        "previous": _neighbour(neighbours, number - 1),
+        "next": _neighbour(neighbours, number + 1),
     }
 
 
-def _neighbour(peptides: Sequence[tuple[str, int, str]], place: int) -> dict[str, str] | None:
-    if not 0 <= place < len(peptides):
+def _neighbour(peptides: Sequence[tuple[str, int, str, float]], number: int) -> dict[str, str] | None:
+    if not 0 <= number < len(peptides):
         return None
-    suite, _, peptide = peptides[place]
-    return {"file": _peptide_file(suite, peptide), "name": peptide}
+    suite, _, peptide, kelvin = peptides[number]
+    name = name_at(peptide, kelvin)
+    return {"file": _peptide_file(suite, name), "name": name}

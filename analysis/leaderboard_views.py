@@ -14,6 +14,8 @@ from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, Look, looks
 from analysis.tables import Metric, TableRow
 from analysis.tables_text import texts
+from prosebench.record import EXTERNAL
+from prosebench.reference import name_at
 
 DECLARED_SHARE = 0.1
 """Preparation beyond this share of the budget is marked."""
@@ -58,7 +60,8 @@ def sortable(value: float | None) -> str:
 def row_view(board: Board, row: TableRow, metrics: Sequence[Metric], notes: Notes) -> dict[str, Any]:
     """One row of a table; its notes are added to those of the page."""
     look = board_looks(board)[row.row]
-    over = board.excess.get((row.suite, row.length, row.budget, "ceiling" if row.ceiling else row.row), {})
+    place = (row.suite, row.length, row.temperature_kelvin, row.budget)
+    over = board.excess.get((place, "ceiling" if row.ceiling else row.row), {})
     cells = [number_view(row.estimates.get(metric.name)) | {"name": metric.name} for metric in metrics]
     for cell in cells:
         cell["best"] = cell["name"] in row.best and cell["v"] != "inf"
@@ -70,13 +73,16 @@ def row_view(board: Board, row: TableRow, metrics: Sequence[Metric], notes: Note
         "length": row.length,
         "budget": row.budget,
         "peptide": row.peptide,
-        "label": row.label,
+        "temperature_kelvin": row.temperature_kelvin,
+        "label": board.main.name(row),
         "control": row.control,
         "kind": "floor" if row.floor else "ceiling" if row.ceiling else "method",
         "place": f"{board.rows.index(row.row):03d}",
         "slug": slug(row.row),
-        "anchor": f"{slug(row.suite)}-{row.length}-{row.budget}",
-        "id": slug(f"{row.suite}-{row.length}-{row.budget}-{row.peptide}-{row.row}"),
+        "anchor": slug(f"{name_at(row.suite, row.temperature_kelvin)}-{row.length}-{row.budget}"),
+        "id": slug(
+            f"{row.suite}-{row.length}-{row.budget}-{name_at(row.peptide, row.temperature_kelvin)}-{row.row}"
+        ),
         "marker": marker(look),
         "colour": look.colour,
         "cells": cells,
@@ -115,6 +121,11 @@ def _notes(board: Board, row: TableRow) -> Iterable[tuple[str, str]]:
     """Kind and text of all that a reader must know besides the numbers of a row."""
     place = f"{row.row}, {row.peptide or row.suite}, {row.length} residues, {row.budget:,} evaluations: "
     lines = lines_of(board.scores, row)
+    if (lines["method"] == EXTERNAL).any():
+        yield (
+            "unmetered",
+            f"{row.row}: made elsewhere; its evaluations and seconds are what its makers declare",
+        )
     cells = lines.drop_duplicates(["peptide", "seed"])
     for status, some in cells[cells["status"] != "done"].groupby("status", sort=True):
         reasons = sorted({reason for reason in some["reason"] if reason})
@@ -137,6 +148,7 @@ def _notes(board: Board, row: TableRow) -> Iterable[tuple[str, str]]:
 def lines_of(scores: pd.DataFrame, row: TableRow) -> pd.DataFrame:
     """The lines of the long table that a row stands on."""
     chosen = (scores["suite"] == row.suite) & (scores["row"] == row.row) & (scores["budget"] == row.budget)
+    chosen &= scores["temperature_kelvin"] == row.temperature_kelvin
     if row.peptide:
         return scores[chosen & (scores["peptide"] == row.peptide)]
     return scores[chosen & (scores["length"] == row.length)]
@@ -146,7 +158,7 @@ def cell_lines(board: Board) -> list[dict[str, Any]]:
     """Every cell at every budget: scores to nine digits, what was spent, hashes, versions and machine."""
     metrics = [metric.name for metric in shown_metrics(board)]
     cells = board.scores[(board.scores["row"] != "") & (board.scores["method"] != CEILING)]
-    place = ["suite", "length", "peptide", "row", "budget", "seed"]
+    place = ["suite", "length", "peptide", "temperature_kelvin", "row", "budget", "seed"]
     found = []
     for key, lines in cells.groupby(place, sort=True):
         first = lines.iloc[0]
@@ -189,4 +201,5 @@ def _behind(kept: Any) -> dict[str, str]:
 
 def kind_of(method: str) -> str:
     """What a row is, in words."""
-    return {FLOOR: "Control: the floor", CEILING: "Control: the ceiling"}.get(method, "Method")
+    kinds = {FLOOR: "Control: the floor", CEILING: "Control: the ceiling"}
+    return kinds.get(method, "Made elsewhere, costs as declared" if method == EXTERNAL else "Method")

@@ -17,6 +17,7 @@ from analysis.score import PROPOSAL
 from analysis.statistics import Estimate
 from analysis.statuses import SCORED
 from analysis.tables import METRICS, Metric, TableRow, main_table
+from prosebench.reference import name_at
 
 LENGTHS = (2, 4, 8)
 PUBLISHED_PEPTIDES = 30
@@ -125,7 +126,7 @@ def paper_tables(
     """All tables of LAYOUTS, each with the measured rows that were run at its budget.
 
     scores: the long table, with the ceiling where it is wanted. published_references: whether the reference of a
-    peptide is the published 5 us one; what is not named there is an own one.
+    peptide at a temperature (`name_at`) is the published 5 us one; what is not named there is an own one.
     """
     return [_table(layout, scores, published_references or {}) for layout in LAYOUTS]
 
@@ -212,11 +213,11 @@ def _with_rate(cells: pd.DataFrame) -> pd.DataFrame:
 def _measured(layout: Layout, cells: pd.DataFrame, kind: str, references: Mapping[str, bool]) -> list[Line]:
     if cells.empty:
         return []
-    rows = main_table(cells, layout.metrics).rows
+    table = main_table(cells, layout.metrics)
     several = cells.drop_duplicates(["suite", "length"])["length"].duplicated().any()
     grouped: dict[str, list[TableRow]] = {}
-    for row in rows:
-        name = f"{row.label}, {kind}" if kind else row.label
+    for row in table.rows:
+        name = f"{table.name(row)}, {kind}" if kind else table.name(row)
         grouped.setdefault(f"{name} ({row.suite})" if several else name, []).append(row)
     lines = [_line(label, parts, layout, cells, references) for label, parts in grouped.items()]
     return [line for line in lines if line.estimates or any("n/a" in mark for mark in line.marks)]
@@ -256,23 +257,26 @@ def _marks(parts: list[TableRow], cells: pd.DataFrame, references: Mapping[str, 
 
     for part in parts:
         mine = cells[
-            (cells["row"] == part.row) & (cells["suite"] == part.suite) & (cells["length"] == part.length)
+            (cells["row"] == part.row)
+            & (cells["suite"] == part.suite)
+            & (cells["length"] == part.length)
+            & (cells["temperature_kelvin"] == part.temperature_kelvin)
         ]
         scored = mine[mine["status"].isin(SCORED)]
         if part.gap or part.note:
             mark(part.gap or part.note, part.length)
         if mine["peptide"].nunique() < PUBLISHED_PEPTIDES and not part.control:
             mark(f"fewer than the {PUBLISHED_PEPTIDES} published peptides", part.length)
-        own = [name for name in scored["peptide"].unique() if not references.get(name, False)]
+        kelvin = part.temperature_kelvin
+        own = [one for one in scored["peptide"].unique() if not references.get(name_at(one, kelvin), False)]
         if own:
             whole = len(own) == scored["peptide"].nunique()
             mark("own references" if whole else "some own references", part.length)
         frames = int(scored["frames"].max()) if len(scored) else 0
         if 0 < frames < 0.99 * PUBLISHED_FRAMES and not part.ceiling:
             mark(f"{frames:,} frames, not {PUBLISHED_FRAMES:,}", part.length)
-        kelvin = sorted(mine["temperature_kelvin"].dropna().unique()) if "temperature_kelvin" in mine else []
-        if kelvin and kelvin != [310.0]:
-            mark(f"at {kelvin[0]:g} K", part.length)
+        if kelvin != 310.0:
+            mark(f"at {kelvin:g} K", part.length)
     return [
         text if len(lengths) == len(parts) else f"{', '.join(map(str, lengths))} residues: {text}"
         for text, lengths in found.items()

@@ -16,12 +16,11 @@ from analysis.convergence import statement
 from analysis.figures import write_figures
 from analysis.pages import CAPTIONS as PEPTIDE_KINDS
 from analysis.paper_tables import paper_tables
-from analysis.scores import score_run, write_scores
-from analysis.statuses import SCORED
+from analysis.scores import score_run, scored_places, write_scores
 from analysis.style import FORMATS
 from analysis.tables import Table, main_table, peptide_table
 from prosebench.record import cell_folders, read_provenance, read_record
-from prosebench.reference import MissingReferenceError, Reference, find_reference
+from prosebench.reference import MissingReferenceError, Reference, find_reference, name_at
 from prosebench.storage import DamagedFile, write_bytes
 
 Progress = Callable[[str, int, int], None]
@@ -209,32 +208,32 @@ def _picture(path: Path, formats: Sequence[str]) -> str:
 
 
 def _published_references(scores: pd.DataFrame, folders: Sequence[Path]) -> dict[str, bool]:
-    """Whether the reference of each scored peptide is the published one."""
+    """Whether the reference of each scored peptide at its temperature (`name_at`) is the published one."""
     found = {}
-    for peptide in sorted(scores.loc[scores["status"].isin(SCORED), "peptide"].unique()):
+    for peptide, kelvin in scored_places(scores):
         try:
-            found[peptide] = (
-                Reference.load(find_reference(peptide, folders)).source.get("kind") == "published"
-            )
+            source = Reference.load(find_reference(peptide, folders, kelvin)).source
+            found[name_at(peptide, kelvin)] = source.get("kind") == "published"
         except (MissingReferenceError, DamagedFile, ValueError):
-            found[peptide] = False
+            found[name_at(peptide, kelvin)] = False
     return found
 
 
 def _reference_lines(scores: pd.DataFrame, folders: Sequence[Path]) -> list[str]:
     """How good each reference is that something was scored against."""
     lines = []
-    for peptide in sorted(scores.loc[scores["status"].isin(SCORED), "peptide"].unique()):
+    for peptide, kelvin in scored_places(scores):
+        name = name_at(peptide, kelvin)
         try:
-            reference = Reference.load(find_reference(peptide, folders))
+            reference = Reference.load(find_reference(peptide, folders, kelvin))
         except (MissingReferenceError, DamagedFile, ValueError) as error:
-            lines.append(f"- **{peptide}**: {str(error).splitlines()[0]}")
+            lines.append(f"- **{name}**: {str(error).splitlines()[0]}")
             continue
         length = f", {reference.source['total_ns']:g} ns" if "total_ns" in reference.source else ""
         said = f"{len(reference):,} frames{length}, hash {reference.hash[:12]}."
         if reference.convergence and reference.floor:
             said += f" {statement(reference.convergence, reference.floor)}"
-        lines.append(f"- **{peptide}**: {said}")
+        lines.append(f"- **{name}**: {said}")
     return lines or ["No reference was used."]
 
 

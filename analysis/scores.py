@@ -13,6 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from analysis.score import REFERENCE_ERROR, prefix, score
+from analysis.statuses import SCORED
 from prosebench.ensemble import Ensemble
 from prosebench.record import EXTERNAL, Cell, Record, cell_folders, read_cell, read_provenance, read_record
 from prosebench.reference import MissingReferenceError, Reference, find_reference
@@ -115,6 +116,13 @@ def read_scores(path: Path) -> pd.DataFrame:
         ("suite", "peptide", "row", "method", "metric", "status", "reason", "reference", "cell_id"), str
     )
     return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={name: ["nan"] for name in FLOATS})
+
+
+def scored_places(scores: pd.DataFrame) -> list[tuple[str, float]]:
+    """Every (peptide, kelvin) of which something was scored, sorted: each has a reference of its own."""
+    scored = scores[scores["status"].isin(SCORED)]
+    pairs = zip(scored["peptide"].tolist(), scored["temperature_kelvin"].tolist(), strict=True)
+    return sorted(set(pairs))
 
 
 Job = tuple[Path, Path, tuple[Path, ...]]

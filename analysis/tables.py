@@ -114,6 +114,16 @@ class Table:
             found.setdefault(row.group, []).append(row)
         return list(found.values())
 
+    @property
+    def has_temperatures(self) -> bool:
+        """Whether rows differ in temperature."""
+        return len({row.temperature_kelvin for row in self.rows}) > 1
+
+    def name(self, row: TableRow) -> str:
+        """Name of a row where its group is not told; a sampler's own says its temperature where that varies."""
+        told = row.control and self.has_temperatures
+        return f"{row.label} at {row.temperature_kelvin:g} K" if told else row.label
+
     def group_title(self, row: TableRow) -> str:
         """Heading above a row's group; suite, length and temperature only where they vary."""
         parts = [row.peptide] if row.peptide else []
@@ -121,7 +131,7 @@ class Table:
             parts.append(row.suite)
         if not row.peptide and len({other.length for other in self.rows}) > 1:
             parts.append(f"{row.length} residues")
-        if len({other.temperature_kelvin for other in self.rows}) > 1:
+        if self.has_temperatures:
             parts.append(f"{row.temperature_kelvin:g} K")
         return ", ".join([*parts, f"{row.budget:,} energy evaluations"])
 

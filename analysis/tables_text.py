@@ -84,7 +84,7 @@ def markdown(table: Table) -> str:
     lines = [_piped(headings), _piped([":--"] * len(first) + ["--:"] * (len(headings) - len(first)))]
     for row in table.rows:
         mark = _mark(remarks, row)
-        name = f"*{row.label}*" if row.control else row.label
+        name = f"*{table.name(row)}*" if row.control else row.label
         start = [f"{row.budget:,}", f"{name} [{mark}]" if mark else name]
         if _has_peptides(table):
             start.insert(0, row.peptide)
@@ -174,7 +174,17 @@ def csv_text(table: Table) -> str:
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    columns = ("suite", "length", "peptide", "budget", "row", "floor", "peptides", "seeds")
+    columns = (
+        "suite",
+        "length",
+        "peptide",
+        "temperature_kelvin",
+        "budget",
+        "row",
+        "floor",
+        "peptides",
+        "seeds",
+    )
     shown = (*table.metrics, *table.costs)
     names = [part for metric in shown for part in _csv_names(metric)]
     writer.writerow([*columns, *names, "note"])

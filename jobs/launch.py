@@ -71,21 +71,24 @@ def run_pool(
     processes = [start(index) for index in range(number)]
     unexplained = 0
     try:
-        while any(process.exitcode is None for process in processes):
+        # One look at all decides: a worker that dies after it is seen at the next, and none is left unburied.
+        ended: list[int | None] = [None] * number
+        while None in ended:
             watch()
             time.sleep(WATCH_SECONDS)
             if desk.in_job and stop_asked():
                 _pass_on(processes)
+            ended = [process.exitcode for process in processes]
             for index, process in enumerate(processes):
-                if process.exitcode == _DISK_FULL_STATUS:
+                if ended[index] == _DISK_FULL_STATUS:
                     raise DiskFull(errno.ENOSPC, f"no room left on the disk of {desk.directory}")
-                if process.exitcode not in (None, 0) and not stop_asked():
+                if ended[index] not in (None, 0) and not stop_asked():
                     unexplained += not _bury(process, folders, desk)
                     if unexplained > MOST_UNEXPLAINED_DEATHS:
                         raise ChildProcessError(
                             f"{unexplained} worker processes ended before they were on a cell; see what they printed"
                         )
-                    processes[index] = start(index)
+                    processes[index], ended[index] = start(index), None
         watch()
     finally:
         for process in processes:

@@ -65,6 +65,12 @@ def cells_of(submissions: Sequence[Submission], queued: Sequence[QueuedJob]) -> 
     }
 
 
+def commands_of(submissions: Iterable[Submission], queued: Sequence[QueuedJob]) -> list[list[str]]:
+    """The commands of queued jobs: those of an array whose own jobs have ended are not among them."""
+    known = {submission.name: submission.commands for submission in submissions}
+    return [known[job.name][job.index] for job in queued if job.index < len(known.get(job.name, []))]
+
+
 def describe_queue(jobs: Sequence[QueuedJob]) -> str:
     """One line about the jobs of a run folder."""
     pending = [job for job in jobs if job.pending]

@@ -11,7 +11,15 @@ from jobs.cluster import Cluster, Need, rank_launcher, sbatch_options, srun_opti
 from jobs.cost import CostModel
 from jobs.failures import parked as is_parked
 from jobs.packing import Array, Work, pack
-from jobs.scheduler import NoScheduler, QueuedJob, cells_of, describe_queue, max_array_size, queued_jobs
+from jobs.scheduler import (
+    NoScheduler,
+    QueuedJob,
+    cells_of,
+    commands_of,
+    describe_queue,
+    max_array_size,
+    queued_jobs,
+)
 from jobs.status import read_state
 from jobs.submission import Submission, new_name, read_submissions, submitting
 from jobs.task import Task
@@ -108,9 +116,8 @@ def submit_commands(
     """
     directory = directory.resolve()
     with submitting(directory):
-        before = {submission.name: submission for submission in read_submissions(directory)}
-        queued = [before[job.name].commands for job in queued_jobs(before.values())]
-        there = [command for commands in queued for command in commands]
+        before = read_submissions(directory)
+        there = commands_of(before, queued_jobs(before))
         submission = Submission(
             name=new_name(),
             directory=directory,

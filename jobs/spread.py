@@ -60,15 +60,21 @@ def check_ranks(ranks: int, launcher: tuple[str, ...]) -> None:
         raise RanksUnavailable(
             f"{ranks} ranks were asked for, but there is no {launcher[0]!r} here; {REMEDY}"
         )
-    tried = subprocess.run(
-        _command(ranks, launcher, "check", str(ranks)),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=_environment(),
-        timeout=_CHECK_SECONDS,
-        check=False,
-    )
+    try:
+        tried = subprocess.run(
+            _command(ranks, launcher, "check", str(ranks)),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=_environment(),
+            timeout=_CHECK_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RanksUnavailable(
+            f"{ranks} ranks were asked for, but {' '.join(launcher)} did not bring them together in "
+            f"{_CHECK_SECONDS} s; does `{launcher[0]} -n {ranks} hostname` answer here?"
+        ) from None
     if tried.returncode:
         said = [line for line in tried.stderr.splitlines() if "ranks were asked for" in line]
         raise RanksUnavailable(said[0] if said else f"{' '.join(launcher)} failed: {tried.stderr.strip()}")

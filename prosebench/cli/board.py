@@ -4,12 +4,17 @@ import os
 import random
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from prosebench.cli.options import OWN_REFERENCES, References, app, fail, out
+from prosebench.record import EXTERNAL
+from prosebench.storage import DamagedFile
+
+if TYPE_CHECKING:
+    from prosebench.record import Record
 
 KEPT_RUNS = Path("results/runs")
 BOARD = Path("results/leaderboard")
@@ -62,10 +67,17 @@ def submit_results(
 
     folders = references or [OWN_REFERENCES]
     with unpacked(directory) as cells:
+        declared = [record for record in _records(cells) if record.cell.method == EXTERNAL]
         reasons = _run_again(cells, rerun, folders) if rerun else []
         if reasons:
             raise RefusedSubmission(reasons)
         folder, archive = submit(cells, target, folders, name=name, workers=len(os.sched_getaffinity(0)))
+    if declared:
+        out.print(
+            f"{len(declared)} of its records are ensembles made elsewhere: their evaluations and seconds are declared, "
+            "not metered, the board says so, and they cannot be run again",
+            soft_wrap=True,
+        )
     for line in (
         f"accepted. Into the pull request, under {KEPT_RUNS}: {folder}",
         f"Frames, to be put where the pull request can link to them: {archive}",
@@ -74,16 +86,29 @@ def submit_results(
         out.print(escape(line), soft_wrap=True)
 
 
+def _records(directory: Path) -> list["Record"]:
+    """Records of the finished cells that can be read; what is wrong with others is told by the checks."""
+    from prosebench.record import cell_folders, read_record
+
+    found = []
+    for path in cell_folders(directory):
+        if (path / "record.json").exists():
+            try:
+                found.append(read_record(path))
+            except DamagedFile:
+                continue
+    return found
+
+
 def _run_again(directory: Path, number: int, references: list[Path]) -> list[str]:
     """What cells drawn at random say when they are run again here."""
     from analysis.submission import compare_rerun
     from jobs.launch import run_local
     from jobs.plan import lay_out
-    from prosebench.record import cell_folders, read_record
+    from prosebench.record import read_record
 
-    finished = [path for path in cell_folders(directory) if (path / "record.json").exists()]
-    chosen = random.SystemRandom().sample(finished, min(number, len(finished)))
-    theirs = [read_record(path) for path in chosen]
+    metered = [record for record in _records(directory) if record.cell.method != EXTERNAL]
+    theirs = random.SystemRandom().sample(metered, min(number, len(metered)))
     with tempfile.TemporaryDirectory() as scratch:
         fresh = lay_out([record.cell for record in theirs], Path(scratch))
         run_local(fresh, Path(scratch), workers=len(os.sched_getaffinity(0)), reference_folders=references)

@@ -72,6 +72,16 @@ def reference(
         tempering_ns=tempering_ns, md_ns=md_ns, replicas=replicas, lag_ns=lag_ns, n_frames=frames, seed=seed
     )
     if training:
+        given = {
+            "--suite": suite,
+            "--temperature": temperature,
+            "--dry-run": dry_run,
+            "--published": published,
+            "--executor": executor != "local",
+        }
+        unfit = ", ".join(name for name, is_given in given.items() if is_given)
+        if unfit:
+            fail(f"--training does not go with {unfit}: it tempers --peptides here, at 310 K")
         _training_data(split(peptides), plan, directory, out_dir, workers)
         return
     if not suite:
@@ -173,10 +183,13 @@ def _published_references(suite: Suite, out_dir: Path, revision: str) -> None:
     from prosebench.energy.settings import make_target
     from prosebench.published import read_published
 
+    physics = next((target for target in suite.targets if target.temperature_kelvin == 310.0), None)
+    if physics is None:
+        fail("published data is at 310 K; make references of other temperatures without --published")
     for sequence in suite.peptides:
         found = read_published(sequence, revision=revision)
-        target = make_target(found.peptide, suite.target)
-        made = found.to_reference(target.energy, suite.target.temperature_kelvin)
+        target = make_target(found.peptide, physics)
+        made = found.to_reference(target.energy, physics.temperature_kelvin)
         judged = made.with_quality({}, floor(made, found.peptide.topology, len(made)))
         judged.save(out_dir / f"{sequence}.npz")
         out.print(f"{sequence}: {len(made)} frames in {out_dir / sequence}.npz")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jobs.commands import torchrun
+from jobs.scheduler import QueuedJob, commands_of
 from jobs.submission import Submission
 
 
@@ -26,3 +27,10 @@ def test_one_node_needs_no_meeting_place() -> None:
     line = torchrun(submission(1), {})
     assert "--standalone" in line
     assert "--nproc-per-node=4" in line
+
+
+def test_commands_of_ended_jobs_are_not_taken_for_queued_ones() -> None:
+    array = submission(1).model_copy(update={"commands": [["score", "a"], ["score", "b"], ["score", "c"]]})
+    cells = submission(1).model_copy(update={"name": "y", "jobs": [["AA-md"]]})
+    queued = [QueuedJob("x", 1, "7_1", "RUNNING", "None"), QueuedJob("y", 0, "8_0", "PENDING", "Priority")]
+    assert commands_of([array, cells], queued) == [["score", "b"]]

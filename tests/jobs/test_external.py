@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from analysis.leaderboard import board_files
 from analysis.scores import score_run
 from analysis.tables import main_table
 from jobs.external import ENERGIES_COMPUTED, DeclarationError, import_ensembles
@@ -164,3 +165,26 @@ def test_the_command(archive: Path, tmp_path: Path) -> None:
     assert said.exit_code == 0, said.output
     assert "Emulator, AA, seed 0: 40 frames, median energy -1" in said.output
     assert "0 evaluations and 12.5 s declared; scored at 50, 500" in said.output
+
+
+def test_declared_costs_never_pass_as_metered(tmp_path: Path) -> None:
+    reference = Reference.load(bundled_folder() / "AA.npz")
+    frames = reference.spare.positions_nm[:SCORED] + np.float32(0.1)
+    np.savez(tmp_path / "aa.npz", positions_nm=frames)
+    import_ensembles([declared(tmp_path / "aa.npz")], SUITE, tmp_path / "run", [])
+    found = CliRunner().invoke(
+        app, ["submit-results", str(tmp_path / "run"), "--out", str(tmp_path / "sent"), "--rerun", "1"]
+    )
+    assert found.exit_code == 0, found.output
+    assert "1 of its records are ensembles made elsewhere" in found.output
+    assert "run again" not in found.output.replace("cannot be run again", "")
+    (tmp_path / "sent" / "run.tar").rename(tmp_path / "run.tar")
+    files = board_files(tmp_path / "sent")
+    page, method = (files[name].decode() for name in ("index.html", "methods/Emulator--declared.html"))
+    assert page.count('class="tag unmetered"') == 3
+    assert "Emulator (declared)" in page
+    assert "nothing was metered" in method
+    assert "Installed as" not in method
+    (row, *_) = (one for one in json.loads(files["leaderboard.json"])["rows"] if one["method"] == EXTERNAL)
+    assert row["kind"] == "declared"
+    assert "not metered" in row["note"]

@@ -263,3 +263,14 @@ def test_what_is_missing_is_said_before_anything_starts(
     assert refused.returncode == 2
     assert "at least one rank" in refused.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_launcher_that_never_answers_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = tmp_path / "stuck"
+    launcher.write_text("#!/bin/sh\nexec sleep 60\n")
+    launcher.chmod(0o755)
+    monkeypatch.setattr("jobs.spread._CHECK_SECONDS", 0.5)
+    with pytest.raises(RanksUnavailable, match=r"did not bring them together in 0\.5 s; does `.*stuck -n 2"):
+        check_ranks(2, (str(launcher),))

@@ -36,3 +36,27 @@ def test_a_peptide_of_a_suite_is_refused_before_any_work(tmp_path: Path) -> None
 def test_what_is_missing_is_asked_for(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)
     assert "--peptides AG,GA" in str(result.exception)
+
+
+@pytest.mark.parametrize("option", [["--dry-run"], ["--temperature", "400"], ["--executor", "slurm"]])
+def test_options_that_training_data_cannot_follow_are_refused(tmp_path: Path, option: list[str]) -> None:
+    line = ["reference", "--training", "--peptides", "GA", "--dir", str(tmp_path / "run"), *option]
+    found = CliRunner().invoke(app, line)
+    assert f"does not go with {option[0]}" in str(found.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_published_references_are_at_their_own_temperature_alone(tmp_path: Path) -> None:
+    line = [
+        "reference",
+        "--suite",
+        "temperatures",
+        "--published",
+        "--temperature",
+        "393",
+        "--out",
+        str(tmp_path),
+    ]
+    found = CliRunner().invoke(app, line)
+    assert "published data is at 310 K" in str(found.exception)
+    assert not list(tmp_path.iterdir())
