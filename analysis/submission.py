@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from analysis.leaderboard_runs import collect
 from analysis.scores import read_scores
@@ -43,6 +45,10 @@ DEVIATING_SHARE = 1e-3
 
 SCORE_TOLERANCE = 1e-3
 """Relative deviation of a score from the one that came along: k-means may settle otherwise on another machine."""
+
+SHAPE_PAIRS = 24
+SAME_SHAPE_NM = 1e-4
+"""Two frames whose distances between this many pairs of atoms differ by less, as a vector, are one and the same."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -250,9 +256,22 @@ def _deviating(ensemble: Ensemble, record: Record, peptide: Peptide) -> tuple[in
 
 
 def _copied(ensemble: Ensemble, reference: Reference) -> int:
-    """Number of frames that are, bit for bit, frames of the reference."""
-    known = {frame.tobytes() for frame in reference.ensemble.positions_nm}
-    return sum(frame.tobytes() in known for frame in ensemble.positions_nm)
+    """Number of frames that are frames of the reference, shifted, turned or mirrored as they may be."""
+    known, asked = (_shape(one.positions_nm) for one in (reference.ensemble, ensemble))
+    apart, _ = KDTree(known).query(asked, distance_upper_bound=SAME_SHAPE_NM)
+    return int(np.isfinite(apart).sum())
+
+
+def _shape(frames_nm: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Distances (n, SHAPE_PAIRS) in nm between pairs of atoms, the same pairs in every frame; 1e6 where not finite."""
+    atoms = frames_nm.shape[1]
+    first, second = np.triu_indices(atoms, 1)
+    chosen = np.random.default_rng(0).permutation(len(first))[:SHAPE_PAIRS]
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = frames_nm[:, first[chosen]].astype(np.float64) - frames_nm[:, second[chosen]]
+        distances = np.sqrt((apart**2).sum(axis=2))
+    # What is not finite is like nothing in a reference.
+    return np.where(np.isfinite(distances), distances, 1e6)
 
 
 def _reference(record: Record, folders: Sequence[Path]) -> Reference | None:

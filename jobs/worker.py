@@ -26,7 +26,7 @@ from prosebench.energy.meter import BudgetExhausted, Clock, Ledger, Meter
 from prosebench.energy.settings import make_target
 from prosebench.energy.sharded import ShardedTarget
 from prosebench.ensemble import concatenate
-from prosebench.method import Carry, Chunk, Method, Run, load_method
+from prosebench.method import Carry, Chunk, Method, Run, check_claims, load_method
 from prosebench.ranks import ALONE, Ranks
 from prosebench.record import Cell, Provenance, Record, read_cell
 from prosebench.reference import find_reference
@@ -217,15 +217,16 @@ def _continue(
 
 
 def _next_chunk(method: Method, run: Run, index: int, carry: Carry) -> Chunk:
+    before = run.meter.spent
     try:
         chunk = method.chunk(run, index, carry)
     except BudgetExhausted:
         # What earlier chunks kept stays; the ledger shows the whole budget spent.
         return Chunk(ensemble=None, carry={}, done=True)
-    if chunk.ensemble is not None and chunk.ensemble.evaluations is None:
-        raise TypeError(
-            f"method {type(method).__name__} returned frames without `evaluations`; see prosebench.method.Chunk"
-        )
+    try:
+        check_claims(chunk, before, run.meter.spent)
+    except ValueError as error:
+        raise ValueError(f"method {type(method).__name__}: {error}") from error
     return replace(chunk, done=chunk.done or run.meter.remaining <= 0)
 
 

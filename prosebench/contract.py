@@ -19,7 +19,7 @@ from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import BudgetExhausted, Meter
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.importance import normalise
-from prosebench.method import Carry, Chunk, Method, Run, load_method
+from prosebench.method import Carry, Chunk, Method, Run, check_claims, load_method
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference, build_reference
 from prosebench.storage import arrays_bytes
@@ -236,7 +236,10 @@ def run_chunks(method: Method | Callable[[], Method], run: Run) -> list[Chunk]:
             chunk = worker.chunk(run, len(chunks), carry)
         except BudgetExhausted:
             break
-        _require_true_claims(chunk, before, run.meter.spent)
+        try:
+            check_claims(chunk, before, run.meter.spent)
+        except ValueError as error:
+            raise ContractBroken(str(error)) from error
         chunks.append(chunk)
         carry = {name: np.array(array, copy=True) for name, array in chunk.carry.items()}
         if chunk.done:
@@ -244,23 +247,10 @@ def run_chunks(method: Method | Callable[[], Method], run: Run) -> list[Chunk]:
     return chunks
 
 
-def _require_true_claims(chunk: Chunk, before: int, after: int) -> None:
-    """Frames of a chunk were there within it: a claim of fewer evaluations would put them under smaller budgets."""
-    if chunk.ensemble is None or chunk.ensemble.evaluations is None or len(chunk.ensemble) == 0:
-        return
-    least, most = int(chunk.ensemble.evaluations.min()), int(chunk.ensemble.evaluations.max())
-    _require(
-        before <= least and most <= after,
-        f"frames claim {least} to {most} evaluations, but their chunk began at {before} and ended at {after}",
-    )
-
-
 def _frames(chunks: list[Chunk]) -> Ensemble:
     parts = [chunk.ensemble for chunk in chunks if chunk.ensemble is not None]
     _require(bool(parts), "the method ended without a single frame")
-    ensemble = concatenate(parts)
-    _require(ensemble.evaluations is not None, "frames come without `evaluations`")
-    return ensemble
+    return concatenate(parts)
 
 
 def _bytes(ensemble: Ensemble) -> bytes:

@@ -76,6 +76,23 @@ class Chunk:
     diagnostics: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
 
 
+def check_claims(chunk: Chunk, before: int, after: int) -> None:
+    """Raise ValueError unless every frame claims evaluations spent within its chunk, which began and ended at these.
+
+    A claim of fewer would put frames under budgets that did not pay for them.
+    """
+    if chunk.ensemble is None or len(chunk.ensemble) == 0:
+        return
+    claims = chunk.ensemble.evaluations
+    if claims is None:
+        raise ValueError("frames come without `evaluations`; see prosebench.method.Chunk")
+    least, most = int(claims.min()), int(claims.max())
+    if least < before or most > after:
+        raise ValueError(
+            f"frames claim {least} to {most} evaluations, but their chunk began at {before} and ended at {after}"
+        )
+
+
 class Method(ABC):
     """Something that samples. Subclasses set `Settings`, and `prefixes` where they differ.
 

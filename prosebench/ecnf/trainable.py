@@ -16,10 +16,10 @@ from prosebench.ecnf.nodes import Nodes
 from prosebench.ecnf.weights import load_weights, save_weights
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.ensemble import Ensemble
-from prosebench.importance import ess, filter_top
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
 from prosebench.training.recipe import Recipe, RecipeError
+from prosebench.training.trainable import mean_loss, proposal_numbers
 
 VALIDATION_BATCH = 100
 
@@ -44,12 +44,11 @@ class TrainableEcnf:
     """A velocity field of recipe.model: `size` names its size; `weights`, where given, are what it starts from."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
+        if recipe.compile != "no":
+            raise RecipeError('compile is for Prose and TarFlow; leave it out, or set compile = "no"')
         self.device, self._known = device, dict[str, Nodes]()
         self.field = _field(recipe).to(device).train()
         self.module = FlowMatchingLoss(self.field, low_precision=recipe.precision == "bfloat16")
-        if recipe.compile == "layers":
-            for layer in self.field.stack:
-                setattr(layer, "edges", torch.compile(layer.edges, dynamic=True))  # noqa: B010
 
     def prepare(
         self, batch: FrameBatch, peptide: Callable[[str], Peptide], rng: np.random.Generator
@@ -77,7 +76,14 @@ class TrainableEcnf:
         numbers: dict[str, float] = {}
         with torch.compiler.set_stance("force_eager"):
             if frames is not None:
-                numbers["flow-loss"] = self._loss(peptide, frames.positions_nm, seed)
+                numbers["flow-loss"] = mean_loss(
+                    FlowMatchingLoss(self.field),
+                    self.prepare,
+                    peptide,
+                    frames.positions_nm,
+                    batch=VALIDATION_BATCH,
+                    seed=seed,
+                )
             if proposals:
                 numbers |= self._of_proposals(peptide, proposals, seed)
         self.field.train()
@@ -87,23 +93,11 @@ class TrainableEcnf:
         """Write an own weights file."""
         return save_weights(path, self.field, notes)
 
-    def _loss(self, peptide: Peptide, frames_nm: NDArray[np.float32], seed: int) -> float:
-        loss, rng, losses = FlowMatchingLoss(self.field), np.random.default_rng(seed), []
-        for first in range(0, len(frames_nm), VALIDATION_BATCH):
-            part = frames_nm[first : first + VALIDATION_BATCH]
-            batch = FrameBatch((peptide.sequence,) * len(part), part)
-            losses.append(loss(*self.prepare(batch, lambda _: peptide, rng)))
-        return float(torch.cat(losses).mean())
-
     def _of_proposals(self, peptide: Peptide, n: int, seed: int) -> dict[str, float]:
         found = Ecnf(self.field, device=self.device).propose(peptide, n, np.random.default_rng(seed))
         energies = make_target(peptide, TargetSettings()).energy(found.frames_nm)
-        log_weights = found.log_weights(energies)
-        return {
-            "ess": ess(log_weights[filter_top(log_weights)]),
-            "median-energy": float(np.median(energies)),
-            "field-evaluations": float(found.field_evaluations.mean()),
-        }
+        numbers = proposal_numbers(energies, found.log_weights(energies))
+        return numbers | {"field-evaluations": float(found.field_evaluations.mean())}
 
     def _nodes(self, peptide: Peptide) -> Nodes:
         if peptide.sequence not in self._known:

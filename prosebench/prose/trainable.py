@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from prosebench.ensemble import Ensemble
 from prosebench.geometry import random_rotations
-from prosebench.importance import ess, filter_top
 from prosebench.peptide import Peptide
 from prosebench.prose.config import load_size
 from prosebench.prose.flow import Prose
@@ -22,6 +21,7 @@ from prosebench.prose.tokens import Tokens
 from prosebench.prose.weights import load_weights, save_weights
 from prosebench.training.data import FrameBatch
 from prosebench.training.recipe import Recipe, RecipeError
+from prosebench.training.trainable import mean_loss, proposal_numbers
 
 VALIDATION_BATCH = 250
 
@@ -69,7 +69,14 @@ class TrainableProse:
         numbers: dict[str, float] = {}
         with torch.compiler.set_stance("force_eager"):
             if frames is not None:
-                numbers["nll"] = self._nll(peptide, frames.positions_nm, seed)
+                numbers["nll"] = mean_loss(
+                    FlowLoss(self.network),
+                    self.prepare,
+                    peptide,
+                    frames.positions_nm,
+                    batch=VALIDATION_BATCH,
+                    seed=seed,
+                )
             if proposals:
                 numbers |= self._of_proposals(peptide, proposals, seed)
         self.network.train()
@@ -79,24 +86,12 @@ class TrainableProse:
         """Write an own weights file."""
         return save_weights(path, self.network, notes)
 
-    def _nll(self, peptide: Peptide, frames_nm: NDArray[np.float32], seed: int) -> float:
-        loss, rng, losses = FlowLoss(self.network), np.random.default_rng(seed), []
-        for first in range(0, len(frames_nm), VALIDATION_BATCH):
-            part = frames_nm[first : first + VALIDATION_BATCH]
-            batch = FrameBatch((peptide.sequence,) * len(part), part)
-            losses.append(loss(*self.prepare(batch, lambda _: peptide, rng)))
-        return float(torch.cat(losses).mean())
-
     def _of_proposals(self, peptide: Peptide, n: int, seed: int) -> dict[str, float]:
         ensemble = Prose(self.network, device=self.device).sample(
             peptide, n, seed=seed, batch=VALIDATION_BATCH
         )
         assert ensemble.log_weights is not None
-        kept = filter_top(ensemble.log_weights)
-        return {
-            "ess": ess(ensemble.log_weights[kept]),
-            "median-energy": float(np.median(ensemble.energies_kt)),
-        }
+        return proposal_numbers(ensemble.energies_kt, ensemble.log_weights)
 
     def _tokens(self, peptide: Peptide) -> Tokens:
         if peptide.sequence not in self._known:

@@ -15,6 +15,9 @@ from prosebench.storage import write_bytes
 Row = dict[str, float]
 """Numbers of a stretch of a run: step, frames, seconds, loss, ...; nll, ess, ... where it was validated."""
 
+LOSSES = {"nll": "NLL per dimension (nats)", "flow-loss": "flow-matching loss"}
+"""Validation losses by their name in a row, and what an axis says of them."""
+
 SMOOTHING = 20
 """Most rows that the drawn loss is averaged over."""
 
@@ -39,7 +42,9 @@ def read_curve(path: Path) -> list[Row]:
 def _draw(rows: Sequence[Row]) -> bytes:
     figure = Figure(figsize=(6.4, 6.4), layout="constrained")
     FigureCanvasAgg(figure)
-    loss, quality = figure.subplots(2, 1, sharex=True)
+    with_ess = any(row.get("ess", 0.0) > 0.0 for row in rows)
+    panels = figure.subplots(1 + with_ess, 1, sharex=True, squeeze=False)[:, 0]
+    loss = panels[0]
     frames = [row["frames"] for row in rows]
     losses = [row["loss"] for row in rows]
     loss.plot(frames, losses, color="0.75", linewidth=0.8, label="training")
@@ -48,22 +53,23 @@ def _draw(rows: Sequence[Row]) -> bytes:
         sum(part) / len(part) for part in (losses[max(0, i - over + 1) : i + 1] for i in range(len(losses)))
     ]
     loss.plot(frames, smooth, color="C0", label=f"training, mean of {over} rows")
-    for axes, name, style in ((loss, "nll", "C1o-"), (quality, "ess", "C2o-")):
-        at = [row["frames"] for row in rows if name in row]
-        axes.plot(
-            at, [row[name] for row in rows if name in row], style, markersize=3, label=f"validation {name}"
-        )
-    loss.set_ylabel("NLL per dimension (nats)")
+    validated = next((name for name in LOSSES if any(name in row for row in rows)), "")
+    for axes, name, style in ((loss, validated, "C1o-"), (panels[-1], "ess" if with_ess else "", "C2o-")):
+        known = [row for row in rows if name in row]
+        if known:
+            at, values = [row["frames"] for row in known], [row[name] for row in known]
+            axes.plot(at, values, style, markersize=3, label=f"validation {name}")
+    loss.set_ylabel(LOSSES.get(validated, "loss"))
     # The first steps are far above the rest and would flatten it.
-    shown = losses[len(losses) // 20 :] + [row["nll"] for row in rows if "nll" in row]
+    shown = losses[len(losses) // 20 :] + [row[validated] for row in rows if validated in row]
     late = sorted(value for value in shown if math.isfinite(value))
     if late:
         loss.set_ylim(late[0] - 0.05, late[-1] + 0.05)
-    quality.set_ylabel("effective sample size")
-    quality.set_xlabel("training frames")
-    if any(row.get("ess", 0.0) > 0.0 for row in rows):
-        quality.set_yscale("log")
-    for axes in (loss, quality):
+    if with_ess:
+        least = min(row["ess"] for row in rows if row.get("ess", 0.0) > 0.0)
+        panels[-1].set(ylabel="effective sample size / proposals", yscale="log", ylim=(least / 2, 1.0))
+    panels[-1].set_xlabel("training frames")
+    for axes in panels:
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()

@@ -19,7 +19,7 @@ from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from prosebench.training.curve import Row, write_curve
+from prosebench.training.curve import LOSSES, Row, write_curve
 from prosebench.training.data import BatchStream, FrameBatch, Position, TrainingData
 from prosebench.training.optimiser import RunOptimiser
 from prosebench.training.processes import Processes
@@ -190,10 +190,10 @@ def validate(trainable: Trainable, recipe: ValidationRecipe) -> Row:
         peptide, frames = _validation_frames(sequence, recipe)
         numbers = trainable.validate(peptide, frames, recipe.proposals, seed=0)
         row |= {f"{name}-{sequence}": value for name, value in numbers.items()}
-    for name in ("nll", "ess", "median-energy"):
+    for name in (*LOSSES, "ess", "median-energy"):
         values = [value for key, value in row.items() if key.startswith(f"{name}-")]
         if values:
-            row[name] = float(np.median(values) if name != "nll" else np.mean(values))
+            row[name] = float(np.mean(values) if name in LOSSES else np.median(values))
     return row
 
 

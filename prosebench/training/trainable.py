@@ -6,12 +6,17 @@ from pkgutil import resolve_name
 from typing import Any, Protocol
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from prosebench.ensemble import Ensemble
+from prosebench.importance import ess, filter_top
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
 from prosebench.training.recipe import Recipe, RecipeError
+
+Prepare = Callable[[FrameBatch, Callable[[str], Peptide], np.random.Generator], tuple[Any, ...]]
 
 
 class Trainable(Protocol):
@@ -38,6 +43,30 @@ class Trainable(Protocol):
 
     def save(self, path: Path, notes: Mapping[str, Any]) -> str:
         """Write the weights as they stand, with notes; returns the SHA-256 of the file."""
+
+
+def mean_loss(
+    module: nn.Module,
+    prepare: Prepare,
+    peptide: Peptide,
+    frames_nm: NDArray[np.float32],
+    *,
+    batch: int,
+    seed: int,
+) -> float:
+    """Mean loss of frames (n, atoms, 3) of one peptide, prepared as for training by a random stream of its own."""
+    rng, losses = np.random.default_rng(seed), []
+    for first in range(0, len(frames_nm), batch):
+        part = frames_nm[first : first + batch]
+        arguments = prepare(FrameBatch((peptide.sequence,) * len(part), part), lambda _: peptide, rng)
+        losses.append(module(*arguments))
+    return float(torch.cat(losses).mean())
+
+
+def proposal_numbers(energies_kt: NDArray[np.float64], log_weights: NDArray[np.float64]) -> dict[str, float]:
+    """ess (Kish, after the published filter, as a share of the weights) and median-energy (kT) of proposals (n,)."""
+    kept = log_weights[filter_top(log_weights)]
+    return {"ess": ess(kept), "median-energy": float(np.median(energies_kt))}
 
 
 def make_trainable(recipe: Recipe, device: str) -> Trainable:

@@ -16,6 +16,7 @@ from prosebench.cli import app
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.openmm import OpenMMEnergy
 from prosebench.ensemble import Ensemble
+from prosebench.geometry import random_rotations
 from prosebench.peptide import Peptide
 from prosebench.record import cell_folders, read_record
 from prosebench.reference import Reference
@@ -183,11 +184,18 @@ def test_a_tampered_record_is_caught(name: str, theirs: Path, reference_folder: 
     assert any(said in reason for reason in found), found
 
 
+def moved(frames_nm: np.ndarray) -> np.ndarray:
+    """Shifted, turned and mirrored."""
+    return -(frames_nm @ random_rotations(np.random.default_rng(0), len(frames_nm))) + 0.1
+
+
+@pytest.mark.parametrize("change", [lambda frames_nm: frames_nm, moved], ids=["as they are", "moved"])
 def test_frames_of_the_reference_are_recognised(
-    tmp_path: Path, reference: Reference, reference_folder: Path
+    change: Callable, tmp_path: Path, reference: Reference, reference_folder: Path
 ) -> None:
     builder = RunBuilder(tmp_path / "run")
     spare = reference.spare.select(slice(0, 60))
+    spare = Ensemble(change(spare.positions_nm), spare.energies_kt)
     for row in ("md", "reference-draw"):
         folder = builder.done(builder.cell(row=row), with_evaluations(spare, np.arange(1, 61) * 10))
         change_record(folder, lambda record: record["ledger"].update(HONEST))

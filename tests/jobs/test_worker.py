@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -265,3 +266,23 @@ def test_threads_are_part_of_the_provenance_alone(tmp_path: Path) -> None:
         assert read_provenance(cell).threads == threads
         left.append(results(desk.directory))
     assert left[0] == left[1]
+
+
+class Backdated(HeavyCarry):
+    """Says of each frame that it was there from the first evaluation."""
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """One frame."""
+        chunk = super().chunk(run, index, carry)
+        assert chunk.ensemble is not None
+        return replace(chunk, ensemble=replace(chunk.ensemble, evaluations=np.array([1])))
+
+
+def test_frames_that_claim_the_evaluations_of_another_chunk_fail_the_cell(
+    folder: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "load_method", lambda _: Backdated)
+    assert run_cell(folder, desk) == "failed"
+    failure = read_failure(folder)
+    assert failure is not None
+    assert "claim 1 to 1 evaluations, but their chunk began at 2 and ended at 3" in failure["reason"]
