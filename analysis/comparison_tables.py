@@ -1,7 +1,7 @@
 """Tables of paired comparisons and of excess over the floor, as data, Markdown and CSV."""
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -11,6 +11,7 @@ from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, row_order
 from analysis.tables import METRICS, Metric
 from analysis.tables_text import texts
+from prosebench.record import EXTERNAL
 
 EXCESS = ("energy-w2", "torus-w2", "tica-w2")
 """Distances whose floor is not zero, shown as excess over it too."""
@@ -19,8 +20,10 @@ NOTE = (
     "Difference: first row minus second, mean over the peptides both have, with its 95 % interval. Wins: peptides on "
     "which the first is better. p: Wilcoxon's signed-rank test over peptides; Student's paired test where so few "
     "peptides cannot reach 5 % by ranks; Welch's over seeds for one peptide. Corrected by Holm for all comparisons of "
-    "one metric at one budget. Bold: the two differ."
+    "one metric at one budget, those with a row of declared cost apart. Bold: the two differ."
 )
+DECLARED = "declared costs"
+"""Mark of a comparison in which a row was not metered."""
 
 
 Place = tuple[str, int, float, int]
@@ -48,7 +51,11 @@ class Group:
 def comparison_groups(
     scores: pd.DataFrame, *, against: str | None = None, allow: Collection[str] = ()
 ) -> list[Group]:
-    """All pairs of rows (or each against one) in every metric that has a better side, at every equal budget."""
+    """All pairs of rows (or each against one) in every metric that has a better side, at every equal budget.
+
+    Metered rows are corrected for the number of their own pairs alone: rows of declared cost, of which anybody can add
+    any number, take nothing from them. Those are compared with each metered row, and marked.
+    """
     scored = scores[scores["status"].isin(SCORED) & ~scores["method"].isin([FLOOR, CEILING])]
     methods = dict(zip(scored["row"], scored["method"], strict=True))
     found = []
@@ -58,9 +65,40 @@ def comparison_groups(
             lines = group[group["metric"] == metric.name]
             if not metric.better or lines["row"].nunique() < 2:
                 continue
-            made, refused = compare_rows(lines, rows, against=against, allow=allow)
+            made, refused = _compared(lines, rows, methods, against=against, allow=allow)
             found.append(Group(*place, metric, tuple(made), tuple(refused)))
     return found
+
+
+def _compared(
+    lines: pd.DataFrame,
+    rows: Sequence[str],
+    methods: Mapping[str, str],
+    *,
+    against: str | None,
+    allow: Collection[str],
+) -> tuple[list[Comparison], list[str]]:
+    """Comparisons of metered rows, then of each row of declared cost with those; and of refused ones, why."""
+    metered = [row for row in rows if methods[row] != EXTERNAL]
+    declared = [row for row in rows if methods[row] == EXTERNAL]
+    families: list[tuple[list[str], str | None]]
+    if against:
+        families = [(metered, against), (declared, against)]
+    else:
+        families = [(metered, None), *((metered, one) for one in declared)]
+    made, refused = [], []
+    for family, other in families:
+        chosen = family if other is None or other in family else [*family, other]
+        found, why = compare_rows(lines, chosen, against=other, allow=allow)
+        made += [_marked(one, methods) for one in found]
+        refused += why
+    return made, refused
+
+
+def _marked(one: Comparison, methods: Mapping[str, str]) -> Comparison:
+    """The comparison with its mark where a side was not metered."""
+    unmetered = EXTERNAL in (methods[one.row], methods[one.other])
+    return replace(one, marks=(*one.marks, DECLARED)) if unmetered else one
 
 
 def groups_of(scores: pd.DataFrame) -> Iterator[tuple[Place, pd.DataFrame]]:

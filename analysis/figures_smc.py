@@ -26,7 +26,7 @@ PANELS = {
 }
 """Diagnostics that have a panel, and its title; the first, second and last are shares."""
 
-_OF_STEPS = ("t", "log-z", *PANELS)
+_OF_STEPS = ("t", "log-z", "log-z-at-least", *PANELS)
 """Diagnostics of annealing that are one number a step and not a chunk."""
 
 

@@ -101,6 +101,8 @@ def collect(
     for number, choice in enumerate(chosen, start=1):
         place = name_at(choice.peptide, choice.temperature_kelvin)
         data = load_peptide(choice.peptide, references[place], choice.cells, ids)
+        if data.damaged:
+            raise DamagedFile("; ".join(data.damaged))
         path = folder / "peptides" / f"{choice.suite}-{place}.json"
         write_bytes(path, _short_json(peptide_drawings(data)))
         made.add(path)

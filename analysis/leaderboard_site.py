@@ -156,7 +156,7 @@ def _method_link(board: Board, row: str) -> dict[str, Any]:
     counts = Counter(lines["status"])
     if board.methods[row] != CEILING:
         notes = [f"{number} {status}" for status, number in sorted(counts.items())]
-    said = {FLOOR: "floor", CEILING: "ceiling", EXTERNAL: "made elsewhere"}.get(
+    said = {FLOOR: "floor", CEILING: "ceiling", EXTERNAL: "made elsewhere, costs declared"}.get(
         board.methods[row], f"method {board.methods[row]}"
     )
     marker = row_view(board, next(one for one in board.main.rows if one.row == row), [], Notes())["marker"]
@@ -262,8 +262,9 @@ def _method_said(board: Board, row: str) -> str:
     counted = _method_link(board, row)["said"].split(", ", 1)[1]
     if method == EXTERNAL:
         return (
-            "Frames made elsewhere: evaluations and seconds are what their makers declare, nothing was metered. "
-            f"Energies were computed here, for the scores alone. Cells at each of their budgets: {counted}."
+            "Frames made elsewhere: evaluations and seconds are what their makers declare, nothing was metered, and so "
+            "this row competes with no metered one. Energies were computed here, for the scores alone. Cells at each "
+            f"of their budgets: {counted}."
         )
     return f"Installed as {method}. Cells at each of their budgets: {counted}."
 

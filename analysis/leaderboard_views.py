@@ -17,7 +17,7 @@ from analysis.tables_text import texts
 from prosebench.record import EXTERNAL
 from prosebench.reference import name_at
 
-DECLARED_SHARE = 0.1
+LARGE_PREPARATION = 0.1
 """Preparation beyond this share of the budget is marked."""
 
 
@@ -121,10 +121,11 @@ def _notes(board: Board, row: TableRow) -> Iterable[tuple[str, str]]:
     """Kind and text of all that a reader must know besides the numbers of a row."""
     place = f"{row.row}, {row.peptide or row.suite}, {row.length} residues, {row.budget:,} evaluations: "
     lines = lines_of(board.scores, row)
-    if (lines["method"] == EXTERNAL).any():
+    if row.declared:
         yield (
-            "unmetered",
-            f"{row.row}: made elsewhere; its evaluations and seconds are what its makers declare",
+            "declared",
+            f"{row.row}: made elsewhere; its evaluations and seconds are what its makers declare, and it competes "
+            "with no metered row",
         )
     cells = lines.drop_duplicates(["peptide", "seed"])
     for status, some in cells[cells["status"] != "done"].groupby("status", sort=True):
@@ -137,10 +138,10 @@ def _notes(board: Board, row: TableRow) -> Iterable[tuple[str, str]]:
         number = len(bad.drop_duplicates(["peptide", "seed"]))
         yield "infinite", f"{place}{number} of {len(cells)} cells hold frames that are not finite"
     preparation = row.estimates.get("preparation-evaluations")
-    if preparation is not None and preparation.value > DECLARED_SHARE * row.budget:
+    if preparation is not None and preparation.value > LARGE_PREPARATION * row.budget:
         yield (
-            "declared",
-            f"{place}the method declares {preparation.value:,.0f} evaluations as preparation, outside the budget: "
+            "preparation",
+            f"{place}{preparation.value:,.0f} evaluations of preparation, which no budget limits: "
             f"{preparation.value / row.budget:.2g} times the budget",
         )
 
@@ -202,4 +203,4 @@ def _behind(kept: Any) -> dict[str, str]:
 def kind_of(method: str) -> str:
     """What a row is, in words."""
     kinds = {FLOOR: "Control: the floor", CEILING: "Control: the ceiling"}
-    return kinds.get(method, "Made elsewhere, costs as declared" if method == EXTERNAL else "Method")
+    return kinds.get(method, "Made elsewhere, costs declared" if method == EXTERNAL else "Method")

@@ -249,7 +249,7 @@ def _line(
 
 
 def _marks(parts: list[TableRow], cells: pd.DataFrame, references: Mapping[str, bool]) -> list[str]:
-    """What is declared of a measured line; lengths are named where it does not hold for all of them."""
+    """What a reader must know of a measured line; lengths are named where it does not hold for all of them."""
     found: dict[str, list[int]] = {}
 
     def mark(text: str, length: int) -> None:

@@ -48,13 +48,14 @@ class CellFrames:
 
 @dataclass(frozen=True)
 class PeptideData:
-    """One peptide: its topology, reference, and cells."""
+    """One peptide: its topology, reference, and cells; damaged: why the frames of others could not be read."""
 
     sequence: str
     topology: mdtraj.Topology
     reference: Reference
     cells: tuple[CellFrames, ...]
     n_frames: int
+    damaged: tuple[str, ...] = ()
 
     @property
     def truth(self) -> Ensemble:
@@ -96,15 +97,22 @@ class PeptideData:
 def load_peptide(
     sequence: str, reference: Reference, cells: Sequence[tuple[str, int, str]], folders: Mapping[str, Path]
 ) -> PeptideData:
-    """Read the cells (row, budget, cell id) of a peptide; those whose frames were not kept are left out."""
+    """Read the cells (row, budget, cell id) of a peptide.
+
+    Those whose frames were not kept are left out, those whose frames are damaged too, which `damaged` says.
+    """
     topology = Peptide.from_sequence(sequence).topology
     found = []
+    damaged: dict[str, None] = {}
     n_frames = 0
     for row, budget, cell_id in cells:
         record = read_record(folders[cell_id])
         try:
             ensemble = record.load_ensemble(folders[cell_id])
-        except (DamagedFile, OSError):  # scores outlive ensembles: records may be kept without their frames
+        except FileNotFoundError:  # scores outlive ensembles: records may be kept without their frames
+            continue
+        except (DamagedFile, OSError) as error:
+            damaged[f"{record.cell.folder_name}: {_reason(error)}"] = None
             continue
         there = at_budget(ensemble, budget, record.cell)
         frames = there.select(select_scored(there, record.cell.frames, scoring_seed(record.cell)))
@@ -121,7 +129,14 @@ def load_peptide(
             )
         )
         n_frames = max(n_frames, record.cell.frames)
-    return PeptideData(sequence, topology, reference, tuple(found), n_frames or len(reference.scored))
+    return PeptideData(
+        sequence, topology, reference, tuple(found), n_frames or len(reference.scored), tuple(damaged)
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, without the folder in which it happened to be."""
+    return str(error).splitlines()[0].rpartition("/")[2]
 
 
 def _one_walker(ensemble: Ensemble) -> bool:

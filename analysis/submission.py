@@ -20,15 +20,15 @@ from analysis.leaderboard_runs import collect
 from analysis.scores import read_scores
 from analysis.statuses import SCORED
 from analysis.style import FLOOR
+from analysis.suite_plan import missing_places, shipped_suite
 from prosebench.energy.gate import ABSOLUTE_TOLERANCE_KJ_MOL, RELATIVE_TOLERANCE
 from prosebench.energy.settings import make_target
 from prosebench.ensemble import Ensemble
 from prosebench.force_field import system_hash
 from prosebench.peptide import Peptide
-from prosebench.record import Record, cell_folders, read_cell, read_provenance, read_record
+from prosebench.record import EXTERNAL, Cell, Record, cell_folders, read_cell, read_provenance, read_record
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.storage import DamagedFile, write_bytes
-from prosebench.suite import load_suite, suite_names
 
 PACKED = ("cell.json", "record.json", "provenance.json", "failure.json", "ensemble.npz")
 """Files of a cell that are packed."""
@@ -117,10 +117,18 @@ def submit(
         reasons = compare_scores(directory, recomputed)
         if reasons:
             raise RefusedSubmission(reasons)
-        for path in sorted(made.rglob("*")):
-            if path.is_file():
-                write_bytes(target / name / path.relative_to(made), path.read_bytes())
+        _replace(made, target / name)
     return target / name, pack(directory, target / f"{name}.tar", name)
+
+
+def _replace(made: Path, folder: Path) -> None:
+    """Make a folder of kept runs what `made` is: files that an earlier submission of the name left are removed."""
+    files = {path.relative_to(made): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    for path in (folder / "peptides").glob("*.json"):
+        if path.relative_to(folder) not in files:
+            path.unlink()
+    for name, content in sorted(files.items()):
+        write_bytes(folder / name, content)
 
 
 def check_cells(
@@ -128,18 +136,22 @@ def check_cells(
 ) -> list[str]:
     """Everything that is wrong with the cells of a run folder, a line each; empty for none.
 
-    Raises FileNotFoundError for a folder without cells.
+    Of a shipped suite, each row must have ended everywhere: finished, skipped by its method, or failed. Raises
+    FileNotFoundError for a folder without cells.
     """
     folders = cell_folders(directory)
     if not folders:
         raise FileNotFoundError(
             f"{directory} holds no cells; give a run folder, as `prosebench run` makes them"
         )
-    found = []
+    found: list[str] = []
+    ended: list[Cell] = []
     finished = 0
     for number, folder in enumerate(folders, start=1):
         try:
             cell = read_cell(folder)
+            if any((folder / name).exists() for name in ("record.json", "failure.json")):
+                ended.append(cell)
             if (folder / "record.json").exists():
                 finished += 1
                 record = read_record(folder)
@@ -151,19 +163,22 @@ def check_cells(
             found.append(f"{folder.name}: {str(error).splitlines()[0]}")
         if progress:
             progress("cells", number, len(folders))
-    return found if finished or found else ["no cell has finished"]
+    if not (finished or found):
+        return ["no cell has finished"]
+    return found + missing_places(ended)
 
 
 def _check_plan(record: Record) -> Iterator[str]:
     """What a cell does otherwise than the suite whose name it bears."""
-    cell = record.cell
-    if cell.suite not in suite_names():
+    cell, suite = record.cell, shipped_suite(record.cell.suite)
+    if suite is None:
         return
-    suite = load_suite(cell.suite)
     if cell.peptide not in suite.peptides:
         yield f"suite {cell.suite} has no peptide {cell.peptide}; give your suite another name"
     if not set(cell.budgets) <= set(suite.budgets):
         yield f"suite {cell.suite} has no budgets {cell.budgets}, it has {suite.budgets}"
+    if cell.seed not in suite.seeds and cell.method != EXTERNAL:
+        yield f"suite {cell.suite} has no seed {cell.seed}, it has {', '.join(map(str, suite.seeds))}"
     if cell.frames != suite.frames:
         yield f"suite {cell.suite} scores {suite.frames} frames, not {cell.frames}"
     if cell.target.force_field != suite.target.force_field:
@@ -308,13 +323,21 @@ def compare_scores(directory: Path, recomputed: pd.DataFrame) -> list[str]:
     return reasons
 
 
+def gives_equal_bytes(theirs: Record, ours: Record) -> bool:
+    """Whether a cell that was run again must give the same bytes: by the same versions on the same target.
+
+    Elsewhere (another instruction set, another library) trajectories part ways after a few hundred steps.
+    """
+    return (theirs.target, theirs.versions) == (ours.target, ours.versions)
+
+
 def compare_rerun(theirs: Record, ours: Record) -> list[str]:
     """What a cell that was run again here says against the record that came along.
 
-    The same target and versions must give the same bytes. On another processor trajectories part ways after a few
-    hundred steps, and a minimiser may stop elsewhere: then budgets must be spent alike, preparation to a tenth.
+    Where `gives_equal_bytes` does not hold, frames and energies are not compared: budgets must be spent alike,
+    preparation to a tenth, as a minimiser may stop elsewhere.
     """
-    if (theirs.target, theirs.versions) == (ours.target, ours.versions):
+    if gives_equal_bytes(theirs, ours):
         equal = theirs.ensemble_sha256 == ours.ensemble_sha256 and theirs.ledger == ours.ledger
         return [] if equal else ["running it again gives another ensemble or ledger"]
     reasons = []

@@ -15,6 +15,7 @@ from analysis.comparisons import compare_rows, equal_frames
 from analysis.statistics import UNBOUNDED, Estimate, estimate
 from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, row_order
+from analysis.suite_plan import suite_peptides
 from prosebench.record import EXTERNAL
 
 
@@ -56,8 +57,9 @@ class TableRow:
     """One method at one budget, on all peptides of a length or on one.
 
     estimates by metric; best: metrics in which no row of the group is better beyond the intervals; peptides
-    is "how many are scored / of how many", seeds the number of seeds or its range; gap is "n/a: reason" where
-    nothing was scored, note what a reader must know besides.
+    is "how many are scored / how many the suite has of this length", seeds the number of seeds or its range; gap is
+    "n/a: reason" where nothing was scored, note what a reader must know besides; declared: its costs are what its
+    makers say, nobody has metered them.
     """
 
     suite: str
@@ -73,6 +75,7 @@ class TableRow:
     gap: str = ""
     note: str = ""
     ceiling: bool = False
+    declared: bool = False
     best: frozenset[str] = frozenset()
 
     @property
@@ -159,9 +162,10 @@ def _build(scores: pd.DataFrame, by: list[str], metrics: tuple[Metric, ...]) -> 
 
 
 def _number_of_peptides(cells: pd.DataFrame, group: pd.DataFrame) -> int:
+    """Of the suite at that length, also of those that nobody has run; of a suite that is not shipped, all there are."""
     first = group.iloc[0]
     same = cells[(cells["suite"] == first["suite"]) & (cells["length"] == first["length"])]
-    return int(same["peptide"].nunique())
+    return len(suite_peptides(str(first["suite"]), int(first["length"])) | set(same["peptide"]))
 
 
 def _row(lines: pd.DataFrame, n_peptides: int, metrics: tuple[Metric, ...], *, single: bool) -> TableRow:
@@ -184,6 +188,7 @@ def _row(lines: pd.DataFrame, n_peptides: int, metrics: tuple[Metric, ...], *, s
         row=first["row"],
         floor=first["method"] == FLOOR,
         ceiling=first["method"] == CEILING,
+        declared=first["method"] == EXTERNAL,
         estimates=estimates,
         peptides=f"{scored['peptide'].nunique()}/{1 if single else n_peptides}",
         seeds=_range(seeds.tolist()) if len(seeds) else "0",
@@ -196,7 +201,10 @@ def _note(lines: pd.DataFrame) -> str:
     """What is not whole, or not measured here, about a row of which something was scored; empty where all is."""
     cells = lines.drop_duplicates(["peptide", "seed"])
     amiss = cells[cells["status"] != "done"]
-    parts = ["costs are what its makers declare, not metered"] if (lines["method"] == EXTERNAL).any() else []
+    declared = (lines["method"] == EXTERNAL).any()
+    parts = (
+        ["costs are declared by its makers, not metered; it competes with no metered row"] if declared else []
+    )
     parts += [
         f"{len(some)} of {len(cells)} cells {status} ({_reasons(some)})"
         for status, some in amiss.groupby("status", sort=True)
@@ -224,8 +232,9 @@ def _reasons(lines: pd.DataFrame) -> str:
 def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric, ...]) -> list[TableRow]:
     """The rows of one group with `best` filled in: the best, and all that cannot be told from it.
 
-    Only rows on the largest numbers of peptides and of frames compete, floor, ceiling and values that are not finite
-    never do, and one row alone has won nothing. All pairs of them are tested, and corrected for their number.
+    Only rows on the largest numbers of peptides and of frames compete. Floor, ceiling, rows of declared cost and values
+    that are not finite never do, and one row alone has won nothing. All pairs are tested, and corrected for their
+    number.
     """
     rivals = _rivals(rows, lines)
     winners: dict[str, set[str]] = {row.row: set() for row in rows}
@@ -253,7 +262,7 @@ def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric,
 
 def _rivals(rows: list[TableRow], lines: pd.DataFrame) -> list[TableRow]:
     """Rows that may be compared with each other."""
-    rows = [row for row in rows if not row.control and _scored_peptides(row)]
+    rows = [row for row in rows if not (row.control or row.declared) and _scored_peptides(row)]
     most = max((_scored_peptides(row) for row in rows), default=0)
     rows = [row for row in rows if _scored_peptides(row) == most]
     scored = lines[lines["status"].isin(SCORED)]
@@ -281,6 +290,8 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
         "Bold: the best of its budget and all that a paired test over peptides (for one peptide: over seeds) "
         "does not tell from it at the 5 % level, corrected (Holm) for all pairs of rows; only rows on the most "
         "peptides and frames compete.",
+        *_declared_lines(scored),
+        *([] if single else ["Peptides: scored / in the suite; of a suite of one's own, in the run."]),
         "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a "
         "run's last one, the share of its sampling time pro rata of evaluations.",
         f"References: {_references(scored)}.",
@@ -303,6 +314,15 @@ def _ceiling_lines(scored: pd.DataFrame) -> list[str]:
     return [
         "Ceiling (first-frame): one frame of the reference's other half over and over; a sampler that never "
         "leaves its first equilibrated frame scores it."
+    ]
+
+
+def _declared_lines(scored: pd.DataFrame) -> list[str]:
+    if not (scored["method"] == EXTERNAL).any():
+        return []
+    return [
+        "Declared: frames that were made elsewhere, their costs as their makers declare them. Nobody has metered these "
+        "rows: they are never bold, and take the bold from no metered row."
     ]
 
 

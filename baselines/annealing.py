@@ -46,6 +46,12 @@ class Points:
         """Which points (n,) have a finite energy and density."""
         return np.isfinite(self.log_ratio)
 
+    def knows_place(self) -> bool:
+        """Whether moving all atoms of a frame together changes log p: whether the forces on them have a sum."""
+        forces = self.log_q_gradient.astype(np.float64) + self.log_ratio_gradient
+        sums, sizes = np.abs(forces.sum(axis=1)).sum(axis=1), np.abs(forces).sum(axis=(1, 2))
+        return bool((sums > 1e-3 * sizes).any())
+
     def log_density(self, t: float) -> NDArray[np.float64]:
         """log gamma_t (n,); -inf for the dead."""
         return np.where(self.alive, self.log_q, 0.0) + _grown(self.log_ratio, t)
@@ -71,6 +77,41 @@ class Points:
     def arrays(self) -> Carry:
         """All arrays by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All particles between two steps.
+
+    log_weights (n,), normalised to a sum of 1; origins (n,): the draw that each descends from; steps done; the time t;
+    log_z, the log of the integral of gamma_t so far, NaN where that leads to no log Z; step_nm2, the length of the next
+    move; start_is_cut: whether usable draws were left out.
+    """
+
+    points: Points
+    log_weights: NDArray[np.float64]
+    origins: NDArray[np.int64]
+    step: int
+    t: float
+    log_z: float
+    step_nm2: float
+    start_is_cut: bool
+
+    def carry(self) -> Carry:
+        """Everything as arrays; `of` reads them."""
+        scalars = np.array([self.step, self.t, self.log_z, self.step_nm2, self.start_is_cut])
+        return self.points.arrays() | {
+            "log_weights": self.log_weights,
+            "origins": self.origins,
+            "scalars": scalars,
+        }
+
+    @classmethod
+    def of(cls, carry: Carry) -> "State":
+        """The reverse of `carry`."""
+        points = Points(**{k: v for k, v in carry.items() if k not in ("log_weights", "origins", "scalars")})
+        step, t, log_z, step_nm2, cut = carry["scalars"].tolist()
+        return cls(points, carry["log_weights"], carry["origins"], int(step), t, log_z, step_nm2, bool(cut))
 
 
 def evaluated(run: Run, proposal: Proposal, frames_nm: NDArray[np.float32]) -> Points:

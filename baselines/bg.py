@@ -1,8 +1,9 @@
 """A Boltzmann generator of one peptide: a flow trained on the peptide's own short dynamics, then weighted proposals.
 
 So Boltzmann generators began (Noé et al., Science 2019, 365, eaaw1147): trained anew for every molecule. Beside
-prose-snis, whose one flow serves all peptides, this shows what amortisation is worth. Dynamics takes `md_share` of the
-budget and is counted as preparation; proposals take the rest; together they cost the budget.
+prose-snis, whose one flow serves all peptides, this shows what amortisation is worth. Dynamics, minimisation included,
+takes at most `md_share` of the budget and is counted as preparation; proposals take the rest; together they cost the
+budget. Frames count the evaluations of proposals alone.
 """
 
 from dataclasses import replace
@@ -16,10 +17,12 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from baselines.md_replicas import MDReplicas
+from prosebench.dynamics import minimisation_limit
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.prose.config import load_size, size_names
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose
 from prosebench.prose.network import Network
+from prosebench.prose.proposal import FlowProposal
 from prosebench.prose.snis import weighted_proposals
 from prosebench.prose.trainable import FlowLoss, augment
 from prosebench.training.schedule import one_cycle
@@ -43,6 +46,7 @@ class BoltzmannGenerator(Method):
         replicas: int = Field(8, gt=0)
         friction_per_ps: float = Field(0.3, gt=0)
         time_step_fs: float = Field(1.0, gt=0)
+        minimise_steps: int = Field(200, ge=0)
         discard: float = Field(0.2, ge=0, lt=1)
         training_frames: int = Field(5000, gt=0)
         size: str = "bg-mini"
@@ -69,6 +73,7 @@ class BoltzmannGenerator(Method):
     prefixes = False
     contract_settings = {
         "replicas": 2,
+        "minimise_steps": 0,
         "steps": 3,
         "training_batch": 8,
         "learning_rate": 1e-5,
@@ -79,31 +84,47 @@ class BoltzmannGenerator(Method):
 
     def skip(self, run: Run) -> str | None:
         """Every trajectory needs a step."""
-        needed = int(np.ceil(self.settings.replicas / self.settings.md_share))
-        if self._md_evaluations(run) < self.settings.replicas:
+        least = self.settings.replicas + minimisation_limit(self.settings.minimise_steps)
+        if self.preparation(run) < least:
+            needed = int(np.ceil(least / self.settings.md_share))
             return f"a budget of {run.budgets[-1]} gives {self.settings.replicas} trajectories no step; {needed} would"
         return None
 
+    def preparation(self, run: Run) -> int:
+        """The share of dynamics."""
+        return int(self.settings.md_share * run.budgets[-1])
+
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """Some dynamics, some training, or some proposals, whatever comes next."""
-        if not carry or any(name.startswith(MD) for name in carry):
-            return self._simulate(run, index, carry)
-        if int(carry["step"]) < self.settings.steps:
-            return self._train(run, index, carry)
-        return self._propose(run, index, carry)
+        return (self._propose if self.prepared(carry) else self.prepare)(run, index, carry)
 
-    def _md_evaluations(self, run: Run) -> int:
-        return int(self.settings.md_share * run.budgets[-1])
+    def prepared(self, carry: Carry) -> bool:
+        """See `prosebench.proposal.PreparedProposal`."""
+        return self._simulated(carry) and int(carry["step"]) == self.settings.steps
+
+    def prepare(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """Some dynamics, or, when it is over, some training."""
+        return (self._train if self._simulated(carry) else self._simulate)(run, index, carry)
+
+    def proposal(self, run: Run, carry: Carry) -> FlowProposal:
+        """The trained flow as a start for annealing; see prosebench.proposal."""
+        return FlowProposal(
+            self._flow(run, carry), run.peptide, TRAINING_TEMPERATURE_KELVIN, self.settings.batch
+        )
+
+    def _simulated(self, carry: Carry) -> bool:
+        return bool(carry) and not any(name.startswith(MD) for name in carry)
 
     def _simulate(self, run: Run, index: int, carry: Carry) -> Chunk:
         """A stretch of all trajectories; after the last one, the carry is that of training."""
         settings = self.settings
-        shared = ("replicas", "friction_per_ps", "time_step_fs", "discard")
+        shared = ("replicas", "friction_per_ps", "time_step_fs", "minimise_steps", "discard")
         dynamics = MDReplicas(
             MDReplicas.Settings.model_validate({name: getattr(settings, name) for name in shared})
         )
         theirs = {name.removeprefix(MD): value for name, value in carry.items() if name.startswith(MD)}
-        as_md = replace(run, budgets=(self._md_evaluations(run),), frames=settings.training_frames)
+        steps = self.preparation(run) - minimisation_limit(settings.minimise_steps)
+        as_md = replace(run, budgets=(steps,), frames=settings.training_frames)
         with run.meter.phase("preparation"):
             stretch = dynamics.chunk(as_md, index, theirs)
         parts = [carry["frames"]] if "frames" in carry else []
@@ -143,7 +164,7 @@ class BoltzmannGenerator(Method):
         return Chunk(None, kept, diagnostics={"training-loss": float(np.mean(losses))} if losses else {})
 
     def _propose(self, run: Run, index: int, carry: Carry) -> Chunk:
-        proposals = run.budgets[-1] - self._md_evaluations(run)
+        proposals = run.budgets[-1] - run.meter.ledger.preparation.evaluations
         number = min(self.settings.chunk_proposals, proposals - run.meter.spent)
         chunk = weighted_proposals(
             self._flow(run, carry),

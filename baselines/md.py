@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from prosebench.dynamics import evenly_spaced, maxwell_velocities, minimised
+from prosebench.dynamics import evenly_spaced, maxwell_velocities, minimisation_limit, minimised
 from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
@@ -31,6 +31,10 @@ class MD(Method):
 
     settings: Settings
     contract_settings = {"warm_up_ps": 5.0, "chunk_steps": 100}
+
+    def preparation(self, run: Run) -> int:
+        """Minimisation and warm-up."""
+        return minimisation_limit(self.settings.minimise_steps) + self._warm_up_steps
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """Chunk 0 minimises; then warm-up and sampling in stretches of equal length."""

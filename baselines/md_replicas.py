@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from prosebench.dynamics import evenly_spaced, maxwell_velocities, minimised
+from prosebench.dynamics import evenly_spaced, maxwell_velocities, minimisation_limit, minimised
 from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
@@ -56,6 +56,10 @@ class MDReplicas(Method):
             return None
         atoms = Ensemble.load(self.settings.starts).positions_nm.shape[1]
         return None if atoms == run.peptide.n_atoms else f"{self.settings.starts} has frames of {atoms} atoms"
+
+    def preparation(self, run: Run) -> int:
+        """Minimisation, where starts do not come from a file."""
+        return 0 if self.settings.starts else minimisation_limit(self.settings.minimise_steps)
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """A stretch of all trajectories, about chunk_evaluations long; chunk 0 also makes the starts."""
@@ -107,12 +111,13 @@ class MDReplicas(Method):
         # A budget below one step a replica is spent on fewer replicas.
         replicas = min(self.settings.replicas, run.budgets[-1])
         temperatures = np.full(replicas, run.meter.temperature_kelvin)
+        rng = run.rng(0)
         if self.settings.starts:
             starts = Ensemble.load(self.settings.starts).positions_nm
-            chosen = run.rng(0).choice(len(starts), replicas, replace=len(starts) < replicas)
+            chosen = rng.choice(len(starts), replicas, replace=len(starts) < replicas)
             positions = starts[chosen].astype(np.float64)
         else:
             with run.meter.phase("preparation"):
                 positions = minimised(run.meter, run.peptide.start_nm, self.settings.minimise_steps)
             positions = np.repeat(positions[None], replicas, axis=0)
-        return PhaseState(positions, maxwell_velocities(run.peptide, temperatures, run.rng(0)))
+        return PhaseState(positions, maxwell_velocities(run.peptide, temperatures, rng))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from prosebench.dynamics import maxwell_velocities, minimised
+from prosebench.dynamics import maxwell_velocities, minimisation_limit, minimised
 from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
@@ -42,6 +42,10 @@ class ParallelTempering(Method):
         if run.budgets[-1] * (1 - self.settings.discard) < round_cost:
             return f"a budget of {run.budgets[-1]} is less than a round of {round_cost} evaluations"
         return None
+
+    def preparation(self, run: Run) -> int:
+        """Minimisation."""
+        return minimisation_limit(self.settings.minimise_steps)
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """Rounds of dynamics and exchange, about chunk_evaluations of them; chunk 0 also makes the starts."""

@@ -5,11 +5,19 @@ dynamics (Del Moral, Doucet and Jasra, J. R. Stat. Soc. B 2006, 68, 411). `smc-u
 accepts or rejects them.
 
 Cost: one evaluation a particle at the start and one a move, since the energy and gradient of a place serve its move,
-its acceptance and its weight. So particles = budget // (1 + steps * moves), and what is left over stays unspent.
+its acceptance and its weight. So particles = budget // (1 + steps * moves), and what is left over stays unspent. What a
+proposal spends on being prepared comes out of the budget first.
+
+log Z, the log of the integral of exp(-E), is in the record as "log-z", a number a step, the last of them at t = 1. Its
+exp is unbiased where moves leave the path invariant (MALA of a fixed step), and nearly so with short ULA moves. Where
+the start is cut, by energy or by weight, what would have become of the draws left out is missing: the exp of
+"log-z-at-least" is at most Z, on average. There is neither where a schedule ends before t = 1 (the record then has
+"no-log-z-before-t-1"), nor where the target knows no place and is given none ("no-log-z-without-centre").
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
@@ -20,6 +28,7 @@ from pydantic import Field, model_validator
 from baselines.annealing import (
     BLOCK,
     Points,
+    State,
     blocks,
     evaluated,
     joined,
@@ -32,10 +41,20 @@ from prosebench.ensemble import Ensemble
 from prosebench.geometry import fix_chirality, remove_center
 from prosebench.importance import ess, filter_top
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
-from prosebench.proposal import Draws, Proposal, ProposalMethod, load_proposal, proposal_settings
+from prosebench.proposal import (
+    Draws,
+    PreparedProposal,
+    Proposal,
+    ProposalMethod,
+    load_proposal,
+    proposal_settings,
+)
 
 MAX_CHUNKS = 20
 """Every chunk stores all particles with two gradients: 22 MB for 10,000 particles of 60 atoms."""
+
+PROPOSAL = "proposal."
+"""Begins the names of what a proposal carries."""
 
 _DRAW, _RESAMPLE, _MOVE = 1, 2, 3
 """Purposes of random streams."""
@@ -48,9 +67,10 @@ class SMCSettings(MethodSettings):
     as the budget has. Times are evenly spaced from 1/steps to 1, or from 0 to 1 - 1/steps with published_schedule, or,
     with adaptive_ess, each as far from the last as leaves this share of the particles effective; steps that are left at
     t = 1 are moves there, and the last one goes there from wherever it is. A move has length h = epsilon / steps, in
-    squares of length_unit_nm. Particles are resampled when their effective share is below ess_threshold (1: at every
-    step), and whenever one of them is dead. Of the draws, those live that have an energy below start_below_kt, but for
-    the start_filter of them with the highest weights.
+    squares of length_unit_nm; None is the unit that the proposal is normalised by, as published. Particles are
+    resampled when their effective share is below ess_threshold (1: at every step), and whenever one of them is dead. Of
+    the draws, those live that have an energy below start_below_kt, but for the start_filter of them with the highest
+    weights.
     """
 
     proposal: str = "prose-snis"
@@ -59,7 +79,7 @@ class SMCSettings(MethodSettings):
     steps: int = Field(100, gt=0)
     moves: int = Field(1, gt=0)
     epsilon: float = Field(1e-5, gt=0)
-    length_unit_nm: float = Field(0.35, gt=0)
+    length_unit_nm: float | None = Field(None, gt=0)
     published_schedule: bool = False
     adaptive_ess: float | None = Field(None, gt=0, lt=1)
     resampling: Scheme = "systematic"
@@ -77,39 +97,6 @@ class SMCSettings(MethodSettings):
         return self
 
 
-@dataclass(frozen=True, eq=False)
-class State:
-    """All particles between two steps.
-
-    log_weights (n,), normalised to a sum of 1; origins (n,): the draw that each descends from; steps done; the time t;
-    log_z, the log of the target's integral so far; step_nm2, the length of the next move.
-    """
-
-    points: Points
-    log_weights: NDArray[np.float64]
-    origins: NDArray[np.int64]
-    step: int
-    t: float
-    log_z: float
-    step_nm2: float
-
-    def carry(self) -> Carry:
-        """Everything as arrays; `of` reads them."""
-        scalars = np.array([self.step, self.t, self.log_z, self.step_nm2])
-        return self.points.arrays() | {
-            "log_weights": self.log_weights,
-            "origins": self.origins,
-            "scalars": scalars,
-        }
-
-    @classmethod
-    def of(cls, carry: Carry) -> "State":
-        """The reverse of `carry`."""
-        points = Points(**{k: v for k, v in carry.items() if k not in ("log_weights", "origins", "scalars")})
-        step, t, log_z, step_nm2 = carry["scalars"].tolist()
-        return cls(points, carry["log_weights"], carry["origins"], int(step), t, log_z, step_nm2)
-
-
 class SMC(Method):
     """Annealing from a proposal to the target; the frames are the particles at the end."""
 
@@ -120,14 +107,32 @@ class SMC(Method):
 
     def skip(self, run: Run) -> str | None:
         """No proposal for the peptide, or a budget too small for two particles."""
-        least, cost = self.settings.particles or 2, self._cost
-        if run.budgets[-1] < least * cost:
-            return f"a budget of {run.budgets[-1]} is less than {least} particles times {cost} evaluations"
+        least, cost, prepared = self.settings.particles or 2, self._cost, self.preparation(run)
+        if run.budgets[-1] - prepared < least * cost:
+            before = f", {prepared} of it for the proposal," if prepared else ""
+            return f"a budget of {run.budgets[-1]}{before} is less than {least} particles times {cost} evaluations"
         return self._source.skip(run)
 
+    def preparation(self, run: Run) -> int:
+        """That of the proposal."""
+        source = self._source
+        return source.preparation(run) if isinstance(source, PreparedProposal) else 0
+
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
-        """Draws until all particles are there, then steps; the carry holds the particles and how far they are."""
-        proposal = self._source.proposal(run)
+        """What prepares the proposal, draws until all particles are there, steps. The carry holds what the proposal
+        needs, the particles, and how far they are."""
+        source = self._source
+        theirs = {name.removeprefix(PROPOSAL): carry[name] for name in carry if name.startswith(PROPOSAL)}
+        mine = {name: carry[name] for name in carry if not name.startswith(PROPOSAL)}
+        if isinstance(source, PreparedProposal) and not source.prepared(theirs):
+            chunk = source.prepare(run, index, theirs)
+            theirs = chunk.carry
+        else:
+            chunk = self._chunk(run, source.proposal(run, theirs), mine)
+            mine = chunk.carry
+        return replace(chunk, carry=mine | {PROPOSAL + name: array for name, array in theirs.items()})
+
+    def _chunk(self, run: Run, proposal: Proposal, carry: Carry) -> Chunk:
         evaluations = max(self.settings.chunk_evaluations, run.budgets[-1] // MAX_CHUNKS)
         if "scalars" not in carry:
             return self._draw(run, proposal, carry, evaluations)
@@ -155,7 +160,8 @@ class SMC(Method):
 
     def _draw(self, run: Run, proposal: Proposal, carry: Carry, evaluations: int) -> Chunk:
         """More draws, in whole blocks; once all are there, the state at t = 0."""
-        n = self.settings.particles or run.budgets[-1] // self._cost
+        left = run.budgets[-1] - run.meter.ledger.preparation.evaluations
+        n = self.settings.particles or left // self._cost
         there = len(carry.get("log_q", ()))
         wanted = blocks(n, there)[: max(1, evaluations // BLOCK)]
 
@@ -164,19 +170,32 @@ class SMC(Method):
 
         draws = run.ranks.map(draw, wanted)
         points = evaluated(run, proposal, np.concatenate([drawn.frames_nm for drawn in draws]))
-        if there:
-            points = joined([Points(**carry), points])
         diagnostics = {
             name: float(np.mean([drawn.diagnostics[name] for drawn in draws]))
             for name in draws[0].diagnostics
         }
+        diagnostics["density-gap"] = density_gap(draws, points)
+        if there:
+            points = joined([Points(**carry), points])
         if len(points) < n:
             return Chunk(None, points.arrays(), diagnostics=diagnostics)
-        state = self._start(run, points)
+        state = self._start(run, proposal, points)
         diagnostics["start-used"] = float(np.isfinite(state.log_weights).mean())
+        missing = self._no_log_z(proposal, points)
+        if missing:
+            state = replace(state, log_z=math.nan)
+            diagnostics[missing] = 1.0
         return Chunk(None, state.carry(), diagnostics=diagnostics)
 
-    def _start(self, run: Run, points: Points) -> State:
+    def _no_log_z(self, proposal: Proposal, points: Points) -> str | None:
+        """Why there can be no estimate of log Z, as the name of a diagnostic, or None."""
+        if self.settings.published_schedule:
+            return "no-log-z-before-t-1"
+        if proposal.centre_std_nm is None and not points.knows_place():
+            return "no-log-z-without-centre"
+        return None
+
+    def _start(self, run: Run, proposal: Proposal, points: Points) -> State:
         """The draws that live, equal in weight; what of the proposal they are is the first share of log Z."""
         settings = self.settings
         usable = np.flatnonzero(points.alive & (points.energies_kt < settings.start_below_kt))
@@ -186,6 +205,7 @@ class SMC(Method):
                 f"none of {len(points)} draws of {settings.proposal} for {run.peptide.sequence} has an energy below "
                 f"start_below_kt = {settings.start_below_kt:g}; raise it, or take a better proposal"
             )
+        unit_nm = settings.length_unit_nm or proposal.length_unit_nm
         log_weights = np.full(len(points), -np.inf)
         log_weights[kept] = -math.log(len(kept))
         return State(
@@ -195,7 +215,8 @@ class SMC(Method):
             step=0,
             t=0.0,
             log_z=math.log(len(kept) / len(points)),
-            step_nm2=settings.epsilon / settings.steps * settings.length_unit_nm**2,
+            step_nm2=settings.epsilon / settings.steps * unit_nm**2,
+            start_is_cut=len(kept) < points.alive.sum(),
         )
 
     def _step(self, run: Run, proposal: Proposal, state: State) -> tuple[State, dict[str, float]]:
@@ -228,12 +249,13 @@ class SMC(Method):
             "ess": efficiency,
             "step-nm2": state.step_nm2,
             "ancestors": len(np.unique(origins)) / n,
-            "log-z": log_z,
         }
+        if math.isfinite(log_z):
+            numbers["log-z-at-least" if state.start_is_cut else "log-z"] = log_z
         if self._metropolis:
             numbers["acceptance"] = acceptance
         step_nm2 = self._adapted(state.step_nm2, acceptance)
-        return State(points, log_weights, origins, step, t, log_z, step_nm2), numbers
+        return State(points, log_weights, origins, step, t, log_z, step_nm2, state.start_is_cut), numbers
 
     def _time(self, state: State) -> float:
         """The time of the next step."""
@@ -291,6 +313,13 @@ class SMCMALA(SMC):
         if acceptance < self.settings.shorter_below:
             return step_nm2 / self.settings.adapt
         return step_nm2
+
+
+def density_gap(draws: Sequence[Draws], points: Points) -> float:
+    """Largest difference between the log-density that came with a draw and that of the point made of it, in nats."""
+    drawn = np.concatenate([draw.log_density for draw in draws])
+    both = np.isfinite(drawn) & points.alive
+    return float(np.abs(drawn - points.log_q)[both].max(initial=0.0))
 
 
 def result(run: Run, proposal: Proposal, state: State) -> tuple[Ensemble, dict[str, float]]:

@@ -64,7 +64,7 @@ class TBG(Method):
         """A peptide that the flow was not made for."""
         return self._reason_to_skip(run.peptide)
 
-    def proposal(self, run: Run) -> EcnfProposal:
+    def proposal(self, run: Run, carry: Carry) -> EcnfProposal:
         """The flow as a start for annealing; see prosebench.proposal."""
         return EcnfProposal(self._flow(), run.peptide, self.settings.gradient_steps, self.settings.batch)
 

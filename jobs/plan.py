@@ -20,7 +20,8 @@ def plan_cells(suite: Suite) -> list[Cell]:
     for row in suite.methods:
         method, settings = suite.method_settings(row)
         together = load_method(method).prefixes
-        marks = [suite.budgets] if together else [(budget,) for budget in suite.budgets]
+        budgets_of_row = suite.row_budgets(row)
+        marks = [budgets_of_row] if together and budgets_of_row else [(budget,) for budget in budgets_of_row]
         for peptide, target, budgets, seed in product(suite.peptides, suite.targets, marks, suite.seeds):
             cells.append(
                 Cell(

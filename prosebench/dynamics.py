@@ -8,6 +8,9 @@ from prosebench.energy.meter import Meter
 from prosebench.energy.target import BOLTZMANN_KJ_MOL_K
 from prosebench.peptide import Peptide
 
+_LINE_SEARCH = 20
+"""Evaluations of one line search at most."""
+
 
 def maxwell_velocities(
     peptide: Peptide, temperatures_kelvin: NDArray[np.float64], rng: np.random.Generator
@@ -24,6 +27,11 @@ def evenly_spaced(budget: int, frames: int) -> NDArray[np.int64]:
     return np.arange(1, number + 1, dtype=np.int64) * budget // number
 
 
+def minimisation_limit(max_steps: int) -> int:
+    """The most evaluations that `minimised` takes: two a step, and the line search that passes this number."""
+    return 2 * max_steps + _LINE_SEARCH if max_steps else 0
+
+
 def minimised(meter: Meter, start_nm: NDArray[np.float64], max_steps: int) -> NDArray[np.float64]:
     """Positions (atoms, 3) after at most max_steps of L-BFGS; every evaluation goes through the meter."""
 
@@ -33,7 +41,6 @@ def minimised(meter: Meter, start_nm: NDArray[np.float64], max_steps: int) -> ND
 
     if max_steps == 0:
         return start_nm.copy()
-    found = minimize(
-        energy_and_gradient, start_nm.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": max_steps}
-    )
+    options = {"maxiter": max_steps, "maxfun": 2 * max_steps, "maxls": _LINE_SEARCH}
+    found = minimize(energy_and_gradient, start_nm.ravel(), jac=True, method="L-BFGS-B", options=options)
     return found.x.reshape(start_nm.shape)

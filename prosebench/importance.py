@@ -78,8 +78,8 @@ def com_energy_adjustment(frames_normalised: NDArray[np.floating]) -> NDArray[np
     """What the published code adds to the energy -log q of frames (n, atoms, 3) in normalised coordinates.
 
     With s = 1/sqrt(atoms) and c = |mean position|: -c^2 / (2 s^2) + log(c^2 / (sqrt(2) s^3 Gamma(3/2))), the
-    negative log-density of a centre of mass at distance c under the training augmentation (a Gaussian with
-    std s per axis). Returns (n,).
+    log-density of the distance c under the training augmentation, which draws centres from a Gaussian with std s per
+    axis. Added to -log q, it divides the flow's density by that of the distance. Returns (n,).
     """
     centres = np.asarray(frames_normalised, dtype=np.float64).mean(axis=1)
     squared = (centres**2).sum(axis=1)

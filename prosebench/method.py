@@ -116,6 +116,10 @@ class Method(ABC):
         """The reason why this method cannot do this run, or None. It becomes "n/a: reason" in tables."""
         return None
 
+    def preparation(self, run: Run) -> int:
+        """The most evaluations that this run may spend in the phase "preparation", outside the meter's budget."""
+        return 0
+
     @abstractmethod
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """Do piece `index` (0, 1, ...). The carry of the first one is empty. Keep a chunk to a few seconds."""

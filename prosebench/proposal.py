@@ -1,7 +1,8 @@
 """Proposals: distributions of one peptide's frames that give draws, log-densities and their gradients.
 
-Any method is a proposal for annealing that has a function `proposal(run) -> Proposal` beside `chunk`; a method that
-starts from proposals names it by its entry point, with its settings nested:
+Any method is a proposal for annealing that has a function `proposal(run, carry) -> Proposal` beside `chunk`; one that
+must sample or train before is a `PreparedProposal`. A method that starts from proposals names it by its entry point,
+with its settings nested:
 
     proposal = "prose-snis"
     proposal_settings = {weights = "prose-mini"}
@@ -24,19 +25,21 @@ what is done about it.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from prosebench.energy.target import check_frames
-from prosebench.method import MethodSettings, Run, load_method, method_entry_points
+from prosebench.method import Carry, Chunk, MethodSettings, Run, load_method, method_entry_points
 
 
 class Draws(NamedTuple):
-    """frames_nm (n, atoms, 3) float32; log_density (n,) float64, -inf or NaN for a frame that must not be used;
-    diagnostics, numbers by name."""
+    """frames_nm (n, atoms, 3) float32; log_density (n,) float64, as it came with the draws; diagnostics, by name.
+
+    Annealing takes densities from `log_density_and_gradient`; how far they are from these says what either is worth.
+    """
 
     frames_nm: NDArray[np.float32]
     log_density: NDArray[np.float64]
@@ -54,6 +57,11 @@ class Proposal(Protocol):
     @property
     def centre_std_nm(self) -> float | None:
         """Standard deviation along each axis of the density that the target's centre is given, or None."""
+        ...
+
+    @property
+    def length_unit_nm(self) -> float:
+        """Length of a normalised unit, in which published step sizes count."""
         ...
 
     def draw(self, n: int, rng: np.random.Generator) -> Draws:
@@ -77,8 +85,28 @@ class ProposalMethod(Protocol):
         """The reason why there is no proposal for this run, or None."""
         ...
 
-    def proposal(self, run: Run) -> Proposal:
-        """The proposal for the peptide and temperature of a run. It must not evaluate the target."""
+    def proposal(self, run: Run, carry: Carry) -> Proposal:
+        """The proposal for the peptide and temperature of a run. It must not evaluate the target.
+
+        carry is what preparing it has left, empty where there is nothing to prepare.
+        """
+        ...
+
+
+@runtime_checkable
+class PreparedProposal(ProposalMethod, Protocol):
+    """One that samples or trains before there is a proposal. What that evaluates is preparation, out of the budget."""
+
+    def preparation(self, run: Run) -> int:
+        """See `prosebench.method.Method.preparation`."""
+        ...
+
+    def prepared(self, carry: Carry) -> bool:
+        """Whether nothing is left to prepare."""
+        ...
+
+    def prepare(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """A piece of the preparation, as in `prosebench.method.Method.chunk`, without frames."""
         ...
 
 
@@ -93,8 +121,17 @@ def load_proposal(name: str, settings: Mapping[str, Any]) -> ProposalMethod:
 
 
 def proposal_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a proposal, checked, and completed with their defaults. Raises as `load_proposal` does."""
-    return _kind(name).Settings(**settings).model_dump(mode="json")
+    """Settings of a proposal, checked, and completed with their defaults. Raises as `load_proposal` does.
+
+    Raises ValueError for a density of the centre other than the Gaussian that annealing gives it.
+    """
+    completed = _kind(name).Settings(**settings).model_dump(mode="json")
+    if completed.get("com", "gaussian") != "gaussian":
+        raise ValueError(
+            f"com = {completed['com']!r} has no meaning for a proposal: annealing gives the target a Gaussian density "
+            "of the centre, whatever the proposal divides out when it samples alone; leave com out"
+        )
+    return completed
 
 
 def _kind(name: str) -> Any:
@@ -141,11 +178,15 @@ def centred_log_density(
 
 @dataclass(frozen=True)
 class GaussianProposal:
-    """Independent normals of every coordinate, with means mean_nm (atoms, 3) and one standard deviation."""
+    """Independent normals of every coordinate, with means mean_nm (atoms, 3) and one standard deviation.
+
+    They have no unit of their own; that of the published flow stands in.
+    """
 
     mean_nm: NDArray[np.float64]
     std_nm: float
     centre_std_nm: float | None = None
+    length_unit_nm: float = 0.35
 
     @property
     def n_atoms(self) -> int:
@@ -186,7 +227,7 @@ class NormalsAroundStart:
         """Nothing is refused."""
         return None
 
-    def proposal(self, run: Run) -> Proposal:
+    def proposal(self, run: Run, carry: Carry) -> Proposal:
         """See `ProposalMethod.proposal`."""
         return GaussianProposal(run.peptide.start_nm, self.settings.std_nm)
 

@@ -17,6 +17,9 @@ class SuiteError(ValueError):
     """A suite, or a change asked for on the command line, that cannot be run; the message says why."""
 
 
+# What a row of `methods` may say beside the settings of its method.
+_OF_A_ROW = ("method", "max_budget")
+
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -24,7 +27,8 @@ class Suite(BaseModel):
     """A benchmark: every method on every peptide at every budget with every seed.
 
     budgets are energy evaluations of sampling. frames is the fixed number of frames that is scored. methods maps a
-    name of this table to its settings; `method = "..."` among them lets one method appear twice with other settings.
+    name of this table to its settings; `method = "..."` among them lets one method appear twice with other settings,
+    and `max_budget = ...` leaves out the budgets above it, for a method that is too slow there.
     temperatures_kelvin, where there are any, stand for that of target, one after the other.
     """
 
@@ -68,15 +72,29 @@ class Suite(BaseModel):
                 raise SuiteError(f"suite {self.name}: {error}") from error
         for name in self.methods:
             self.method_settings(name)
+        budgets_of_rows = [self.row_budgets(name) for name in self.methods]
+        if not any(budgets_of_rows):
+            raise SuiteError(
+                f"suite {self.name}: every budget lies above the max_budget of every method; raise one"
+            )
+
+    def row_budgets(self, name: str) -> tuple[int, ...]:
+        """The budgets at which a row of `methods` runs. Raises SuiteError for a max_budget that is no whole number."""
+        largest = self.methods[name].get("max_budget", self.budgets[-1])
+        if type(largest) is not int or largest < 1:
+            raise SuiteError(
+                f"suite {self.name}, [methods.{name}]: max_budget is {largest!r}, not a positive whole number"
+            )
+        return tuple(budget for budget in self.budgets if budget <= largest)
 
     def method_settings(self, name: str) -> tuple[str, dict[str, Any]]:
         """The method behind a row of `methods`, and its settings with all defaults filled in."""
-        given = dict(self.methods[name])
-        method = given.pop("method", name)
+        given = {key: value for key, value in self.methods[name].items() if key not in _OF_A_ROW}
+        method = self.methods[name].get("method", name)
         try:
             settings = load_method(method).Settings(**given)
         except ValidationError as error:
-            known = ", ".join(load_method(method).Settings.model_fields) or "none"
+            known = ", ".join([*load_method(method).Settings.model_fields, *_OF_A_ROW])
             raise SuiteError(
                 f"suite {self.name}, [methods.{name}]: {_explain(error)}; known settings: {known}"
             ) from error

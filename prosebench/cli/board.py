@@ -102,7 +102,7 @@ def _records(directory: Path) -> list["Record"]:
 
 def _run_again(directory: Path, number: int, references: list[Path]) -> list[str]:
     """What cells drawn at random say when they are run again here."""
-    from analysis.submission import compare_rerun
+    from analysis.submission import compare_rerun, gives_equal_bytes
     from jobs.launch import run_local
     from jobs.plan import lay_out
     from prosebench.record import read_record
@@ -114,12 +114,27 @@ def _run_again(directory: Path, number: int, references: list[Path]) -> list[str
         run_local(fresh, Path(scratch), workers=len(os.sched_getaffinity(0)), reference_folders=references)
         reasons = []
         for record, folder in zip(theirs, fresh, strict=True):
+            as_sent = "the same bytes"
             if (folder / "record.json").exists():
-                found = compare_rerun(record, read_record(folder))
+                ours = read_record(folder)
+                found = compare_rerun(record, ours)
+                if not gives_equal_bytes(record, ours):
+                    as_sent = f"the same costs; its frames are not compared, for {_otherwise(record, ours)}"
             else:
                 found = ["it could not be run again here"]
             reasons += [f"{folder.name}: {reason}" for reason in found]
-            out.print(
-                f"run again: {folder.name}: {'as sent' if not found else '; '.join(found)}", soft_wrap=True
-            )
+            out.print(f"run again: {folder.name}: {escape('; '.join(found) or as_sent)}", soft_wrap=True)
     return reasons
+
+
+def _otherwise(theirs: "Record", ours: "Record") -> str:
+    """In what a cell was computed otherwise there than here."""
+    sides = [
+        {name: str(value) for name, value in {**record.target, **record.versions}.items()}
+        for record in (theirs, ours)
+    ]
+    names = sorted(name for name in {*sides[0], *sides[1]} if sides[0].get(name) != sides[1].get(name))
+    return ", ".join(
+        f"{name} is {sides[0].get(name, 'none')} there and {sides[1].get(name, 'none')} here"
+        for name in names
+    )

@@ -83,6 +83,11 @@ def run(
         f"{chosen.name}: {len(folders)} cells ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
         f"budgets {', '.join(f'{budget:,}' for budget in chosen.budgets)}) in {directory}"
     )
+    for row in chosen.methods:
+        if left_out := sorted({*chosen.budgets} - {*chosen.row_budgets(row)}):
+            out.print(
+                f"{row} stops at its max_budget: not run at {', '.join(f'{budget:,}' for budget in left_out)}"
+            )
     if executor == "slurm":
         submit_and_follow(cells, directory, profile, references or [OWN_REFERENCES], out, followed=follow)
         if not follow:

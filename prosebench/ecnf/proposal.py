@@ -37,6 +37,11 @@ class EcnfProposal:
         """That of the mean of as many normals of the prior as there are atoms."""
         return self.ecnf.config.nm_per_unit / math.sqrt(self.n_atoms)
 
+    @property
+    def length_unit_nm(self) -> float:
+        """See `Proposal.length_unit_nm`."""
+        return self.ecnf.config.nm_per_unit
+
     def draw(self, n: int, rng: np.random.Generator) -> Draws:
         """See `Proposal.draw`."""
         found = self.ecnf.propose(self.peptide, n, rng, mirror=False, batch=self.batch)

@@ -43,6 +43,11 @@ class FlowProposal:
         """That of the flow's training, widened as the latent is."""
         return self.prose.config.nm_per_unit * math.sqrt(self._spread / self.n_atoms)
 
+    @property
+    def length_unit_nm(self) -> float:
+        """See `Proposal.length_unit_nm`."""
+        return self.prose.config.nm_per_unit
+
     def draw(self, n: int, rng: np.random.Generator) -> Draws:
         """See `Proposal.draw`."""
         found = self.prose.propose(

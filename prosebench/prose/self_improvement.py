@@ -18,11 +18,11 @@ from torch import nn
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.importance import clean_log_weights, ess, filter_top, resample
-from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
+from prosebench.method import Carry, Chunk, Method, Run
 from prosebench.peptide import Peptide
-from prosebench.prose.flow import CentreDensity, Prose
+from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose
 from prosebench.prose.network import Network
-from prosebench.prose.snis import CONTRACT_SPREAD_NM, FlowSettings, proposal_shares
+from prosebench.prose.snis import CONTRACT_SPREAD_NM, FlowSettings, LatentSettings, proposal_shares
 from prosebench.prose.trainable import FlowLoss, augment
 from prosebench.training.schedule import one_cycle
 
@@ -31,10 +31,11 @@ Frames = NDArray[np.float32]
 PROPOSALS_AT_ONCE = 1000
 
 
-class TuningSettings(MethodSettings):
+class TuningSettings(LatentSettings):
     """Fine-tuning of a round: steps of AdamW with a one-cycle learning rate, and how much the start model holds back.
 
-    The loss is NLL / (3 atoms) + teacher * mean (log q - log q of the start model)^2.
+    The loss is NLL / (3 atoms) + teacher * mean (log q - log q of the start model)^2, with the latent that the next
+    proposals will have; see LatentSettings.
     """
 
     rounds: int = Field(4, ge=0)
@@ -116,7 +117,10 @@ class ProseSelfImprove(Method):
         numbers = {"round": float(done)}
         if drawn is not None:
             with run.meter.phase("training"):
-                numbers["tuning-loss"] = fine_tune(tuned, start.network, {run.peptide: drawn}, settings, rng)
+                kelvin = settings.latent_kelvin(run.meter.temperature_kelvin)
+                numbers["tuning-loss"] = fine_tune(
+                    tuned, start.network, {run.peptide: drawn}, settings, rng, latent_kelvin=kelvin
+                )
         kept = {
             name: value for name, value in carry.items() if name not in ("frames", "log_weights", "round")
         }
@@ -139,8 +143,12 @@ def improve(
     """One flow, improved on several peptides together; each meter's budget is spent in equal parts on the rounds.
 
     Returns the tuned flow and the last round's proposals of each peptide. After the proposals of a round, watch is
-    given its number, the sequence, and the ESS. Raises ValueError for a budget without a proposal for each round.
+    given its number, the sequence, and the ESS. Raises ValueError for a budget without a proposal for each round, and
+    for meters of several temperatures.
     """
+    if len({meter.temperature_kelvin for meter in meters}) > 1:
+        raise ValueError("the meters are of several temperatures; improve a flow at one of them at a time")
+    kelvin = settings.latent_kelvin(meters[0].temperature_kelvin)
     for peptide, meter in zip(peptides, meters, strict=True):
         if meter.budget <= settings.rounds:
             raise ValueError(
@@ -154,7 +162,7 @@ def improve(
         for peptide, meter in zip(peptides, meters, strict=True):
             final = done == settings.rounds
             size = meter.remaining if final else meter.budget // (settings.rounds + 1)
-            ensemble = _propose(tuned, peptide, meter, size, rng, com)
+            ensemble = _propose(tuned, peptide, meter, size, rng, com, kelvin)
             assert ensemble.log_weights is not None
             watch(done, peptide.sequence, ess(ensemble.log_weights))
             drawn = None if final else draw_buffer(ensemble.positions_nm, ensemble.log_weights, rng)
@@ -163,19 +171,24 @@ def improve(
             elif drawn is not None:
                 buffers[peptide] = drawn
         if buffers:
-            fine_tune(tuned.network, prose.network, buffers, settings, rng)
+            fine_tune(tuned.network, prose.network, buffers, settings, rng, latent_kelvin=kelvin)
             tuned = Prose(tuned.network, prose.source, prose.device)
     return tuned, last
 
 
 def _propose(
-    prose: Prose, peptide: Peptide, meter: Meter, size: int, rng: np.random.Generator, com: CentreDensity
+    prose: Prose,
+    peptide: Peptide,
+    meter: Meter,
+    size: int,
+    rng: np.random.Generator,
+    com: CentreDensity,
+    latent_kelvin: float,
 ) -> Ensemble:
     parts = []
     for first in range(0, size, PROPOSALS_AT_ONCE):
-        proposals = prose.propose(
-            peptide, min(PROPOSALS_AT_ONCE, size - first), rng, temperature_kelvin=meter.temperature_kelvin
-        )
+        number = min(PROPOSALS_AT_ONCE, size - first)
+        proposals = prose.propose(peptide, number, rng, temperature_kelvin=latent_kelvin)
         energies = meter.energy(proposals.frames_nm)
         spent = meter.spent - len(energies) + np.arange(1, len(energies) + 1)
         parts.append(Ensemble(proposals.frames_nm, energies, proposals.log_weights(energies, com), spent))
@@ -196,19 +209,25 @@ def fine_tune(
     buffers: Mapping[Peptide, Frames],
     settings: TuningSettings,
     rng: np.random.Generator,
+    *,
+    latent_kelvin: float = TRAINING_TEMPERATURE_KELVIN,
 ) -> float:
-    """Train a network in place on frames (n, atoms, 3) in nm; batches are of one peptide, in turn. The last loss."""
+    """Train a network in place on frames (n, atoms, 3) in nm; batches are of one peptide, in turn. The last loss.
+
+    latent_kelvin is the temperature at which the latent of the next proposals is drawn.
+    """
+    spread = latent_kelvin / TRAINING_TEMPERATURE_KELVIN
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
     )
     device = str(next(network.parameters()).device)
-    losses, held = FlowLoss(network.train()), FlowLoss(teacher)
+    losses, held = FlowLoss(network.train(), spread=spread), FlowLoss(teacher, spread=spread)
     tokens = {peptide: Prose(teacher, device=device).tokens(peptide) for peptide in buffers}
     last = math.nan
     for step, peptide in zip(range(settings.steps), itertools.cycle(buffers), strict=False):
         chosen = buffers[peptide][rng.integers(len(buffers[peptide]), size=settings.tuning_batch)]
         atoms = np.full(len(chosen), peptide.n_atoms)
-        x = torch.from_numpy(augment(chosen / network.config.nm_per_unit, atoms, rng)).to(device)
+        x = torch.from_numpy(augment(chosen / network.config.nm_per_unit, atoms, rng, spread)).to(device)
         nll = losses(x, tokens[peptide])
         with torch.no_grad():
             held_nll = held(x, tokens[peptide])

@@ -28,15 +28,24 @@ CONTRACT_SPREAD_NM = 0.9 * 0.35
 """Of the wells on which flows are checked: nine tenths of the median width of what "breathing" proposes."""
 
 
-class FlowSettings(MethodSettings):
-    """Which flow a method draws from, and how.
+class LatentSettings(MethodSettings):
+    """temperature "scaled" draws the latent from N(0, T / 310 K), "naive" as at 310 K."""
+
+    temperature: Literal["scaled", "naive"] = "scaled"
+
+    def latent_kelvin(self, target_kelvin: float) -> float:
+        """Temperature at which the latent is drawn for a target."""
+        return target_kelvin if self.temperature == "scaled" else TRAINING_TEMPERATURE_KELVIN
+
+
+class FlowSettings(LatentSettings):
+    """Which flow a method draws from, and how; see LatentSettings for temperatures.
 
     weights is a bundled model, a published one, or the path of a file; size says what a published file holds where
     its name does not. weights_sha256, which is filled in for files on this machine, makes their content part of what
     identifies a cell; published weights are identified by their revision. com is the density of the centre that is
-    taken out of the flow's. temperature "scaled" draws the latent from N(0, T / 310 K), "naive" as at 310 K.
-    extrapolate admits peptides longer than the flow was made for. batch decides rounding, so it is a setting and not
-    left to the free memory.
+    taken out of the flow's. extrapolate admits peptides longer than the flow was made for. batch decides rounding, so
+    it is a setting and not left to the free memory.
     """
 
     weights: str = "prose-mini"
@@ -44,7 +53,6 @@ class FlowSettings(MethodSettings):
     size: str = ""
     revision: str = HUB_REVISION
     com: CentreDensity = "gaussian"
-    temperature: Literal["scaled", "naive"] = "scaled"
     extrapolate: bool = False
     batch: int = Field(256, gt=0)
 
@@ -59,10 +67,6 @@ class FlowSettings(MethodSettings):
     def load(self) -> Prose:
         """The flow, from memory where this process has it already. Raises WeightsError."""
         return _load(self.weights, self.weights_sha256, self.size, self.revision)
-
-    def latent_kelvin(self, target_kelvin: float) -> float:
-        """Temperature at which the latent is drawn for a target."""
-        return target_kelvin if self.temperature == "scaled" else TRAINING_TEMPERATURE_KELVIN
 
     def reason_to_skip(self, peptide: Peptide) -> str | None:
         """Why the flow does not know a peptide, or None."""
@@ -90,7 +94,7 @@ class ProseSNIS(Method):
         """A peptide that the flow was not made for."""
         return self.settings.reason_to_skip(run.peptide)
 
-    def proposal(self, run: Run) -> FlowProposal:
+    def proposal(self, run: Run, carry: Carry) -> FlowProposal:
         """The flow as a start for annealing; see prosebench.proposal."""
         kelvin = self.settings.latent_kelvin(run.meter.temperature_kelvin)
         return FlowProposal(self.settings.load(), run.peptide, kelvin, self.settings.batch)

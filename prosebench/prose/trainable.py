@@ -27,18 +27,22 @@ VALIDATION_BATCH = 250
 
 
 class FlowLoss(nn.Module):
-    """Negative log-likelihood of each frame in normalised units, divided by 3 atoms; in nats."""
+    """Negative log-likelihood of each frame in normalised units, divided by 3 atoms; in nats.
 
-    def __init__(self, network: Network, *, low_precision: bool = False) -> None:
+    spread is the variance of the latent: T / 310 K where a flow is trained as it is drawn from at another temperature.
+    """
+
+    def __init__(self, network: Network, *, low_precision: bool = False, spread: float = 1.0) -> None:
         super().__init__()
-        self.network, self.low_precision = network, low_precision
+        self.network, self.low_precision, self.spread = network, low_precision, spread
 
     def forward(self, x: Tensor, tokens: Tokens) -> Tensor:
         """x (frames, atoms, 3), 0 where padded -> (frames,)."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.low_precision):
             z, log_det = self.network(x, tokens)
         dimension = 3 * tokens.mask.sum(dim=1)
-        return (0.5 * z.square().sum(dim=(1, 2)) - log_det) / dimension + 0.5 * math.log(2 * math.pi)
+        squares = z.square().sum(dim=(1, 2)) / self.spread
+        return (0.5 * squares - log_det) / dimension + 0.5 * math.log(2 * math.pi * self.spread)
 
 
 class TrainableProse:
@@ -100,16 +104,16 @@ class TrainableProse:
 
 
 def augment(
-    x: NDArray[np.floating], atoms: NDArray[np.int64], rng: np.random.Generator
+    x: NDArray[np.floating], atoms: NDArray[np.int64], rng: np.random.Generator, spread: float = 1.0
 ) -> NDArray[np.float32]:
-    """Frames (n, padded atoms, 3) centred, rotated at random, and shifted by N(0, 1/atoms) along each axis.
+    """Frames (n, padded atoms, 3) centred, rotated at random, and shifted by N(0, spread / atoms) along each axis.
 
-    atoms (n,) says how many atoms of each frame are real; padding stays 0.
+    atoms (n,) says how many atoms of each frame are real; padding stays 0. spread is the variance of the latent.
     """
     real = (np.arange(x.shape[1]) < atoms[:, None])[..., None]
     centred = x - x.sum(axis=1, keepdims=True, where=real) / atoms[:, None, None]
     rotated = centred @ random_rotations(rng, len(x))
-    shifts = rng.standard_normal((len(x), 1, 3)) / np.sqrt(atoms)[:, None, None]
+    shifts = rng.standard_normal((len(x), 1, 3)) * np.sqrt(spread / atoms)[:, None, None]
     return np.where(real, rotated + shifts, 0.0).astype(np.float32)
 
 

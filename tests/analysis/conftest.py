@@ -62,6 +62,7 @@ class RunBuilder:
         """A cell that its method cannot do."""
         folder = self.waiting(cell)
         record = _record(cell).model_copy(update={"status": "skipped", "reason": reason})
+        _write_provenance(folder, dict.fromkeys(("sampling", "preparation", "training", "target"), 0.0))
         write_json(folder / "record.json", record.model_dump(mode="json"))
         return folder
 
@@ -75,18 +76,22 @@ class RunBuilder:
             update={"ledger": ledger, "frames": len(ensemble), "chunks": 1, "ensemble_sha256": digest}
         )
         phases = {"sampling": seconds, "preparation": 1.0, "training": 0.0, "target": 0.9 * seconds}
-        provenance = Provenance(
-            host="node",
-            device="cpu",
-            commit="abc",
-            started="2026-01-01",
-            finished="2026-01-01",
-            sittings=1,
-            seconds=phases,
-        )
-        write_json(folder / "provenance.json", provenance.model_dump(mode="json"))
+        _write_provenance(folder, phases)
         write_json(folder / "record.json", record.model_dump(mode="json"))
         return folder
+
+
+def _write_provenance(folder: Path, seconds: dict[str, float]) -> None:
+    provenance = Provenance(
+        host="node",
+        device="cpu",
+        commit="abc",
+        started="2026-01-01",
+        finished="2026-01-01",
+        sittings=1,
+        seconds=seconds,
+    )
+    write_json(folder / "provenance.json", provenance.model_dump(mode="json"))
 
 
 def _record(cell: Cell) -> Record:

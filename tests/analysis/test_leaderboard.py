@@ -80,7 +80,7 @@ def test_what_is_missing_is_said(files: dict[str, bytes]) -> None:
         "2 of 2 cells failed (FloatingPointError: the trajectory blew up)",
         "cells waiting (not finished yet)",
         "cells hold frames that are not finite",
-        "the method declares 50 evaluations as preparation, outside the budget: 0.83 times the budget",
+        "50 evaluations of preparation, which no budget limits: 0.83 times the budget",
         "ceiling",
         "floor",
     ):

@@ -11,16 +11,26 @@ from typer.testing import CliRunner
 
 from analysis.leaderboard_runs import read_run
 from analysis.scores import score_run, write_scores
-from analysis.submission import RefusedSubmission, check_cells, compare_rerun, pack, submit, unpacked
+from analysis.submission import (
+    RefusedSubmission,
+    check_cells,
+    compare_rerun,
+    gives_equal_bytes,
+    pack,
+    submit,
+    unpacked,
+)
+from analysis.suite_plan import missing_places
 from prosebench.cli import app
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.openmm import OpenMMEnergy
 from prosebench.ensemble import Ensemble
 from prosebench.geometry import random_rotations
 from prosebench.peptide import Peptide
-from prosebench.record import cell_folders, read_record
+from prosebench.record import EXTERNAL, Cell, cell_folders, read_record
 from prosebench.reference import Reference
 from prosebench.storage import DamagedFile, read_json, write_json
+from prosebench.suite import load_suite
 from tests.analysis.conftest import RunBuilder, with_evaluations
 
 
@@ -213,6 +223,60 @@ def test_a_shipped_suite_is_run_as_it_is(tmp_path: Path, pool: Ensemble, referen
     assert "suite quickstart scores 2000 frames, not 60" in found
 
 
+def quickstart(tmp_path: Path) -> tuple[RunBuilder, list[Cell]]:
+    """All cells that the shipped suite asks of a row, two budgets in each."""
+    suite, builder = load_suite("quickstart"), RunBuilder(tmp_path / "run")
+    return builder, [
+        builder.cell(suite=suite.name, peptide=peptide, budgets=suite.budgets, frames=suite.frames, seed=seed)
+        for peptide in suite.peptides
+        for seed in suite.seeds
+    ]
+
+
+def test_a_cell_that_was_left_out_is_missed(tmp_path: Path) -> None:
+    builder, cells = quickstart(tmp_path)
+    for cell in cells:
+        builder.skipped(cell, "not this one")
+    assert check_cells(builder.directory) == []
+    shutil.rmtree(builder.directory / "cells" / cells[3].folder_name)
+    (said,) = check_cells(builder.directory)
+    assert said.startswith(
+        "suite quickstart, row md: 2 of 16 results are missing "
+        f"({cells[3].peptide}, 10,000 evaluations, seed 1; {cells[3].peptide}, 200,000 evaluations, seed 1)"
+    )
+    builder.waiting(cells[3])
+    assert check_cells(builder.directory) == [said]
+    builder.failed(cells[3], "it blew up")
+    assert check_cells(builder.directory) == []
+
+
+def test_seeds_are_not_picked(tmp_path: Path) -> None:
+    builder, cells = quickstart(tmp_path)
+    for cell in [*cells, cells[0].model_copy(update={"seed": 17})]:
+        builder.skipped(cell, "not this one")
+    (said,) = check_cells(builder.directory)
+    assert said.endswith("suite quickstart has no seed 17, it has 0, 1")
+
+
+def test_a_row_of_declared_cost_must_hold_every_peptide(tmp_path: Path) -> None:
+    _, cells = quickstart(tmp_path)
+    theirs = [
+        cell.model_copy(update={"row": "theirs", "method": EXTERNAL, "seed": 5, "budgets": cell.budgets[1:]})
+        for cell in cells[::2]
+    ]
+    assert missing_places(theirs) == []
+    assert "row theirs: 1 of 4 results are missing (AA, 200,000" in missing_places(theirs[1:])[0]
+    assert missing_places([theirs[0].model_copy(update={"suite": "their-own"})]) == []
+
+
+def test_nothing_of_an_earlier_submission_stays(theirs: Path, tmp_path: Path, reference_folder: Path) -> None:
+    folder, _ = submit(theirs, tmp_path / "out", [reference_folder])
+    first = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    write_json(folder / "peptides" / "small-KG.json", {"old": True})
+    submit(theirs, tmp_path / "out", [reference_folder])
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
+
+
 def test_running_again_tells_a_false_ledger(sound: Path) -> None:
     record = read_record(first_cell(sound))
     assert compare_rerun(record, record) == []
@@ -220,6 +284,8 @@ def test_running_again_tells_a_false_ledger(sound: Path) -> None:
     said = compare_rerun(record.model_copy(update={"ledger": cheap}), record)
     assert said == ["running it again gives another ensemble or ledger"]
     elsewhere = record.model_copy(update={"ledger": cheap, "target": {"engine": "other"}})
+    assert gives_equal_bytes(record, record)
+    assert not gives_equal_bytes(elsewhere, record)
     assert compare_rerun(elsewhere, record) == [
         "its ledger has 5 evaluations of preparation, running it again takes 50"
     ]

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from analysis.comparison_tables import comparison_groups
 from analysis.statistics import Estimate
 from analysis.tables import Table, main_table, peptide_table
 from analysis.tables_text import TerminalTable, csv_text, escape, latex, markdown, texts
+from prosebench.record import EXTERNAL
 
 
 def lines_of(
@@ -112,6 +114,43 @@ def test_a_row_on_fewer_peptides_does_not_compete(scores: pd.DataFrame):
     assert half.peptides == "1/2"
     assert not half.best
     assert "no memory" in half.note
+
+
+def test_declared_rows_are_never_bold_and_take_no_bold_away():
+    names = [f"{one}{other}" for one in "ACDEF" for other in "AK"]
+
+    def level(value: float) -> dict[str, list[float]]:
+        return {name: [value + 0.01 * number, value] for number, name in enumerate(names)}
+
+    metered = [
+        *lines_of("prose-snis", level(1.0)),
+        *lines_of("md", level(1.5)),
+    ]
+    # Better than all, of more frames, on more peptides; and several, which would use up a correction.
+    declared = [
+        line
+        for number in range(8)
+        for line in lines_of(
+            f"theirs-{number} (declared)", {**level(0.1), "GG": [0.1]}, method=EXTERNAL, frames=5000
+        )
+    ]
+    table = main_table(pd.DataFrame(metered + declared))
+    assert {row.row for row in table.rows if row.best} == {"prose-snis"}
+    assert row_of(table, "md").peptides == "10/11"
+    assert "Declared: " in markdown(table)
+    assert "Declared: " not in markdown(main_table(pd.DataFrame(metered)))
+    groups = comparison_groups(pd.DataFrame(metered + declared), allow=("peptides", "frames"))
+    alone = comparison_groups(pd.DataFrame(metered))
+    (pair,) = (one for one in groups[0].comparisons if not one.marks)
+    assert pair == alone[0].comparisons[0]
+    assert sum("declared costs" in one.marks for one in groups[0].comparisons) == 16
+
+
+def test_peptides_are_counted_in_the_suite_and_not_in_the_run():
+    two = main_table(pd.DataFrame(lines_of("md", {"AA": [1.0], "KG": [2.0]}, suite="dipeptides-30")))
+    assert two.rows[0].peptides == "2/30"
+    own = main_table(pd.DataFrame(lines_of("md", {"AA": [1.0], "WW": [2.0]}, suite="my-own")))
+    assert own.rows[0].peptides == "2/2"
 
 
 def test_a_row_alone_has_won_nothing():

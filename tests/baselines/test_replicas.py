@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from baselines.md_replicas import MDReplicas
 from baselines.parallel_tempering import ParallelTempering
 from prosebench.contract import Case, run_chunks
+from prosebench.dynamics import maxwell_velocities
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble, concatenate
@@ -44,6 +45,10 @@ def test_starts_come_from_a_file_whose_content_is_part_of_the_settings(tmp_path:
     ensemble = frames_of(run_chunks(MDReplicas(settings), run))
     offsets = (ensemble.positions_nm - PEPTIDE.start_nm).mean(axis=(1, 2))
     assert len(set(np.round(offsets).tolist())) == 3
+    # What chose the starts is not drawn again for the velocities.
+    velocities = MDReplicas(settings)._start(run).velocities_nm_ps
+    again = maxwell_velocities(PEPTIDE, np.full(3, 310.0), run.rng(0))
+    assert np.abs(velocities - again).min() > 0.0
     assert run.meter.ledger.preparation.evaluations == 0
     starts.select(slice(0, 4)).save(tmp_path / "starts.npz")
     with pytest.raises(ValidationError, match="has changed since"):

@@ -91,7 +91,7 @@ def test_the_content_of_a_weights_file_is_part_of_the_settings(tmp_path: Path) -
 
 
 def test_it_is_a_proposal_for_annealing() -> None:
-    proposal = method_of().proposal(run_of())
+    proposal = method_of().proposal(run_of(), {})
     draws = proposal.draw(3, np.random.default_rng(0))
     value, gradient = proposal.log_density_and_gradient(draws.frames_nm)
     np.testing.assert_allclose(value, draws.log_density, atol=0.02)

@@ -77,7 +77,7 @@ def test_rows_stand_at_every_budget_that_covers_them_and_are_marked(archive: Pat
     assert value[500, "sampling-evaluations"] == 0
     assert value[500, "sampling-seconds"] == 12.5
     assert value[500, "torus-w2"] < 2.0
-    assert all("declare, not metered" in row.note for row in main_table(scores).rows)
+    assert all("declared by its makers, not metered" in row.note for row in main_table(scores).rows)
 
 
 def test_a_trajectory_in_another_order_of_atoms(trajectory: mdtraj.Trajectory, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_declared_costs_never_pass_as_metered(tmp_path: Path) -> None:
     (tmp_path / "sent" / "run.tar").rename(tmp_path / "run.tar")
     files = board_files(tmp_path / "sent")
     page, method = (files[name].decode() for name in ("index.html", "methods/Emulator--declared.html"))
-    assert page.count('class="tag unmetered"') == 3
+    assert page.count('class="tag declared"') == 3
     assert "Emulator (declared)" in page
     assert "nothing was metered" in method
     assert "Installed as" not in method

@@ -49,6 +49,17 @@ def test_a_method_may_stand_twice(tmp_path: Path) -> None:
     assert suite.method_settings("md")[1]["friction_per_ps"] == 0.3
 
 
+def test_a_row_stops_at_its_max_budget(tmp_path: Path) -> None:
+    suite = load_suite(write(tmp_path, MINE + "max_budget = 100"))
+    suite.check()
+    budgets = {row: {cell.budgets for cell in plan_cells(suite) if cell.row == row} for row in suite.methods}
+    assert budgets == {"md": {(100, 1000)}, "fast": {(100,)}}
+    same = load_suite(write(tmp_path, MINE))
+    assert suite.method_settings("fast") == same.method_settings("fast")
+    with pytest.raises(SuiteError, match="every budget lies above the max_budget of every method"):
+        narrow(suite, methods=["fast"], budgets=[200]).check()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -58,6 +69,11 @@ def test_a_method_may_stand_twice(tmp_path: Path) -> None:
         ("[1000, 100]", "[1000, 0]", r"budgets\.1.*greater than 0"),
         ("[methods.md]", "[methods.mdd]", "unknown method 'mdd'; known: .*md"),
         ("warm_up_ps", "warmup", "unknown key 'warmup'; known settings: .*warm_up_ps"),
+        (
+            "friction_per_ps = 5.0",
+            "max_budget = 1e3",
+            r"methods\.fast.*max_budget is 1000.0, not a positive whole",
+        ),
         ("friction_per_ps = 5.0", "friction_per_ps = -5.0", "methods.fast.*greater than 0"),
         ("name = ", "name : ", "not TOML"),
     ],

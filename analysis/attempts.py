@@ -1,0 +1,32 @@
+"""Things made one by one: what raises is noted with its reason, and the rest is made all the same."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Failure(NamedTuple):
+    """What could not be made, and why."""
+
+    what: str
+    reason: str
+
+
+class Attempts:
+    """Notes the failures of what is made within `of`."""
+
+    def __init__(self) -> None:
+        self.failures: list[Failure] = []
+
+    @contextmanager
+    def of(self, what: str) -> Iterator[None]:
+        """Whatever raises within is noted as a failure of this, with where it was raised, and goes no further."""
+        try:
+            yield
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            said = (str(error).splitlines() or [""])[0]
+            reason = f"{type(error).__name__}: {said} ({Path(last.filename).name}, line {last.lineno})"
+            self.failures.append(Failure(what, reason))
