@@ -20,7 +20,7 @@ test-slurm: install-test   ## tests on a real SLURM cluster that they start on t
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages; \
 	fi
 	PATH="$(abspath $(BIN)):$$PATH" PROSEBENCH_TEST_SLURM=1 OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest tests/slurm -v -s --durations=5
+	  $(BIN)/python -m pytest tests/slurm -v -s --durations=0 --durations-min=5 --maxfail=3
 
 check: lint types arrows   ## the fast part: lint, types, arrows
 

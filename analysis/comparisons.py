@@ -20,6 +20,7 @@ LEVEL = 1.0 - CONFIDENCE
 INEQUALITIES = ("budget", "frames", "peptides")
 """What two rows may differ in if that is asked for."""
 
+WELCH = "Welch t"
 TOLERATED_FRAMES = 0.01
 """Relative difference in the number of scored frames that counts as equal: a weight filter takes a few."""
 
@@ -48,6 +49,11 @@ class Comparison:
     p_corrected: float
     n_comparisons: int = 1
     marks: tuple[str, ...] = ()
+
+    @property
+    def tested(self) -> bool:
+        """Whether there was a spread to test with: for one peptide that takes two seeds of each row."""
+        return self.test != WELCH or self.difference.low is not None
 
     @property
     def distinguishable(self) -> bool:
@@ -83,7 +89,7 @@ def compare(
     else:
         sides = [side[side["peptide"] == shared[0]]["value"].to_numpy(float) for side in (row, other)]
         difference, p = _welch(*sides)
-        test = "Welch t"
+        test = WELCH
     return Comparison(
         metric=str(row["metric"].iloc[0]),
         row=str(row["row"].iloc[0]),

@@ -1,18 +1,16 @@
 """All figures of a run folder: of each peptide, and over the suite."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import cache, partial
 from itertools import combinations
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
-from threadpoolctl import threadpool_limits
 
+from analysis.attempts import Attempts, Failure
 from analysis.figures_costs import (
     THROUGHPUT_AXES,
     by_temperature,
@@ -22,14 +20,15 @@ from analysis.figures_costs import (
     throughput,
     weights_by_length,
 )
-from analysis.figures_peptide import Sample, energy_histogram, ramachandran, tica_map
+from analysis.figures_peptide import energy_histogram, ramachandran, tica_map
 from analysis.figures_scaling import FIGURES, scaling
 from analysis.figures_smc import annealing
 from analysis.figures_states import diagnostics, populations, walks, weight_traces
 from analysis.pages import page_markdown, page_numbers
-from analysis.peptide_data import find_cores, find_states, load_peptide
+from analysis.peptide_data import Cores, PeptideData, States, find_cores, find_states, load_peptide
+from analysis.processes import map_over
 from analysis.statuses import SCORED
-from analysis.style import CEILING, FLOOR, FORMATS, looks, row_order, save
+from analysis.style import CEILING, FLOOR, FORMATS, Look, looks, row_order, save
 from prosebench.record import cell_folders, read_cell
 from prosebench.reference import Reference, find_reference, name_at
 from prosebench.storage import DamagedFile, read_json, write_bytes, write_json
@@ -52,6 +51,17 @@ class Selection:
     temperature_kelvin: float = 310.0
 
 
+class Drawn(NamedTuple):
+    """Paths of what was drawn, sorted, and what could not be."""
+
+    paths: list[Path]
+    failures: list[Failure]
+
+
+Maker = Callable[[], Figure | None]
+"""Makes a figure; None where there is nothing to draw."""
+
+
 def write_figures(
     directory: Path,
     scores: pd.DataFrame,
@@ -61,12 +71,13 @@ def write_figures(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
     formats: Sequence[str] = FORMATS,
-) -> list[Path]:
-    """Write every figure of a scored run folder into target, in each of the formats; returns the paths, sorted.
+) -> Drawn:
+    """Write every figure of a scored run folder into target, in each of the formats.
 
     Per peptide `<peptide>-<kind>` with the kinds of `analysis.pages.CAPTIONS`, and its page beside target in
     `peptides/<peptide>.md` and `.json`; over the suite those of `suite_figures`; with several suites in one folder
     the suite's name stands in front. Only what was scored is shown; floor and ceiling have no maps of their own.
+    A figure or page that cannot be made stops no other: it stands among the failures.
     """
     chosen = selections(scores)
     several = scores.loc[scores["suite"] != "", "suite"].nunique() > 1
@@ -74,51 +85,62 @@ def write_figures(
         (choice, directory, target, tuple(map(Path, reference_folders)), several, tuple(formats))
         for choice in chosen
     ]
-    paths: list[Path] = []
-    for number, made in enumerate(_map(jobs, workers), start=1):
-        paths.extend(made)
+    drawn = Drawn([], [])
+    for number, (paths, failures) in enumerate(map_over(_peptide_figures, jobs, workers), start=1):
+        drawn.paths.extend(paths)
+        drawn.failures.extend(failures)
         if progress:
             progress(number, len(jobs))
+    makers: dict[str, Maker] = {}
     for suite, part in scores[scores["status"].isin(SCORED)].groupby("suite"):
-        for name, figure in suite_figures(part).items():
-            paths.extend(save(figure, target / (f"{suite}-{name}" if several else name), formats))
-    for against in THROUGHPUT_AXES:
-        drawn = throughput(_bench_rows(directory), against)
-        if drawn is not None:
-            paths.extend(save(drawn, target / f"throughput-{against}", formats))
-    return sorted(paths)
+        makers |= {f"{suite}-{n}" if several else n: make for n, make in suite_figures(part).items()}
+    makers |= {f"throughput-{one}": partial(_throughput, directory, one) for one in THROUGHPUT_AXES}
+    paths, failures = _drawn(makers, target, formats)
+    return Drawn(sorted(drawn.paths + paths), drawn.failures + failures)
 
 
-def suite_figures(scores: pd.DataFrame) -> dict[str, Figure]:
-    """Figures over one suite by name; only those for which there is something to draw.
+def _drawn(makers: Mapping[str, Maker], target: Path, formats: Sequence[str]) -> Drawn:
+    """Make and save figures by name."""
+    attempts, paths = Attempts(), []
+    for name, make in makers.items():
+        with attempts.of(f"figure {name}"):
+            figure = make()
+            if figure is not None:
+                paths.extend(save(figure, target / name, formats))
+    return Drawn(paths, attempts.failures)
+
+
+def suite_figures(scores: pd.DataFrame) -> dict[str, Maker]:
+    """Makers of figures over one suite, by name.
 
     Of several temperatures each has its own scaling, "scaling-jsd-393K": floor and ceiling are not the same.
     """
-    found: dict[str, Figure | None] = {}
+    found: dict[str, Maker] = {}
     several = scores["temperature_kelvin"].nunique() > 1
     for kelvin, part in scores.groupby("temperature_kelvin", sort=True):
         at = f"-{kelvin:g}K" if several else ""
-        found |= {f"scaling-{name}{at}": scaling(part, metrics) for name, metrics in FIGURES.items()}
-        for against in ("sampling-seconds", "wall-seconds"):
+        found |= {f"scaling-{name}{at}": partial(scaling, part, metrics) for name, metrics in FIGURES.items()}
+        for against in ("device-seconds", "wall-seconds"):
             if (part["metric"] == against).any():
-                found[f"scaling-{against}{at}"] = scaling(part, FIGURES["wasserstein"], against)
-    found["cost-by-length"] = seconds_by_length(scores)
-    found["weights-by-length"] = weights_by_length(scores)
-    found["temperature"] = by_temperature(scores, ("ess", "energy-w2", "torus-w2"))
+                found[f"scaling-{against}{at}"] = partial(scaling, part, FIGURES["wasserstein"], against)
+    found["cost-by-length"] = partial(seconds_by_length, scores)
+    found["weights-by-length"] = partial(weights_by_length, scores)
+    found["temperature"] = partial(by_temperature, scores, ("ess", "energy-w2", "torus-w2"))
     rows = row_order(samplers(scores)["row"], dict(zip(scores["row"], scores["method"], strict=True)))
     for row, other in list(combinations(rows, 2))[:MOST_PAIRS]:
         name = f"pairs-{_plain(row)}-{_plain(other)}"
-        found[name] = pairs_by_peptide(scores, row, other, FIGURES["wasserstein"])
-    return {name: figure for name, figure in found.items() if figure is not None}
+        found[name] = partial(pairs_by_peptide, scores, row, other, FIGURES["wasserstein"])
+    return found
 
 
 def _plain(row: str) -> str:
     return "".join(character if character.isalnum() or character in "._" else "_" for character in row)
 
 
-def _bench_rows(directory: Path) -> list[dict[str, Any]]:
-    """What bench commands have left in the folder `bench`: JSON files with a list of measurements each."""
-    return [row for path in sorted((directory / "bench").glob("*.json")) for row in read_json(path)]
+def _throughput(directory: Path, against: str) -> Figure | None:
+    """Throughput out of what bench commands have left in the folder `bench`: JSON files, a list of rows each."""
+    rows = [row for path in sorted((directory / "bench").glob("*.json")) for row in read_json(path)]
+    return throughput(rows, against)
 
 
 def selections(scores: pd.DataFrame) -> list[Selection]:
@@ -149,41 +171,48 @@ def selections(scores: pd.DataFrame) -> list[Selection]:
 Job = tuple[Selection, Path, Path, tuple[Path, ...], bool, tuple[str, ...]]
 
 
-def _map(jobs: list[Job], workers: int) -> Iterator[list[Path]]:
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(_peptide_figures, jobs)
-        return
-    with ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=partial(threadpool_limits, 1)
-    ) as pool:
-        yield from pool.map(_peptide_figures, jobs)
-
-
-def _peptide_figures(job: Job) -> list[Path]:
+def _peptide_figures(job: Job) -> Drawn:
+    """Figures and page of one peptide."""
     choice, directory, target, reference_folders, several, formats = job
-    reference = Reference.load(find_reference(choice.peptide, reference_folders, choice.temperature_kelvin))
-    data = load_peptide(choice.peptide, reference, choice.cells, _folders(directory))
-    states, cores = find_states(data), find_cores(data.walk(data.truth))
     name = name_at(choice.peptide, choice.temperature_kelvin)
     stem = f"{choice.suite}-{name}" if several else name
-    truth, samples, look = data.truth, data.samples, looks(choice.all_rows)
-    figures = {
-        "energy": energy_histogram(choice.peptide, truth, samples, look),
-        "ramachandran": ramachandran(choice.peptide, data.topology, truth, samples),
-        "tica": tica_map(choice.peptide, data.topology, reference.tica, truth, samples),
-        "states": populations(data, states, look) if data.cells else None,
-        "walks": walks(data, cores, look),
-        "weights": weight_traces(data, look),
-        "annealing": annealing(data.last, look),
-        "diagnostics": diagnostics(data, look),
+    attempts, paths = Attempts(), []
+    with attempts.of(f"all of {stem}"):
+        reference = Reference.load(
+            find_reference(choice.peptide, reference_folders, choice.temperature_kelvin)
+        )
+        data = load_peptide(choice.peptide, reference, choice.cells, _folders(directory))
+        attempts.failures += [Failure(f"frames in the figures of {stem}", reason) for reason in data.damaged]
+        states, cores = cache(lambda: find_states(data)), cache(lambda: find_cores(data.walk(data.truth)))
+        makers = _peptide_makers(data, states, cores, looks(choice.all_rows))
+        drawn = _drawn({f"{stem}-{kind}": make for kind, make in makers.items()}, target, formats)
+        attempts.failures += drawn.failures
+        paths += drawn.paths
+        with attempts.of(f"page of {stem}"):
+            names = [path.stem for path in drawn.paths if path.suffix == ".png"]
+            numbers = page_numbers(data, states(), cores())
+            page = target.parent / "peptides" / f"{stem}.md"
+            write_json(page.with_suffix(".json"), numbers)
+            write_bytes(page, page_markdown(numbers, names, formats).encode())
+            paths += [page.with_suffix(".json"), page]
+    return Drawn(paths, attempts.failures)
+
+
+def _peptide_makers(
+    data: PeptideData, states: Callable[[], States], cores: Callable[[], Cores], look: dict[str, Look]
+) -> dict[str, Maker]:
+    """Makers of the figures of one peptide, by their kind."""
+    truth, samples = data.truth, data.samples
+    return {
+        "energy": partial(energy_histogram, data.sequence, truth, samples, look),
+        "ramachandran": partial(ramachandran, data.sequence, data.topology, truth, samples),
+        "tica": partial(tica_map, data.sequence, data.topology, data.reference.tica, truth, samples),
+        "states": lambda: populations(data, states(), look) if data.cells else None,
+        "walks": lambda: walks(data, cores(), look),
+        "weights": partial(weight_traces, data, look),
+        "annealing": partial(annealing, data.last, look),
+        "diagnostics": partial(diagnostics, data, look),
     }
-    drawn = {f"{stem}-{kind}": figure for kind, figure in figures.items() if figure is not None}
-    paths = [path for name, figure in drawn.items() for path in save(figure, target / name, formats)]
-    numbers = page_numbers(data, states, cores)
-    pages = target.parent / "peptides"
-    write_json(pages / f"{stem}.json", numbers)
-    write_bytes(pages / f"{stem}.md", page_markdown(numbers, list(drawn), formats).encode())
-    return [*paths, pages / f"{stem}.json", pages / f"{stem}.md"]
 
 
 def _folders(directory: Path) -> dict[str, Path]:
@@ -194,6 +223,3 @@ def _folders(directory: Path) -> dict[str, Path]:
         except (DamagedFile, OSError):
             continue
     return found
-
-
-__all__ = ["Sample", "energy_histogram", "ramachandran", "scaling", "selections", "tica_map", "write_figures"]

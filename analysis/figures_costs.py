@@ -2,7 +2,9 @@
 peptide by peptide, and throughput out of bench records.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -29,9 +31,10 @@ from analysis.style import (
     row_order,
     shared_legend,
     styled,
+    without_temperature,
 )
 from analysis.tables import METRICS, Metric
-from prosebench.importance import RELIABLE_PARETO_K
+from prosebench.importance import RELIABLE_PARETO_K, k_hat_text
 
 PER_EVALUATIONS = 10_000
 _METRIC = {metric.name: metric for metric in METRICS}
@@ -70,7 +73,8 @@ def seconds_by_length(scores: pd.DataFrame) -> Figure | None:
 def weights_by_length(scores: pd.DataFrame) -> Figure | None:
     """ESS and k-hat of weighted rows against length; None where fewer than two lengths have weights.
 
-    The dashed line is the k-hat above which re-weighted means are not reliable.
+    The dashed line is the k-hat above which re-weighted means are not reliable. Cells whose k-hat is no number (equal
+    weights, a single one, too few: see `prosebench.importance.pareto_smooth`) are counted in the panel and not drawn.
     """
     last = at_last_budget(samplers(scores))
     weighted = last[last["metric"].isin(["ess", "k-hat"])]
@@ -82,7 +86,11 @@ def weights_by_length(scores: pd.DataFrame) -> Figure | None:
         _by_length(left, weighted[weighted["metric"] == "ess"], (0.0, 1.0))
         left.set(yscale="log", ylabel="ESS (share of samples)")
         plain_ticks(left, "y")
-        _by_length(right, weighted[weighted["metric"] == "k-hat"], (-np.inf, np.inf))
+        k_hats = weighted[weighted["metric"] == "k-hat"]
+        _by_length(right, k_hats[np.isfinite(k_hats["value"])], (-np.inf, np.inf))
+        said = [f"{number} cells: {text}" for text, number in _without_number(k_hats["value"]).items()]
+        if said:
+            note(right, "\n".join(said), "lower right")
         right.axhline(
             RELIABLE_PARETO_K,
             color=REFERENCE_LINE,
@@ -93,6 +101,11 @@ def weights_by_length(scores: pd.DataFrame) -> Figure | None:
         right.set_ylabel(r"Pareto $\hat{k}$ of the weights")
         shared_legend(figure, [left, right])
         return figure
+
+
+def _without_number(k_hats: pd.Series) -> Counter[str]:
+    """What k-hats say that are no numbers, and how many say it."""
+    return Counter(k_hat_text(value) for value in k_hats if not np.isfinite(value))
 
 
 def _by_length(axes: Axes, lines: pd.DataFrame, bounds: tuple[float, float]) -> None:
@@ -137,9 +150,7 @@ def by_temperature(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure | Non
     lines = last[last["metric"].isin(metrics)].dropna(subset=["temperature_kelvin"])
     if lines["temperature_kelvin"].nunique() < 2:
         return None
-    lines = lines.assign(
-        row=lines["row"].str.replace(r" \[target\.temperature_kelvin=[^\],]*\]", "", regex=True)
-    )
+    lines = lines.assign(row=lines["row"].map(without_temperature))
     rows = row_order(lines["row"], dict(zip(lines["row"], lines["method"], strict=True)))
     look = looks(rows)
     shown = [_METRIC[name] for name in metrics if (lines["metric"] == name).any()]
@@ -189,7 +200,8 @@ def pairs_by_peptide(
     if not panels_of:
         return None
     with styled():
-        figure = new_figure(PAGE_INCHES * len(panels_of) / 3.0, 2.75)
+        long_names = max(len(row), len(other)) > 18  # titles and labels take two lines
+        figure = new_figure(PAGE_INCHES * len(panels_of) / 3.0, 3.05 if long_names else 2.75)
         panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
         for axes, (metric, sides, found) in zip(panels, panels_of, strict=True):
             _scatter(axes, metric, sides, found)
@@ -218,13 +230,13 @@ def _scatter(axes: Axes, metric: Metric, sides: list[pd.DataFrame], found: Compa
     axes.set(
         xlim=(low, high),
         ylim=(low, high),
-        xlabel=f"{other}: {_label(metric)}",
-        ylabel=f"{row}: {_label(metric)}",
+        xlabel=fill(f"{other}: {_label(metric)}", 28),
+        ylabel=fill(f"{row}: {_label(metric)}", 28),
     )
     for which in "xy":
         plain_ticks(axes, which)
     wins, losses = (found.wins, found.losses) if metric.better == "less" else (found.losses, found.wins)
-    panel_title(axes, f"{row} better on {wins} of {wins + losses}, p = {found.p:.2g}")
+    panel_title(axes, fill(f"{row} better on {wins} of {wins + losses}, p\u00a0=\u00a0{found.p:.2g}", 34))
     if found.marks:
         note(axes, "; ".join(found.marks), "lower right")
 

@@ -37,10 +37,12 @@ FIGURES = {
 
 AGAINST = {
     "evaluations": "energy evaluations",
-    "sampling-seconds": "sampling time (s)",
+    "device-seconds": "sampling time × devices (s)",
     "wall-seconds": "wall time (s)",
 }
-"""What metrics are drawn against, with the label of the axis. Wall time is sampling and preparation."""
+"""What metrics are drawn against, with the label of the axis. Devices are cores or accelerators; wall time is sampling
+and preparation.
+"""
 
 
 class Curve(NamedTuple):
@@ -134,12 +136,25 @@ def _panel(axes: Axes, part: pd.DataFrame, metric: Metric, look: dict[str, Look]
         axes.axhline(
             level.value, color=REFERENCE_LINE, linewidth=0.8, linestyle=dashes, zorder=1, label=label
         )
-    for curve in found:
+    costs = sorted({cost for curve in found for cost in curve.costs})
+    if costs:
+        axes.set_xlim(costs[0] / 1.6, costs[-1] * 1.6)
+    for curve in _apart(found) if len(costs) == 1 else found:
         _draw(axes, curve, look[curve.row])
     _limit(axes, found, levels)
-    _tidy(axes, sorted({cost for curve in found for cost in curve.costs}), exact=against == "evaluations")
+    _tidy(axes, costs, exact=against == "evaluations")
     if not found:
         note(axes, "nothing scored")
+
+
+def _apart(found: list[Curve]) -> list[Curve]:
+    """Curves of one and the same cost, moved apart a little: intervals above each other cannot be told."""
+    middle = (len(found) - 1) / 2.0
+    reach = 0.35 / max(middle, 1.0)
+    return [
+        curve._replace(costs=[cost * (1.0 + min(reach, 0.08) * (place - middle)) for cost in curve.costs])
+        for place, curve in enumerate(found)
+    ]
 
 
 def _limit(axes: Axes, found: list[Curve], levels: dict[str, Estimate]) -> None:
@@ -198,8 +213,6 @@ def _draw(axes: Axes, curve: Curve, look: Look) -> None:
 
 def _tidy(axes: Axes, budgets: list[float], *, exact: bool) -> None:
     """Ticks at the budgets where they are exact, and plain numbers on an axis that may span much less than a decade."""
-    if budgets:
-        axes.set_xlim(budgets[0] / 1.6, budgets[-1] * 1.6)
     if budgets and not exact:
         plain_ticks(axes, "x")
     if budgets and exact:

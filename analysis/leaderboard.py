@@ -89,12 +89,13 @@ def _figures(board: Board) -> dict[str, tuple[bytes, str]]:
     scored = board.scores[board.scores["status"].isin(SCORED)]
     with tempfile.TemporaryDirectory() as scratch:
         for suite, part in scored.groupby("suite", sort=True):
-            for name, figure in suite_figures(part).items():
-                if not name.startswith(_FIGURES):
+            for name, make in suite_figures(part).items():
+                figure = make() if name.startswith(_FIGURES) else None
+                if figure is None:
                     continue
                 (path,) = save(figure, Path(scratch) / f"{suite}-{name}", ("svg",))
                 caption = next(text for kind, text in CAPTIONS.items() if kind in name)
-                at = f", {name.rpartition('-')[2]}" if name.endswith("K") else ""
+                at = f", {name.rpartition('-')[2][:-1]} K" if name.endswith("K") else ""
                 found[path.stem] = (path.read_bytes(), f"{suite}{at}. {caption}")
     return found
 

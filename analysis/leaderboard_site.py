@@ -87,11 +87,10 @@ def _index(board: Board, figures: Sequence[tuple[str, str]]) -> dict[str, Any]:
         "residues": sorted({row["length"] for row in rows}),
         "budget": sorted({row["budget"] for row in rows}),
     }
-    samplers = [row for row in board.rows if board.methods[row] not in (FLOOR, CEILING)]
     return {
         "title": "Leaderboard",
         "counts": {
-            "methods": _number(len(samplers), "method"),
+            "methods": _methods_in_rows(board),
             "peptides": _number(len({peptide for _, _, peptide, _ in board.peptides}), "peptide"),
             "cells": _number(sum(len(run.records) for run in board.runs), "record"),
         },
@@ -116,6 +115,17 @@ def _index(board: Board, figures: Sequence[tuple[str, str]]) -> dict[str, Any]:
         "peptide_links": _peptide_links(board),
         "runs": [_run(run) for run in board.runs],
     }
+
+
+def _methods_in_rows(board: Board) -> str:
+    """Number of methods, and of rows where it is another: a method may stand here with several settings.
+
+    Rows that were made elsewhere are all of one method for the harness; each is one of its own.
+    """
+    rows = [row for row in board.rows if board.methods[row] not in (FLOOR, CEILING)]
+    methods = {row if board.methods[row] == EXTERNAL else board.methods[row] for row in rows}
+    several = f" in {len(rows):,} rows" if len(rows) > len(methods) else ""
+    return _number(len(methods), "method") + several
 
 
 def _number(count: int, what: str) -> str:
@@ -297,7 +307,7 @@ def _settings(board: Board, suite: str, row: str) -> list[tuple[str, str]]:
         }
         for name, value in {**cell.settings, "frames scored": cell.frames, **physics}.items():
             found.setdefault(name, set()).add(str(value))
-    return [(name, " or ".join(sorted(values))) for name, values in found.items()]
+    return [(name, " or ".join(sorted(values)) or "–") for name, values in found.items()]
 
 
 def _cell(cell: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis import comparison_tables, paper_text, tables_text
 from analysis.agreement import agreement_markdown, agreements
+from analysis.attempts import Attempts, Failure
 from analysis.ceiling import with_ceiling
 from analysis.comparison_tables import comparison_groups
 from analysis.comparisons import check_allowed
@@ -31,7 +32,8 @@ CAPTIONS = {
     "seeds, with its 95 % interval. Dashed: the floor, what frames of the reference itself score; dotted: the "
     "ceiling, one frame over and over.",
     "scaling-jsd": "Jensen-Shannon divergences against energy evaluations, drawn in the same way.",
-    "scaling-sampling-seconds": "Distances against sampling time of one peptide.",
+    "scaling-device-seconds": "Distances against sampling time of one peptide, times the cores or accelerators that "
+    "shared it.",
     "scaling-wall-seconds": "Distances against wall time of one peptide: sampling and preparation.",
     "cost-by-length": "Sampling seconds per 10,000 energy evaluations against length.",
     "weights-by-length": "Effective sample size and Pareto k-hat of the weights against length.",
@@ -44,12 +46,13 @@ CAPTIONS = {
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the folder, all paths in it, the scores, and the main table."""
+    """What was written: the folder, all paths in it, the scores, the main table, and what could not be made."""
 
     directory: Path
     paths: tuple[Path, ...]
     scores: pd.DataFrame
     main: Table
+    failures: tuple[Failure, ...] = ()
 
     @property
     def table(self) -> tables_text.TerminalTable:
@@ -74,8 +77,9 @@ def write_report(
     html}, figures/, a page a peptide in peptides/, and report.md, which shows them all. against: the row that all
     others are compared with (default: all pairs); allow: inequalities under which rows are compared all the same,
     and marked (analysis.comparisons.INEQUALITIES); formats: of the figures, with "png" among them. Works on an
-    unfinished run too: what is missing is in the tables with its reason. Raises FileNotFoundError for a folder
-    without cells, ValueError for what it does not know.
+    unfinished run too: what is missing is in the tables with its reason. A table, figure or page that cannot be made
+    stops no other: it is listed, with its reason, in report.md and in the report's failures. Raises FileNotFoundError
+    for a folder without cells, ValueError for what it does not know.
     """
     if not cell_folders(directory):
         raise FileNotFoundError(
@@ -97,27 +101,14 @@ def write_report(
         raise ValueError(f"there is no row {against!r} to compare with; this run has: {known}")
     target = directory / "report"
     shown = with_ceiling(scores, reference_folders)
-    main, by_peptide = main_table(shown), peptide_table(shown)
-    comparisons = comparison_groups(scores, against=against, allow=allow)
-    published = _published_references(scores, reference_folders)
-    paper = [table for table in paper_tables(shown, published) if table.measured]
+    main = main_table(shown)
     paths = [write_scores(directory, scores)]
-    texts = {
-        "table.md": tables_text.markdown(main),
-        "table.csv": tables_text.csv_text(main),
-        "table.tex": tables_text.latex(main, caption=f"Scores of {_suites(scores)}.", label="tab:scores"),
-        "per_peptide.md": tables_text.markdown(by_peptide),
-        "per_peptide.csv": tables_text.csv_text(by_peptide),
-        "comparisons.md": comparison_tables.markdown(comparisons),
-        "comparisons.csv": comparison_tables.csv_text(comparisons),
-        "excess.md": comparison_tables.excess_markdown(shown),
-        "agreement.md": agreement_markdown(agreements(scores, published)),
-    }
-    for table in paper:
-        for kind, write in paper_text.WRITERS.items():
-            texts[f"paper/{table.layout.name}.{kind}"] = write(table)
-    texts = {name: text for name, text in texts.items() if text}
-    figures = write_figures(
+    attempts = Attempts()
+    texts: dict[str, str] = {}
+    for what, make in _text_makers(scores, shown, main, reference_folders, against, allow).items():
+        with attempts.of(what):
+            texts |= {name: text for name, text in make().items() if text}
+    figures, failures = write_figures(
         directory,
         shown,
         target / "figures",
@@ -126,11 +117,64 @@ def write_report(
         progress=progress and (lambda *n: progress("figures", *n)),
         formats=formats,
     )
-    page = _page(directory, scores, texts, figures, reference_folders, formats)
+    attempts.failures += failures
+    page = _page(directory, scores, texts, figures, attempts.failures, reference_folders, formats)
     for name, text in {**texts, "report.md": page}.items():
         write_bytes(target / name, text.encode())
         paths.append(target / name)
-    return Report(target, (*paths, *figures), scores, main)
+    return Report(target, (*paths, *figures), scores, main, tuple(attempts.failures))
+
+
+def _text_makers(
+    scores: pd.DataFrame,
+    shown: pd.DataFrame,
+    main: Table,
+    reference_folders: Sequence[Path],
+    against: str | None,
+    allow: Collection[str],
+) -> dict[str, Callable[[], dict[str, str]]]:
+    """What makes the tables, by what they are called: each returns texts by their file. shown: with the ceiling."""
+
+    def whole() -> dict[str, str]:
+        tex = tables_text.latex(main, caption=f"Scores of {_suites(scores)}.", label="tab:scores")
+        return {
+            "table.md": tables_text.markdown(main),
+            "table.csv": tables_text.csv_text(main),
+            "table.tex": tex,
+        }
+
+    def by_peptide() -> dict[str, str]:
+        table = peptide_table(shown)
+        return {"per_peptide.md": tables_text.markdown(table), "per_peptide.csv": tables_text.csv_text(table)}
+
+    def comparisons() -> dict[str, str]:
+        groups = comparison_groups(scores, against=against, allow=allow)
+        return {
+            "comparisons.md": comparison_tables.markdown(groups),
+            "comparisons.csv": comparison_tables.csv_text(groups),
+        }
+
+    def paper() -> dict[str, str]:
+        published = _published_references(scores, reference_folders)
+        return {
+            f"paper/{table.layout.name}.{kind}": write(table)
+            for table in paper_tables(shown, published)
+            if table.measured
+            for kind, write in paper_text.WRITERS.items()
+        }
+
+    def agreement() -> dict[str, str]:
+        published = _published_references(scores, reference_folders)
+        return {"agreement.md": agreement_markdown(agreements(scores, published))}
+
+    return {
+        "the table of scores": whole,
+        "the table by peptide": by_peptide,
+        "comparisons": comparisons,
+        "excess over the floor": lambda: {"excess.md": comparison_tables.excess_markdown(shown)},
+        "agreement with published repeats": agreement,
+        "the paper's tables": paper,
+    }
 
 
 def _page(
@@ -138,6 +182,7 @@ def _page(
     scores: pd.DataFrame,
     texts: Mapping[str, str],
     figures: list[Path],
+    failures: Sequence[Failure],
     reference_folders: Sequence[Path],
     formats: Sequence[str],
 ) -> str:
@@ -147,8 +192,9 @@ def _page(
         f"# {_suites(scores)}",
         f"Cells and budgets: {stand}. Every number below is rebuilt from the records of this folder; all of "
         "them, with every digit, are in [scores.csv](../scores.csv).",
+        *_failure_sections(failures),
         "## Scores\n\n"
-        + texts["table.md"]
+        + texts.get("table.md", "Not made.\n")
         + "\nAlso as [CSV](table.csv) and [LaTeX](table.tex); each peptide alone: "
         "[per_peptide.md](per_peptide.md), [CSV](per_peptide.csv).",
         *_text_sections(texts),
@@ -157,6 +203,13 @@ def _page(
         "## Made with\n\n" + "\n".join(_provenance_lines(directory)),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _failure_sections(failures: Sequence[Failure]) -> list[str]:
+    if not failures:
+        return []
+    lines = [f"- **{one.what}**: {one.reason}" for one in failures]
+    return ["## What could not be made\n\n" + "\n".join(lines)]
 
 
 def _suites(scores: pd.DataFrame) -> str:

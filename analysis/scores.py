@@ -3,15 +3,13 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
+from analysis.processes import map_over
 from analysis.score import REFERENCE_ERROR, prefix, score
 from analysis.statuses import SCORED
 from prosebench.ensemble import Ensemble
@@ -41,6 +39,7 @@ COLUMNS = (
     "temperature_kelvin",
 )
 FLOATS = ("value", "reference_error", "temperature_kelvin")
+_TEMPERATURE = "target.temperature_kelvin"
 TOLERATED_LOSS = 0.01
 """Share of the frames asked for that may lack before a score is called partial (a weight filter takes a
 few).
@@ -72,7 +71,8 @@ def score_run(
     """Long table (COLUMNS) of every metric of every cell of a run folder at each of its budgets.
 
     Metrics are those of `analysis.score.score`, with sampling-evaluations, preparation-evaluations,
-    sampling-seconds, wall-seconds and, at a cell's last budget, failures. reference_error is what the finite
+    sampling-seconds, device-seconds (sampling-seconds times the cores or accelerators that shared them), wall-seconds
+    and, at a cell's last budget, failures. reference_error is what the finite
     reference adds to a metric's standard error (NaN where that is not known). The clock runs for a whole cell: at
     a smaller budget, sampling seconds are its share pro rata of evaluations. `frames` is how many frames were
     scored, `length` the number of residues. A cell without metrics has one line per budget with an empty
@@ -84,7 +84,9 @@ def score_run(
     jobs = [(folder, directory / "scores", tuple(map(Path, reference_folders))) for folder in folders]
     marks: list[Mark] = []
     damaged: list[dict[str, Any]] = []
-    for number, (folder, found) in enumerate(zip(folders, _map(jobs, workers), strict=True), start=1):
+    for number, (folder, found) in enumerate(
+        zip(folders, map_over(_score_cell, jobs, workers), strict=True), start=1
+    ):
         if isinstance(found, str):
             damaged.append({"peptide": folder.name, "status": "failed", "reason": found})
         else:
@@ -126,16 +128,6 @@ def scored_places(scores: pd.DataFrame) -> list[tuple[str, float]]:
 
 
 Job = tuple[Path, Path, tuple[Path, ...]]
-
-
-def _map(jobs: list[Job], workers: int) -> Iterator[list[Mark] | str]:
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(_score_cell, jobs)
-        return
-    with ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=threadpool_limits, initargs=(1,)
-    ) as pool:
-        yield from pool.map(_score_cell, jobs)
 
 
 def _score_cell(job: Job) -> list[Mark] | str:
@@ -217,12 +209,18 @@ def _costs(folder: Path, record: Record, budget: int) -> dict[str, float]:
     if budget == record.cell.budgets[-1]:
         costs["failures"] = float(record.ledger.sampling.failures + record.ledger.preparation.failures)
     try:
-        seconds = read_provenance(folder).seconds
+        where = read_provenance(folder)
     except (DamagedFile, OSError):
         return costs
+    seconds = where.seconds
     sampling = seconds.get("sampling", 0.0) * (at_mark / spent if spent else 1.0)
     other = sum(seconds.get(phase, 0.0) for phase in ("preparation", "training"))
-    return costs | {"sampling-seconds": sampling, "wall-seconds": sampling + other}
+    devices = where.ranks * (where.threads if where.device == "cpu" else 1)
+    return costs | {
+        "sampling-seconds": sampling,
+        "device-seconds": devices * sampling,
+        "wall-seconds": sampling + other,
+    }
 
 
 def _cached_scores(
@@ -294,8 +292,8 @@ def _decoded(metrics: dict[str, str]) -> dict[str, float]:
 def _labels(cells: list[Cell]) -> dict[str, str]:
     """Label of each cell's row, by cell id: the row's name, and what tells it from its namesakes.
 
-    Cells of one row that were run with other settings, frames or physics stand apart: "md
-    [friction_per_ps=1.0]". Rows whose costs were declared, not metered, say so.
+    Cells of one row that were run with other settings, frames or physics stand apart: "md [friction_per_ps=1.0]";
+    at another temperature: "md at 400 K". Rows whose costs were declared, not metered, say so.
     """
     variants: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for cell in cells:
@@ -309,10 +307,16 @@ def _labels(cells: list[Cell]) -> dict[str, str]:
             for name in sorted(traits)
             if any(_key(other.get(name)) != _key(traits[name]) for other in known)
         ]
-        described = ", ".join(f"{name}={_plain(traits[name])}" for name in differing)
+        described = ", ".join(f"{name}={_plain(traits[name])}" for name in differing if name != _TEMPERATURE)
         name = f"{cell.row} (declared)" if cell.method == EXTERNAL else cell.row
-        labels[cell.id] = f"{name} [{described}]" if described else name
+        name = f"{name} [{described}]" if described else name
+        labels[cell.id] = at_kelvin(name, traits[_TEMPERATURE]) if _TEMPERATURE in differing else name
     return labels
+
+
+def at_kelvin(name: str, kelvin: float) -> str:
+    """Name of a row where rows differ in temperature."""
+    return f"{name} at {kelvin:g} K"
 
 
 def _traits(cell: Cell) -> dict[str, Any]:

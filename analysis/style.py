@@ -1,14 +1,16 @@
 """One look for all figures: colours, markers, sizes, and files whose bytes depend on their content alone."""
 
 import io
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -27,6 +29,7 @@ CEILING = "first-frame"
 """One frame over and over: what a sampler scores that never leaves it."""
 
 _DPI = 300
+_AT_KELVIN = re.compile(r" at [\d.]+ K$")
 _BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE, _SKY = (
     "#0072B2",
     "#D55E00",
@@ -116,16 +119,29 @@ def styled() -> Iterator[None]:
 
 
 def looks(rows: Iterable[str]) -> dict[str, Look]:
-    """Look of each row. Known methods have theirs fixed; another name keeps its own unless two names want
-    one look.
+    """Look of each row, at whatever temperature. Known methods have theirs fixed; another name keeps its own unless
+    two names want one look.
     """
-    names = sorted(set(rows))
+    given = list(dict.fromkeys(rows))
+    found = _looks(sorted({without_temperature(name) for name in given}))
+    return {name: found[without_temperature(name)] for name in given}
+
+
+def without_temperature(row: str) -> str:
+    """Name of a row without what `analysis.scores.at_kelvin` adds to it."""
+    return _AT_KELVIN.sub("", row)
+
+
+def _looks(names: Sequence[str]) -> dict[str, Look]:
     found = {name: _FIXED[name] for name in names if name in _FIXED}
     for name in names:
         if name in found:
             continue
         first = zlib.crc32(name.encode()) % len(_SPARE)
         places = [*_SPARE[first:], *_SPARE[:first]]
+        family = _FIXED.get(name.partition(" [")[0])
+        if family:  # a method with other settings keeps the colour of the method
+            places = [family, *(replace(look, colour=family.colour) for look in places)]
         found[name] = next((look for look in places if look not in found.values()), places[0])
     return found
 
@@ -140,9 +156,10 @@ def row_order(rows: Iterable[str], methods: Mapping[str, str] | None = None) -> 
     kinds = methods or {}
 
     def place(row: str) -> tuple[bool, int, str]:
-        kind = kinds.get(row, row)
-        name = row if row in known else kind
-        return bool({kind, row} & {FLOOR, CEILING}), known.index(name) if name in known else len(known), row
+        plain = without_temperature(row)
+        kind = kinds.get(row, plain)
+        name = plain if plain in known else kind
+        return bool({kind, plain} & {FLOOR, CEILING}), known.index(name) if name in known else len(known), row
 
     return sorted(set(rows), key=place)
 
@@ -180,10 +197,21 @@ def shared_legend(figure: Figure, panels: Iterable[Axes]) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        columns = min(len(handles), 3 if figure.get_figwidth() < PAGE_INCHES / 2 + 1 else 6)
+        columns = _columns(list(handles), figure.get_figwidth())
         figure.legend(
             list(handles.values()), list(handles), loc="outside lower center", ncols=columns, handlelength=2.4
         )
+
+
+def _columns(labels: Sequence[str], width_inches: float) -> int:
+    """Columns of a legend that fit in a width, each as wide as its longest label."""
+    size = float(_SETTINGS["legend.fontsize"]) / 72.0
+    widths = np.array([0.6 * len(label) + 2.4 + 0.8 for label in labels]) * size  # letters, handle, gap
+    for columns in range(min(len(labels), 6), 1, -1):
+        parts = np.array_split(widths, columns)  # as matplotlib fills them
+        if sum(part.max() for part in parts) + 2.0 * size * (columns + 1) <= width_inches:
+            return columns
+    return 1
 
 
 FORMATS = ("png", "pdf", "svg")

@@ -27,7 +27,7 @@ from prosebench.ensemble import Ensemble
 from prosebench.force_field import system_hash
 from prosebench.peptide import Peptide
 from prosebench.record import EXTERNAL, Cell, Record, cell_folders, read_cell, read_provenance, read_record
-from prosebench.reference import MissingReferenceError, Reference, find_reference
+from prosebench.reference import Reference, known_reference
 from prosebench.storage import DamagedFile, write_bytes
 
 PACKED = ("cell.json", "record.json", "provenance.json", "failure.json", "ensemble.npz")
@@ -290,12 +290,8 @@ def _shape(frames_nm: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _reference(record: Record, folders: Sequence[Path]) -> Reference | None:
-    try:
-        return Reference.load(
-            find_reference(record.cell.peptide, folders, record.cell.target.temperature_kelvin)
-        )
-    except MissingReferenceError:
-        return None
+    path = known_reference(record.cell.peptide, folders, record.cell.target.temperature_kelvin)
+    return Reference.load(path) if path else None
 
 
 def compare_scores(directory: Path, recomputed: pd.DataFrame) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from analysis.comparisons import compare_rows, equal_frames
+from analysis.scores import at_kelvin
 from analysis.statistics import UNBOUNDED, Estimate, estimate
 from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, row_order
@@ -125,7 +126,7 @@ class Table:
     def name(self, row: TableRow) -> str:
         """Name of a row where its group is not told; a sampler's own says its temperature where that varies."""
         told = row.control and self.has_temperatures
-        return f"{row.label} at {row.temperature_kelvin:g} K" if told else row.label
+        return at_kelvin(row.label, row.temperature_kelvin) if told else row.label
 
     def group_title(self, row: TableRow) -> str:
         """Heading above a row's group; suite, length and temperature only where they vary."""
@@ -233,8 +234,8 @@ def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric,
     """The rows of one group with `best` filled in: the best, and all that cannot be told from it.
 
     Only rows on the largest numbers of peptides and of frames compete. Floor, ceiling, rows of declared cost and values
-    that are not finite never do, and one row alone has won nothing. All pairs are tested, and corrected for their
-    number.
+    that are not finite never do; one row alone has won nothing, and neither have single seeds of one peptide, which
+    nothing can be tested with. All pairs are tested, and corrected for their number.
     """
     rivals = _rivals(rows, lines)
     winners: dict[str, set[str]] = {row.row: set() for row in rows}
@@ -250,12 +251,9 @@ def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric,
         best = min(known, key=lambda name: sign * known[name])
         scored = lines[lines["status"].isin(SCORED) & (lines["metric"] == metric.name)]
         made, _ = compare_rows(scored, list(known))
-        others = {
-            one.row if one.other == best else one.other
-            for one in made
-            if best in (one.row, one.other) and not one.distinguishable
-        }
-        for name in {best} | others:
+        tested = [one for one in made if best in (one.row, one.other) and one.tested]
+        equals = [one for one in tested if not one.distinguishable]
+        for name in {name for one in equals for name in (one.row, one.other)} | ({best} if tested else set()):
             winners[name].add(metric.name)
     return [replace(row, best=frozenset(winners[row.row])) for row in rows]
 

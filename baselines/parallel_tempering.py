@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from prosebench.dynamics import maxwell_velocities, minimisation_limit, minimised
-from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.dynamics import evenly_spaced, maxwell_velocities, minimisation_limit, minimised
+from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 
@@ -38,8 +38,8 @@ class ParallelTempering(Method):
         """A ladder must rise, and the budget must allow for one exchange."""
         if self.settings.hottest_kelvin <= run.meter.temperature_kelvin:
             return f"the hottest level, {self.settings.hottest_kelvin} K, is not above {run.meter.temperature_kelvin} K"
-        round_cost = self.settings.ladders * self.settings.levels * self.settings.exchange_steps
-        if run.budgets[-1] * (1 - self.settings.discard) < round_cost:
+        round_cost = self._replicas * self.settings.exchange_steps
+        if run.budgets[-1] < round_cost:
             return f"a budget of {run.budgets[-1]} is less than a round of {round_cost} evaluations"
         return None
 
@@ -55,25 +55,28 @@ class ParallelTempering(Method):
             rounds_done = int(carry["rounds"])
         else:
             state, rounds_done = self._start(run, temperatures), 0
-        replicas = len(temperatures)
+        replicas, exchange_steps = self._replicas, self.settings.exchange_steps
+        total, schedule = run.budgets[-1] // replicas, self._schedule(run)
         settings = LangevinSettings(
             run.meter.temperature_kelvin, self.settings.friction_per_ps, self.settings.time_step_fs
         )
         parts, accepted, tried = [], 0, 0
-        keep_every = self._keep_every(run)
-        first_kept = round(self.settings.discard * run.budgets[-1])
-        rounds = max(1, self.settings.chunk_evaluations // (replicas * self.settings.exchange_steps))
+        rounds = max(1, self.settings.chunk_evaluations // (replicas * exchange_steps))
         for _ in range(rounds):
-            steps = min(self.settings.exchange_steps, run.meter.remaining // replicas)
-            if steps == 0:
+            done = rounds_done * exchange_steps
+            steps = min(exchange_steps, total - done)
+            if steps <= 0:
                 break
+            wanted = schedule[(schedule > done) & (schedule <= done + steps)] - done
+            # Exchange needs the energies at the end of the round.
+            keep = np.union1d(wanted, [steps])
             result = run.meter.langevin(
                 state,
                 steps,
                 settings,
                 run.random_key,
-                rounds_done * self.settings.exchange_steps,
-                np.array([steps], dtype=np.int64),
+                done,
+                keep,
                 temperatures_kelvin=temperatures,
             )
             if result.failed.any():
@@ -82,10 +85,10 @@ class ParallelTempering(Method):
                     f"use a shorter time step than {self.settings.time_step_fs} fs or a lower hottest_kelvin"
                 )
             rounds_done += 1
-            if rounds_done % keep_every == 0 and run.meter.spent > first_kept:
-                parts.append(self._coldest(result.frames_nm[0], result.energies_kt[0], run.meter.spent))
+            if len(wanted):
+                parts.append(self._coldest(result, np.isin(keep, wanted), (done + wanted) * replicas))
             rng = run.rng(rounds_done)
-            order, hits, tries = self._exchange(result.energies_kt[0], rounds_done, rng, run)
+            order, hits, tries = self._exchange(result.energies_kt[-1], rounds_done, rng, run)
             accepted, tried = accepted + hits, tried + tries
             # Whoever moves to another temperature takes its structure along, and velocities of that temperature.
             scale = np.sqrt(temperatures / temperatures[order])[:, None, None]
@@ -97,7 +100,7 @@ class ParallelTempering(Method):
                 "velocities_nm_ps": state.velocities_nm_ps,
                 "rounds": np.array(rounds_done),
             },
-            done=run.meter.remaining < replicas,
+            done=rounds_done * exchange_steps >= total,
             diagnostics={"exchange-acceptance": accepted / tried} if tried else {},
         )
 
@@ -116,15 +119,27 @@ class ParallelTempering(Method):
             maxwell_velocities(run.peptide, temperatures, run.rng(0)),
         )
 
-    def _keep_every(self, run: Run) -> int:
-        """Rounds between kept frames, such that about run.frames are kept in all."""
-        replicas = self.settings.ladders * self.settings.levels
-        rounds = (1 - self.settings.discard) * run.budgets[-1] / (replicas * self.settings.exchange_steps)
-        return max(1, int(rounds * self.settings.ladders / run.frames))
+    @property
+    def _replicas(self) -> int:
+        return self.settings.ladders * self.settings.levels
 
-    def _coldest(self, frames: NDArray[np.float32], energies: NDArray[np.float64], spent: int) -> Ensemble:
-        level = slice(0, None, self.settings.levels)
-        return Ensemble(frames[level], energies[level], evaluations=np.full(self.settings.ladders, spent))
+    def _schedule(self, run: Run) -> NDArray[np.int64]:
+        """Steps after which the coldest levels keep a frame: evenly over the part that is not discarded."""
+        total = run.budgets[-1] // self._replicas
+        discarded = int(self.settings.discard * total)
+        return discarded + evenly_spaced(total - discarded, max(1, run.frames // self.settings.ladders))
+
+    def _coldest(
+        self, result: LangevinResult, chosen: NDArray[np.bool_], spent: NDArray[np.int64]
+    ) -> Ensemble:
+        """Frames of the coldest levels at the chosen ones of the kept steps, when so much had been spent."""
+        frames = result.frames_nm[chosen, :: self.settings.levels]
+        energies = result.energies_kt[chosen, :: self.settings.levels]
+        return Ensemble(
+            frames.reshape(-1, *frames.shape[2:]),
+            energies.ravel(),
+            evaluations=np.repeat(spent, self.settings.ladders),
+        )
 
     def _exchange(
         self, energies_kt: NDArray[np.float64], round_: int, rng: np.random.Generator, run: Run

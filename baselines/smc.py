@@ -274,6 +274,7 @@ class SMC(Method):
 
 _CONTRACT: dict[str, Any] = {
     "proposal": "gaussian",
+    "proposal_settings": {"std_nm": 0.043},
     "steps": 10,
     "start_filter": 0.0,
     "chunk_evaluations": 100,
@@ -286,7 +287,7 @@ class SMCULA(SMC):
     class Settings(SMCSettings):
         """See SMCSettings. Published: 10,000 particles, 100 steps, epsilon 1e-5."""
 
-    contract_settings = _CONTRACT | {"epsilon": 1e-3}
+    contract_settings = _CONTRACT | {"epsilon": 4e-3}
     _metropolis = False
 
 

@@ -3,7 +3,7 @@
 import shlex
 import sys
 
-from jobs.cluster import Cluster, sbatch_options, srun_options
+from jobs.cluster import Cluster, sbatch_options, srun_options, stop_signal
 from jobs.packing import Array
 from jobs.submission import Submission
 
@@ -16,10 +16,10 @@ def array_script(submission: Submission, array: Array, cluster: Cluster) -> str:
         "array": f"0-{submission.size - 1}{at_once}",
         "output": f"{submission.logs}/%A_%a.log",
         "open-mode": "append",
-        "signal": f"USR2@{cluster.signal_seconds}",
+        "signal": stop_signal(submission.ranks, cluster.signal_seconds),
     }
     # The tasks of a job with ranks are those of its cells, which the job itself starts.
-    step = "" if submission.ranks > 1 else " ".join(["srun", *srun_options(options), ""])
+    step = "exec " if submission.ranks > 1 else " ".join(["srun", *srun_options(options), ""])
     program = f"{step}{shlex.quote(sys.executable)} -u -m jobs.task {shlex.quote(str(submission.folder))}"
     cells = sum(len(job) for job in submission.jobs)
     lines = [

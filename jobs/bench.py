@@ -9,6 +9,7 @@ import os
 import socket
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from jobs.cluster import Cluster
 from jobs.failures import read_failure
 from jobs.launch import run_local
 from jobs.plan import lay_out, plan_cells
+from jobs.scheduler import queued_jobs
 from jobs.slurm import follow, submit_missing
 from jobs.spread import check_ranks
+from jobs.submission import read_submissions
 from jobs.worker import code_commit
 from prosebench.method import load_method
 from prosebench.record import Cell, read_provenance, read_record
@@ -40,22 +43,27 @@ def bench_ranks(
     directory: Path,
     *,
     rounds: int = 3,
+    cluster: Cluster | None = None,
     references: Sequence[Path] = (),
     watch: Watch = lambda row: None,
 ) -> list[Row]:
     """The first cell of a suite, at its largest budget, on each number of ranks, in folders that are removed again.
 
-    One row a measurement. Rounds are interleaved: what else the machine does hits all numbers alike. Raises
-    RanksUnavailable, BenchFailed.
+    One row a measurement. The ranks are on this machine or, with a cluster, those of a job. Rounds are interleaved:
+    what else the machine does hits all numbers alike. Raises RanksUnavailable, BenchFailed, NoScheduler.
     """
-    check_ranks(max(numbers), ("mpirun",))
+    if cluster is None:
+        check_ranks(max(numbers), ("mpirun",))
     cell = _first_cell(suite)
 
     def run(number: int, grown: bool) -> tuple[float, int]:
         with _scratch(directory) as name:
-            folder = Path(name)
-            folders = lay_out([grow_cell(cell, number) if grown else cell], folder)
-            run_local(folders, folder, workers=1, ranks=number, reference_folders=references)
+            folder, cells = Path(name), [grow_cell(cell, number) if grown else cell]
+            folders = lay_out(cells, folder)
+            if cluster:
+                _run_remote(cells, folder, cluster.model_copy(update={"ranks": number}), references)
+            else:
+                run_local(folders, folder, workers=1, ranks=number, reference_folders=references)
             return _measured(folders)
 
     return _rows("ranks", f"{cell.row} {cell.peptide}", numbers, rounds, run, watch)
@@ -82,8 +90,7 @@ def bench_suite(
             cells = plan_cells(_more_seeds(suite, number) if grown else suite)
             folders = lay_out(cells, folder)
             if cluster:
-                submit_missing(cells, folder, on_nodes(cluster, number), references)
-                follow(folders, folder, lambda line: None)
+                _run_remote(cells, folder, on_nodes(cluster, number), references)
             else:
                 run_local(folders, folder, workers=number, reference_folders=references)
             return _measured(folders)
@@ -166,6 +173,14 @@ def _rows(
     return rows
 
 
+def _run_remote(cells: Sequence[Cell], folder: Path, cluster: Cluster, references: Sequence[Path]) -> None:
+    """Have jobs do the cells, and wait until none is left: the folder is removed next."""
+    submit_missing(cells, folder, cluster, references)
+    follow([folder / "cells" / cell.folder_name for cell in cells], folder, lambda line: None)
+    while queued_jobs(read_submissions(folder)):
+        time.sleep(_PAUSE_SECONDS)
+
+
 def _measured(folders: Iterable[Path]) -> tuple[float, int]:
     """Seconds from the first evaluation to the last record, and evaluations, preparation included."""
     starts, ends, evaluations = [], [], 0
@@ -205,3 +220,4 @@ def _scratch(directory: Path) -> "tempfile.TemporaryDirectory[str]":
 
 
 _PHASES = ("sampling", "preparation", "training")
+_PAUSE_SECONDS = 1.0

@@ -159,6 +159,15 @@ def srun_options(options: Mapping[str, str | int | bool]) -> list[str]:
     return [f"--cpus-per-task={options['cpus-per-task']}", "--kill-on-bad-exit=0"]
 
 
+def stop_signal(ranks: int, seconds: int) -> str:
+    """Value of sbatch's --signal: SIGUSR2 so long before the time limit.
+
+    SLURM gives it to the steps of a job. Where these are the ranks of its cells there is none between two cells, so
+    there it is for the job's own process, which must have taken the place of its shell.
+    """
+    return f"{'B:' if ranks > 1 else ''}USR2@{seconds}"
+
+
 def cluster_names() -> list[str]:
     """Names of the example profiles that come with prosebench."""
     return sorted(

@@ -13,16 +13,16 @@ from jobs.scheduler import NoScheduler, being_preempted, requeue
 from jobs.signals import stop_asked
 from jobs.submission import Submission
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, MODEL = "checkpoint.pt", "model.npz"
 _FIRST_PORT, _PORTS = 20_000, 10_000
 
 
 def run_command(submission: Submission, index: int) -> int:
     """Run command `index` of a submission and return its exit status.
 
-    Asked to stop, it lets the command stop in good order and puts the job back into the queue, unless it was cancelled.
-    So it does where a process of a training run died after having saved something new: one that dies over and over at
-    the same place ends the job.
+    Asked to stop, it lets the command stop in good order and puts the job back into the queue, unless the command was
+    just finished or the job was cancelled. So it does where a process of a training run died after having saved
+    something new: one that dies over and over at the same place ends the job.
     """
     arguments, saved = submission.commands[index], _saved(submission)
     together = submission.nodes * submission.processes > 1
@@ -36,7 +36,8 @@ def run_command(submission: Submission, index: int) -> int:
     if stop_asked():
         _stop(process, arguments)
         process.wait()
-        again = stop_asked() == signal.SIGUSR2 or being_preempted(scheduler_job())
+        left = not _finished(submission, arguments, process.returncode)
+        again = left and (stop_asked() == signal.SIGUSR2 or being_preempted(scheduler_job()))
     else:
         again = process.returncode != 0 and _saved(submission) != saved
     if again:
@@ -48,6 +49,11 @@ def _saved(submission: Submission) -> int:
     """When a training run saved last, in nanoseconds; 0 where nothing is saved."""
     path = submission.directory / CHECKPOINT
     return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _finished(submission: Submission, arguments: Sequence[str], status: int) -> bool:
+    """Whether a command has done all it had to do. A training run that was asked to stop ends well, too."""
+    return status == 0 and (arguments[0] != "train" or (submission.directory / MODEL).exists())
 
 
 def _queue_again(status: int) -> None:

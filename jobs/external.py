@@ -24,7 +24,7 @@ from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.settings import make_target
 from prosebench.ensemble import Ensemble
 from prosebench.record import EXTERNAL, Cell, Provenance, Record, read_record
-from prosebench.reference import MissingReferenceError, find_reference
+from prosebench.reference import known_reference
 from prosebench.storage import arrays_bytes, write_json
 from prosebench.suite import Suite
 from prosebench.trajectories import read_positions
@@ -147,7 +147,8 @@ def _cell(path: Path, one: Declaration, suite: Suite) -> Cell:
 def _import(
     path: Path, one: Declaration, cell: Cell, directory: Path, reference_folders: Sequence[Path]
 ) -> Imported:
-    peptide, gate = prepare(directory, cell.peptide, cell.target, _reference(cell, reference_folders))
+    known = known_reference(cell.peptide, reference_folders, cell.target.temperature_kelvin)
+    peptide, gate = prepare(directory, cell.peptide, cell.target, known)
     found = read_positions(path, peptide, path.parent / one.topology if one.topology else None)
     target = make_target(peptide, cell.target)
     deviation = pass_gate(gate, target)
@@ -203,10 +204,3 @@ def _refuse_another(folder: Path, ensemble: Ensemble, path: Path) -> None:
         raise DeclarationError(
             f"{folder} holds other frames than {path}; remove that folder first, or declare another seed"
         )
-
-
-def _reference(cell: Cell, folders: Sequence[Path]) -> Path | None:
-    try:
-        return find_reference(cell.peptide, folders, cell.target.temperature_kelvin)
-    except MissingReferenceError:
-        return None

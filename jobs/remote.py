@@ -101,11 +101,11 @@ def submit_each(
     need: Need,
     nodes: int = 1,
     processes: int = 1,
-    progress: Callable[[], str] | None = None,
+    progress: Callable[[], tuple[str, bool]] | None = None,
 ) -> None:
-    """Submit `prosebench` commands, one a job; then return, or with progress say how far they are until none is left.
+    """Submit `prosebench` commands, one a job; then return or, with progress, say how far they are until they are done.
 
-    Raises NoScheduler.
+    progress tells that, and whether nothing is left to do. Raises NoScheduler.
     """
     submission = submit_commands(commands, directory, cluster, need, nodes=nodes, processes=processes)
     queued = len(commands) - submission.size
@@ -119,21 +119,25 @@ def submit_each(
         )
 
 
-def _follow_commands(directory: Path, progress: Callable[[], str], out: Console) -> None:
-    said, pause = "", _FIRST_LOOK_SECONDS
+def _follow_commands(directory: Path, progress: Callable[[], tuple[str, bool]], out: Console) -> None:
+    said, queue, pause, asked = "", "", _FIRST_PAUSE_SECONDS, float("-inf")
+    jobs: list[QueuedJob] | None = None
     while True:
-        try:
-            jobs: list[QueuedJob] | None = queued_jobs(read_submissions(directory))
-            line = describe_queue(jobs or [])
-        except NoScheduler as problem:
-            jobs, line = None, str(problem)
-        line = f"{progress()}; {line}"
+        if time.monotonic() - asked > pause:
+            asked, pause = time.monotonic(), min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
+            try:
+                jobs = queued_jobs(read_submissions(directory))
+                queue = describe_queue(jobs)
+            except NoScheduler as problem:
+                jobs, queue = None, str(problem)
+        done, finished = progress()
+        line = f"{done}; {queue}"
         if line != said:
             out.print(f"{time.strftime('%H:%M:%S')} {line}", soft_wrap=True)
-        if jobs == []:
+        if finished or jobs == []:
             return
-        said, pause = line, min(1.5 * pause, _LONGEST_LOOK_SECONDS)
-        time.sleep(pause)
+        said = line
+        time.sleep(_LOOK_SECONDS)
 
 
 def cancel_jobs(directory: Path, out: Console) -> None:
@@ -148,5 +152,5 @@ def cancel_jobs(directory: Path, out: Console) -> None:
     )
 
 
-_FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 1.0, 20.0
+_LOOK_SECONDS, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 1.0, 20.0
 _TOLD = ("partition", "qos", "account", "constraint", "gres", "mem", "mem-per-cpu")

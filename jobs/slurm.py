@@ -1,13 +1,15 @@
 """Submitting to SLURM: what is missing and not queued yet becomes arrays of jobs; records say what became of them."""
 
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.array_script import array_script
-from jobs.cluster import Cluster, Need, rank_launcher, sbatch_options, srun_options
+from jobs.cluster import Cluster, Need, rank_launcher, sbatch_options, srun_options, stop_signal
 from jobs.cost import CostModel
 from jobs.failures import parked as is_parked
 from jobs.packing import Array, Work, pack
@@ -201,8 +203,10 @@ def _submit(submission: Submission, options: dict[str, str | int | bool], cluste
         raise NoScheduler(
             "submitit is not installed: pip install 'prosebench[cluster]', or use `prosebench submit`"
         ) from error
-    executor = SlurmExecutor(folder=submission.logs)
+    ranked = submission.ranks > 1
+    executor = SlurmExecutor(folder=submission.logs, python="exec " * ranked + shlex.quote(sys.executable))
     minutes = options.pop("time")
+    options["signal"] = stop_signal(submission.ranks, cluster.signal_seconds)
     executor.update_parameters(
         job_name=submission.name,
         time=minutes,
@@ -213,7 +217,7 @@ def _submit(submission: Submission, options: dict[str, str | int | bool], cluste
         wckey=None,
         srun_args=srun_options(options),
         # The tasks of such a job are the ranks of its cells, which the job itself starts.
-        use_srun=submission.ranks == 1,
+        use_srun=not ranked,
         additional_parameters=options,
     )
     tasks = [Task(submission.folder, index) for index in range(submission.size)]

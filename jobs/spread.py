@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from jobs.failures import note_failure
 from jobs.heartbeat import remove_beat
+from jobs.pulse import RankWatch, beat_as_rank, forget_ranks
 from jobs.ranks import REMEDY, Dismissed, MPIRanks, RankFailed, RanksUnavailable
 from jobs.signals import listen, note, stop_asked
 from jobs.worker import Desk, DiskFull, Outcome, assist, run_cell
@@ -29,7 +30,8 @@ _STATUS: dict[Outcome, int] = {"done": 0, "failed": 21, "locked": 22}
 _UNAVAILABLE_STATUS, _DISK_FULL_STATUS, _STOPPED_STATUS = 23, 28, 64
 """The last one has the number of the signal added."""
 _ENDED = "cell ended: "
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS, _WATCH_SECONDS = 0.05, 1.0
+_READER_SECONDS, _AFTERMATH_SECONDS = 5.0, 1.0
 _CHECK_SECONDS = 120
 _LINES_KEPT = 20
 
@@ -108,40 +110,70 @@ def spread_cell(folder: Path, desk: Desk) -> Outcome:
         text=True,
         env=_environment(),
     )
-    assert launched.stdin is not None
     assert launched.stderr is not None
     said: deque[str] = deque(maxlen=_LINES_KEPT)
-    reader = threading.Thread(target=_pass_on, args=(launched.stderr, said), daemon=True)
+    told: list[int] = []
+    reader = threading.Thread(target=_pass_on, args=(launched.stderr, said, told), daemon=True)
     reader.start()
-    parent = os.getppid()
+    silent = _wait_for(launched, RankWatch(folder, desk.ranks))
+    # What a launcher leaves behind may hold the other end of its output open.
+    reader.join(_READER_SECONDS)
+    forget_ranks(folder)
+    if told and told[0] == _DISK_FULL_STATUS:
+        raise DiskFull(f"no room left on the disk of {folder}")
+    if told and told[0] >= _STOPPED_STATUS:
+        note(told[0] - _STOPPED_STATUS)
+        return "stopped"
+    if told:
+        return next(outcome for outcome, status in _STATUS.items() if status == told[0])
+    return _untold(folder, desk, launched.returncode, silent, "".join(said))
+
+
+def _wait_for(launched: "subprocess.Popen[str]", watch: RankWatch) -> list[int]:
+    """Until a launcher has ended, or has been ended since ranks went silent; these."""
+    assert launched.stdin is not None
+    parent, looked = os.getppid(), time.monotonic()
     while launched.poll() is None:
         if stop_asked() or os.getppid() != parent:
             launched.stdin.close()
+        if time.monotonic() - looked > _WATCH_SECONDS:
+            looked = time.monotonic()
+            if silent := watch.silent():
+                _end(launched)
+                return silent
         time.sleep(_LOOK_SECONDS)
-    reader.join()
     if os.getppid() != parent:
         raise SystemExit("the process that started this worker is gone; the cell continues at the next run")
-    ended = [int(line.removeprefix(_ENDED)) for line in said if line.startswith(_ENDED)]
-    return _outcome(ended[0] if ended else launched.returncode or 1, folder, desk, "".join(said))
+    return []
 
 
-def _outcome(status: int, folder: Path, desk: Desk, said: str) -> Outcome:
-    for outcome, known in _STATUS.items():
-        if status == known:
-            return outcome
-    if status == _DISK_FULL_STATUS:
-        raise DiskFull(f"no room left on the disk of {folder}")
-    if status - _STOPPED_STATUS in set(signal.Signals):
-        note(status - _STOPPED_STATUS)
-        return "stopped"
+def _end(launched: "subprocess.Popen[str]") -> None:
+    """End a launcher and the ranks it has started: srun and mpirun kill these at the second SIGINT."""
+    for number, seconds in ((signal.SIGINT, 0.3), (signal.SIGINT, 15.0), (signal.SIGKILL, None)):
+        launched.send_signal(number)
+        try:
+            launched.wait(seconds)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _untold(folder: Path, desk: Desk, status: int, silent: list[int], said: str) -> Outcome:
+    """How a cell ended whose first rank did not say so."""
+    # What kills the ranks, as the end of their job does, may be about to kill this process or to ask it to stop.
+    time.sleep(_AFTERMATH_SECONDS)
     if (folder / "record.json").exists():
         return "done"
-    reason = (
-        f"one of its {desk.ranks} ranks died ({_how(status)}), which ended the others; what was stored stays"
-    )
+    if stop_asked():
+        remove_beat(folder)
+        return "stopped"
+    how = f"{_how(status)}), which ended the others"
+    if silent:
+        how = (
+            f"no sign of life from {', '.join(f'rank {rank}' for rank in silent)}), so the others were ended"
+        )
     refusals = [line for line in said.splitlines() if "ranks were asked for" in line]
-    if refusals:
-        reason = refusals[0]
+    reason = refusals[0] if refusals else f"one of its {desk.ranks} ranks died ({how}; what was stored stays"
     note_failure(folder, desk.session, reason, said)
     remove_beat(folder)
     return "failed"
@@ -155,11 +187,13 @@ def _how(status: int) -> str:
     return f"status {status}"
 
 
-def _pass_on(stream: IO[str], said: deque[str]) -> None:
+def _pass_on(stream: IO[str], said: deque[str], told: list[int]) -> None:
+    """Print what ranks and launcher say, keep the last lines, and hear how the cell ended."""
     for line in stream:
-        said.append(line)
         if line.startswith(_ENDED):
+            told.append(int(line.removeprefix(_ENDED)))
             continue
+        said.append(line)
         print(line, end="", file=sys.stderr, flush=True)
 
 
@@ -184,6 +218,7 @@ def main(what: str, argument: str) -> int:
 
 def _be_rank(task: RankTask, ranks: MPIRanks) -> int:
     """Work on a cell as one of its ranks; the first one tells the outcome. Returns 0."""
+    beat_as_rank(task.folder, ranks.rank)
     ranks.bind_gpu()
     _warn_of_few_cores(task, ranks)
     if task.in_job:

@@ -29,7 +29,7 @@ from prosebench.ensemble import concatenate
 from prosebench.method import Carry, Chunk, Method, Run, check_claims, load_method
 from prosebench.ranks import ALONE, Ranks
 from prosebench.record import Cell, Provenance, Record, read_cell
-from prosebench.reference import find_reference
+from prosebench.reference import known_reference
 from prosebench.storage import TEMPORARY_SUFFIX, write_json
 
 Outcome = Literal["done", "failed", "locked", "stopped"]
@@ -149,7 +149,7 @@ def _beginning(chain: list[StoredChunk], run: Run) -> tuple[int, Carry, Ledger, 
 def _set_up(folder: Path, desk: Desk, ranks: Ranks) -> tuple[Cell, Run, Method, Record]:
     """A cell, what its method is given, the method, and what the record knows before the first chunk."""
     cell = read_cell(folder)
-    reference_path = _reference_path(cell, desk)
+    reference_path = known_reference(cell.peptide, desk.reference_folders, cell.target.temperature_kelvin)
     peptide, gate = prepare(desk.directory, cell.peptide, cell.target, reference_path)
     target = make_target(peptide, cell.target, desk.threads)
     deviation = pass_gate(gate, target)
@@ -179,13 +179,6 @@ def _set_up(folder: Path, desk: Desk, ranks: Ranks) -> tuple[Cell, Run, Method, 
 def versions() -> dict[str, str]:
     """Versions of what decides numbers."""
     return {name: version(name) for name in _VERSIONED} | {"python": platform.python_version()}
-
-
-def _reference_path(cell: Cell, desk: Desk) -> Path | None:
-    try:
-        return find_reference(cell.peptide, desk.reference_folders, cell.target.temperature_kelvin)
-    except FileNotFoundError:
-        return None
 
 
 def _continue(

@@ -26,9 +26,14 @@ from prosebench.storage import arrays_bytes
 
 N_SIGMA = 5.0
 N_BATCHES = 20
+LARGEST_ERROR = 0.12
+"""Largest standard error of a mean, as a share of the standard deviation of what is averaged: 70 effective samples."""
 MOMENT_BUDGET = 50_000
+MOMENT_PROPOSALS = 10_000
+"""Budget of methods whose frames are weighted proposals, and not those of a trajectory."""
 MOMENT_FRAMES = 5_000
 SMALL_BUDGETS = (37, 500)
+EXACT_DRAWS = 2000
 MAX_CHUNKS = 100_000
 
 
@@ -113,18 +118,23 @@ def skip_gives_a_reason(case: Case) -> str:
 
 
 def budget_is_kept(case: Case) -> str:
-    """No budget is overspent, and frames say truthfully when they were there."""
+    """Neither budget nor declared preparation is overspent, and frames say truthfully when they were there."""
     if case.skipped():
         return "skipped"
     kept = []
     for budget in (1, *SMALL_BUDGETS):
         run = case.run((budget,))
-        if case.fresh().skip(run):
+        method = case.fresh()
+        if method.skip(run):
             continue
         kept.append(budget)
-        ensemble = _frames(run_chunks(case.fresh(), run))
-        spent = run.meter.spent
+        ensemble = _frames(run_chunks(method, run))
+        spent, prepared = run.meter.spent, run.meter.ledger.preparation.evaluations
         _require(spent <= budget, f"spent {spent} of {budget} evaluations")
+        _require(
+            prepared <= method.preparation(run),
+            f"spent {prepared} evaluations of preparation, but preparation() declares {method.preparation(run)}",
+        )
         assert ensemble.evaluations is not None
         _require(bool((np.diff(ensemble.evaluations) >= 0).all()), "frames are not in order of `evaluations`")
         _require(
@@ -176,38 +186,51 @@ def seeds_are_honoured(case: Case) -> str:
 
 
 def prefixes_are_prefixes(case: Case) -> str:
-    """Where small budgets are said to be prefixes of large ones, they are: the work is split by `budgets` alone."""
+    """Where small budgets are said to be prefixes of large ones, a run of the small one alone gives the same frames."""
     if case.skipped() or not case.method.prefixes:
         return "does not apply"
-    run = case.run(SMALL_BUDGETS)
-    ensemble = _frames(run_chunks(case.fresh(), run))
-    assert ensemble.evaluations is not None
-    within = int((ensemble.evaluations <= SMALL_BUDGETS[0]).sum())
-    _require(within > 0, f"no frame is there at the mark of {SMALL_BUDGETS[0]} evaluations")
-    return f"{within} frames at {SMALL_BUDGETS[0]}, {len(ensemble)} at {SMALL_BUDGETS[1]} evaluations"
+    small, large = (
+        _frames(run_chunks(case.fresh(), case.run(budgets))) for budgets in (SMALL_BUDGETS[:1], SMALL_BUDGETS)
+    )
+    assert large.evaluations is not None
+    mark = SMALL_BUDGETS[0]
+    begun = large.select(large.evaluations <= mark)
+    _require(len(begun) > 0, f"no frame is there at the mark of {mark} evaluations")
+    _require(
+        _bytes(begun) == _bytes(small),
+        f"the {len(begun)} frames that a run of {SMALL_BUDGETS[1]} evaluations has at {mark} are not the {len(small)} "
+        f"of a run of {mark}: set prefixes = False",
+    )
+    return f"{len(begun)} frames at {mark}, as in a run of {mark}; {len(large)} at {SMALL_BUDGETS[1]} evaluations"
 
 
 def moments_are_right(case: Case) -> str:
-    """Mean energy, mean position and variance on the harmonic target, within n standard errors by batch means."""
+    """Mean energy, mean position and variance on the harmonic target, within n standard errors by batch means.
+
+    Errors must be small, or any number would do: see LARGEST_ERROR.
+    """
     if case.skipped():
         return "skipped"
-    ensemble = _frames(run_chunks(case.fresh(), case.run((MOMENT_BUDGET,))))
-    shifts = case.target.shifts(ensemble.positions_nm)
-    seen = {
-        "mean energy (kT)": (ensemble.energies_kt, case.target.mean_energy_kt),
-        # Of every second atom: the mean of them all is 0 in free wells, whatever the method does.
-        "mean position (nm)": (shifts[:, ::2].mean(axis=(1, 2)), 0.0),
-        "variance (nm^2)": ((shifts**2).mean(axis=(1, 2)), case.target.shift_variance_nm2),
-    }
-    words = []
-    for name, (values, expected) in seen.items():
+    budget = MOMENT_BUDGET if case.method.contract_spread_nm is None else MOMENT_PROPOSALS
+    ensemble = _frames(run_chunks(case.fresh(), case.run((budget,))))
+    exact = _moments(case.target, case.target.draw(EXACT_DRAWS, np.random.default_rng(0)))
+    expectations = (case.target.mean_energy_kt, 0.0, case.target.shift_variance_nm2)
+    seen = _moments(case.target, ensemble.positions_nm, ensemble.energies_kt)
+    words, shares = [], {}
+    for (name, values), expected in zip(seen.items(), expectations, strict=True):
         mean, error = _batch_mean(values, ensemble.log_weights)
-        sigmas = abs(mean - expected) / error
+        sigmas, shares[name] = abs(mean - expected) / error, error / exact[name].std()
         _require(
             sigmas < N_SIGMA,
             f"{name} is {mean:.4g} +- {error:.2g}, but {expected:.4g} is right: {sigmas:.1f} standard errors off",
         )
         words.append(f"{name} {sigmas:.1f} sigma")
+    for name, share in shares.items():
+        _require(
+            share < LARGEST_ERROR,
+            f"{name} has a standard error of {share:.2f} standard deviations after {budget} evaluations, which proves "
+            f"nothing; {LARGEST_ERROR} are allowed: let contract_settings sample faster",
+        )
     return ", ".join(words) + " off"
 
 
@@ -251,6 +274,19 @@ def _frames(chunks: list[Chunk]) -> Ensemble:
     parts = [chunk.ensemble for chunk in chunks if chunk.ensemble is not None]
     _require(bool(parts), "the method ended without a single frame")
     return concatenate(parts)
+
+
+def _moments(
+    target: HarmonicTarget, frames_nm: NDArray[np.floating], energies_kt: NDArray[np.float64] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """What is averaged, of each frame (n, atoms, 3), by name."""
+    shifts = target.shifts(frames_nm)
+    return {
+        "mean energy (kT)": target.energy(frames_nm) if energies_kt is None else energies_kt,
+        # Of every second atom: the mean of them all is 0 in free wells, whatever the method does.
+        "mean position (nm)": shifts[:, ::2].mean(axis=(1, 2)),
+        "variance (nm^2)": (shifts**2).mean(axis=(1, 2)),
+    }
 
 
 def _bytes(ensemble: Ensemble) -> bytes:

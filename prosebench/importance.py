@@ -93,8 +93,11 @@ def pareto_smooth(log_weights: NDArray[np.floating]) -> tuple[NDArray[np.float64
     The largest min(n / 5, 3 sqrt(n)) weights are replaced, in their order, by quantiles of a generalised Pareto
     distribution fitted to them, and none ends above the largest raw weight (Vehtari et al., J. Mach. Learn.
     Res. 25 (2024) 72). Unlike the filter this removes nothing. Where fewer than 5 weights lie in the tail above
-    the next smaller one, nothing is smoothed, and k-hat is inf where that is because they are too far apart for
-    their sum to see more than a few of them, else NaN.
+    the next smaller one, nothing is smoothed and nothing fitted. k-hat is then -inf where all weights of the tail are
+    equal, as those of perfect proposals are: the limit of bounded tails whose mass gathers at their end.
+    It is inf where they are too far apart for their sum to see more than a few of them, and NaN where too few are
+    there to say anything. (ArviZ and the R package loo return inf in all three cases, which calls perfect weights
+    useless.)
     """
     smoothed = clean_log_weights(log_weights)
     tail = _tail(smoothed, len(smoothed))
@@ -111,11 +114,20 @@ def pareto_smooth(log_weights: NDArray[np.floating]) -> tuple[NDArray[np.float64
 def pareto_k(largest_log_weights: NDArray[np.floating], n: int | None = None) -> float:
     """k-hat of n weights, of which the largest are given (all of them where n is left out).
 
-    The tail's min(n / 5, 3 sqrt(n)) weights and one more are enough. NaN or inf as in `pareto_smooth`.
+    The tail's min(n / 5, 3 sqrt(n)) weights and one more are enough. NaN, inf or -inf as in `pareto_smooth`.
     """
     values = clean_log_weights(largest_log_weights)
     tail = _tail(values, len(values) if n is None else n)
     return tail if isinstance(tail, float) else _fit_pareto(tail[2])[0]
+
+
+def k_hat_text(k_hat: float) -> str:
+    """A k-hat to read, with what it says of the weights where it is no number."""
+    if math.isnan(k_hat):
+        return "– (too few weights for a tail)"
+    if math.isinf(k_hat):
+        return "∞ (a few weights are all)" if k_hat > 0 else "−∞ (equal weights: no tail)"
+    return f"{k_hat:.2f}"
 
 
 def pareto_tail_size(n: int) -> int:
@@ -137,6 +149,8 @@ def _tail(
     order = order[-size:]
     excess = np.exp(log_weights[order] - largest) - math.exp(cutoff - largest)
     above = excess > _LEAST_EXCESS
+    if not above.any():
+        return -math.inf
     if above.sum() < _LEAST_TAIL:
         return math.inf if cutoff - largest < math.log(_LEAST_EXCESS) else math.nan
     return order[above], cutoff, excess[above], largest

@@ -277,6 +277,14 @@ def find_reference(sequence: str, folders: Iterable[Path], temperature_kelvin: f
     raise MissingReferenceError(missing_message(sequence))
 
 
+def known_reference(sequence: str, folders: Iterable[Path], temperature_kelvin: float = 310.0) -> Path | None:
+    """Path that `find_reference` gives, or None where there is no reference."""
+    try:
+        return find_reference(sequence, folders, temperature_kelvin)
+    except MissingReferenceError:
+        return None
+
+
 def bundled_folder() -> Path:
     """Folder of the references that come with the package."""
     return Path(str(files("prosebench").joinpath("data", "references")))

@@ -93,6 +93,8 @@ def test_scores_of_files_made_elsewhere(suffix: str, spare: Ensemble, tmp_path: 
         (["score", "nothing.xtc", "--peptide", "AA"], "no file nothing.xtc"),
         (["score", "nothing.xtc"], "name it with --peptide"),
         (["score", "nothing.npz", "--peptide", "WW"], "Three ways to get one"),
+        (["score", ".", "--share", "1"], "--share '1' is not of the form i/n"),
+        (["score", ".", "--share", "8/8"], "--share '8/8' is not of the form i/n"),
         (["report", "nothing"], "holds no cells"),
     ],
 )

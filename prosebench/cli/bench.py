@@ -1,6 +1,6 @@
 """Commands that measure speed, and how far intervals can be trusted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +41,24 @@ def bench_energy_(
     from prosebench.energy.bench import bench_energy
 
     print_rows(bench_energy(tuple(split(peptides)), tuple(numbers(threads, "--threads")), rounds=rounds))
+
+
+@bench.command("batch")
+def bench_batch_(
+    directory: Annotated[
+        Path,
+        typer.Option("--dir", help="Run folder: measurements go to its bench/, figures to its figures/."),
+    ] = Path("runs/scaling"),
+    peptides: Annotated[str, typer.Option(help="Comma-separated sequences.")] = "AA,ARIP",
+    batches: Annotated[str, typer.Option(help="Comma-separated numbers of frames.")] = "1,4,16,64,256,1024",
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
+) -> None:
+    """Energies with gradients a second of the batched engines against the number of frames in a batch."""
+    from prosebench.energy.bench import bench_batches
+
+    rows = bench_batches(tuple(split(peptides)), tuple(numbers(batches, "--batches")), rounds=rounds)
+    _keep(rows, "batch", directory)
+    print_rows(rows)
 
 
 @bench.command("calibration")
@@ -162,7 +180,10 @@ def bench_scaling(
     budgets: Budgets = "",
     set_: Assignments = None,
     ranks: Annotated[
-        str, typer.Option(help="Comma-separated; of the suite's first cell. Empty: none.")
+        str,
+        typer.Option(
+            help="Comma-separated; of the suite's first cell, here or with --executor slurm in jobs. Empty: none."
+        ),
     ] = "1,2",
     workers: Annotated[
         str,
@@ -174,10 +195,8 @@ def bench_scaling(
     cluster: ClusterFile = "",
 ) -> None:
     """One cell over ranks, and a suite over workers or nodes: strong and weak scaling, and efficiency."""
-    from analysis.figures import save, throughput
     from jobs.bench import bench_ranks, bench_suite, summary
     from prosebench.cli.compute import narrowed
-    from prosebench.storage import write_json
 
     profile = load_profile(executor, cluster)
     chosen = narrowed(suite, methods, peptides, budgets, "", "", set_)
@@ -192,21 +211,28 @@ def bench_scaling(
         if not split(asked):
             continue
         values = numbers(asked, f"--{'workers' if against == 'nodes' else against}")
-        if against == "ranks":
-            rows = bench_ranks(chosen, values, directory, rounds=rounds, references=known, watch=watch)
-        else:
-            rows = bench_suite(
-                chosen,
-                values,
-                directory,
-                rounds=rounds,
-                cluster=profile if executor == "slurm" else None,
-                references=known,
-                watch=watch,
-            )
-        write_json(directory / "bench" / f"scaling-{against}.json", rows)
+        measure = bench_ranks if against == "ranks" else bench_suite
+        rows = measure(
+            chosen,
+            values,
+            directory,
+            rounds=rounds,
+            cluster=profile if executor == "slurm" else None,
+            references=known,
+            watch=watch,
+        )
+        _keep(rows, against, directory)
         print_rows(summary(rows, against))
-        figure = throughput(rows, against)
-        if figure is not None:
-            save(figure, directory / "figures" / f"throughput-{against}")
     out.print(f"measurements: {directory / 'bench'}; figures: {directory / 'figures'}")
+
+
+def _keep(rows: Sequence[Mapping[str, str | int | float]], against: str, directory: Path) -> None:
+    """Keep measurements where reports look for them, and draw them."""
+    from analysis.figures_costs import throughput
+    from analysis.style import save
+    from prosebench.storage import write_json
+
+    write_json(directory / "bench" / f"scaling-{against}.json", rows)
+    figure = throughput(rows, against)
+    if figure is not None:
+        save(figure, directory / "figures" / f"throughput-{against}")

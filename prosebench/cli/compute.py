@@ -103,9 +103,8 @@ def run(
                 reference_folders=references or [OWN_REFERENCES],
                 watch=progress,
             )
-    if report_:
-        write_and_print(directory, references or [OWN_REFERENCES], workers=number)
-    tell_unfinished(folders)
+    whole = not report_ or write_and_print(directory, references or [OWN_REFERENCES], workers=number)
+    tell_unfinished(folders, whole=whole)
 
 
 @app.command()

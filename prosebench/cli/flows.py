@@ -35,7 +35,7 @@ def sample(
     """Sample a peptide with a trained flow; an .npz file holds energies and log-weights too."""
     import numpy as np
 
-    from prosebench.importance import ess, pareto_k
+    from prosebench.importance import ess, k_hat_text, pareto_k
     from prosebench.prose import Prose
     from prosebench.prose.export import check_format, drawn_by_weight, write_frames
     from prosebench.prose.flow import as_peptide
@@ -50,7 +50,7 @@ def sample(
     share, k_hat = ess(ensemble.log_weights), pareto_k(ensemble.log_weights)
     out.print(
         f"median energy {np.median(ensemble.energies_kt):.1f} kT; effective sample size {share * n:,.0f} of {n:,} "
-        f"proposals ({share:.3%}), Pareto k-hat {k_hat:.2f} (below 0.7 is reliable)",
+        f"proposals ({share:.3%}), Pareto k-hat {k_hat_text(k_hat)}; below 0.7 is reliable",
         soft_wrap=True,
     )
     if resample:
@@ -62,7 +62,7 @@ def sample(
             "these are proposals, without their weights: use --resample, or an .npz file, for averages",
             soft_wrap=True,
         )
-    if not k_hat < RELIABLE_K_HAT:
+    if k_hat >= RELIABLE_K_HAT:
         err.print(
             "[yellow]warning:[/yellow] a few frames carry nearly all the weight: averages are not to be trusted",
             soft_wrap=True,

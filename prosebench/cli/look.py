@@ -33,13 +33,13 @@ def status(directory: Directory) -> None:
 
 def _training_status(directory: Path) -> str:
     """How far the training run of a folder is; empty where it has not saved anything, or there is none."""
-    from jobs.display import format_seconds
-    from prosebench.training.curve import read_curve
-    from prosebench.training.loop import MODEL
-
     curve = directory / "curve.csv"
     if not curve.exists():
         return ""
+    from jobs.commands import MODEL
+    from jobs.display import format_seconds
+    from prosebench.training.curve import read_curve
+
     row, age = read_curve(curve)[-1], time.time() - curve.stat().st_mtime
     ended = f"; finished, the model is {directory / MODEL}" if (directory / MODEL).exists() else ""
     return f"step {row['step']:,.0f}, loss {row['loss']:.4f}, saved {format_seconds(age)} ago{ended}"

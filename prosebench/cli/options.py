@@ -104,8 +104,8 @@ def without_cluster(line: list[str], *more: str) -> list[str]:
     return kept
 
 
-def tell_unfinished(folders: list[Path]) -> NoReturn:
-    """Say what did not finish, and exit with 1 where anything did not."""
+def tell_unfinished(folders: list[Path], *, whole: bool = True) -> NoReturn:
+    """Say what did not finish, and exit with 1 where anything did not, or where the report is not whole."""
     from jobs.hints import ask_scheduler
     from jobs.status import read_state
 
@@ -117,4 +117,4 @@ def tell_unfinished(folders: list[Path]) -> NoReturn:
         err.print(
             f"[red]{state.state}:[/red] {escape(f'{state.folder.name}: {state.reason}')}", soft_wrap=True
         )
-    raise typer.Exit(1 if unfinished else 0)
+    raise typer.Exit(1 if unfinished or not whole else 0)

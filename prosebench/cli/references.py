@@ -114,9 +114,9 @@ def reference(
         number = need.cores * need.workers
         commands = [[*line, "--peptides", sequence, "--workers", str(number)] for sequence in missing]
 
-        def progress() -> str:
+        def progress() -> tuple[str, bool]:
             there = sum(path_of(sequence).exists() for sequence in missing)
-            return f"{there} of {len(missing)} references made"
+            return f"{there} of {len(missing)} references made", there == len(missing)
 
         submit_each(commands, directory, profile, out, need=need, progress=progress if follow else None)
         left = [sequence for sequence in missing if not path_of(sequence).exists()]

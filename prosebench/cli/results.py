@@ -17,6 +17,7 @@ from prosebench.cli.options import (
     Executor,
     References,
     app,
+    err,
     fail,
     load_profile,
     out,
@@ -78,8 +79,7 @@ def _score_run(
     profile = load_profile(executor, cluster)
     cores = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
     if share:
-        index, number = map(int, share.split("/"))
-        score_run(directory, references, workers=cores, share=(index, number))
+        score_run(directory, references, workers=cores, share=_share(share))
         return
     if executor == "slurm":
         from jobs.remote import submit_each
@@ -88,16 +88,24 @@ def _score_run(
         number = min(jobs, len(folders))
         shares = [[*without_cluster(sys.argv[1:]), "--share", f"{index}/{number}"] for index in range(number)]
 
-        def progress() -> str:
+        def progress() -> tuple[str, bool]:
             # The scores of a cell are in a file that begins with its id; so is the end of its folder's name.
             there = {path.name.partition("-")[0] for path in (directory / "scores").glob("*.json")}
             done = sum(folder.name.rpartition("-")[2] in there for folder in folders)
-            return f"{done} of {len(folders)} cells scored"
+            return f"{done} of {len(folders)} cells scored", done == len(folders)
 
         submit_each(shares, directory, profile, out, need=profile.need("score", "score"), progress=progress)
     # What jobs have left out, for whatever reason, is done here.
     table = score_run(directory, references, workers=cores)
     out.print(f"scores: {write_scores(directory, table)}", soft_wrap=True)
+
+
+def _share(text: str) -> tuple[int, int]:
+    """A share i/n of the work as (i, n)."""
+    index, _, number = text.partition("/")
+    if not (index.isdecimal() and number.isdecimal() and int(index) < int(number)):
+        fail(f"--share {text!r} is not of the form i/n with i below n, as the first of eight is 0/8")
+    return int(index), int(number)
 
 
 @app.command()
@@ -114,7 +122,7 @@ def report(
     formats: Annotated[str, typer.Option(help="Of the figures; png must be among them.")] = "png,pdf,svg",
 ) -> None:
     """Score a run folder and write its tables and figures."""
-    write_and_print(
+    whole = write_and_print(
         directory,
         references or [OWN_REFERENCES],
         workers=len(os.sched_getaffinity(0)),
@@ -122,15 +130,24 @@ def report(
         allow=split(allow_unequal),
         formats=split(formats),
     )
+    raise typer.Exit(0 if whole else 1)
 
 
-def write_and_print(directory: Path, references: Sequence[Path], **options: Any) -> None:
-    """Write the report of a run folder, with options of `analysis.report.write_report`; print its table."""
+def write_and_print(directory: Path, references: Sequence[Path], **options: Any) -> bool:
+    """Write the report of a run folder, with options of `analysis.report.write_report`; print its table.
+
+    Returns whether all of it could be made; what could not is printed with its reason.
+    """
     from analysis.report import write_report
 
     written = write_report(directory, references, **options)
     out.print(written.table)
+    for failure in written.failures:
+        err.print(
+            f"[yellow]not made:[/yellow] {escape(failure.what)}: {escape(failure.reason)}", soft_wrap=True
+        )
     out.print(f"tables and figures: {written.directory}")
+    return not written.failures
 
 
 @app.command()

@@ -59,9 +59,9 @@ def train(
 
 def _submit(recipe: "Recipe", directory: Path, cluster: str, nodes: int, gpus: int, follow: bool) -> None:
     """Hand the training run to the scheduler; a finished one is left alone."""
+    from jobs.commands import MODEL
     from jobs.remote import submit_each
     from prosebench.training.curve import read_curve
-    from prosebench.training.loop import MODEL
 
     profile = load_profile("slurm", cluster)
     if (directory / MODEL).exists():
@@ -70,9 +70,10 @@ def _submit(recipe: "Recipe", directory: Path, cluster: str, nodes: int, gpus: i
     need = profile.need("train", "train").with_gpus(gpus)
     curve = directory / "curve.csv"
 
-    def progress() -> str:
+    def progress() -> tuple[str, bool]:
+        finished = (directory / MODEL).exists()
         rows = read_curve(curve) if curve.exists() else []
-        return _describe(rows[-1], recipe.steps) if rows else f"step 0 of {recipe.steps:,}"
+        return _describe(rows[-1], recipe.steps) if rows else f"step 0 of {recipe.steps:,}", finished
 
     submit_each(
         [without_cluster(sys.argv[1:], "--nodes", "--gpus")],

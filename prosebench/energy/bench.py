@@ -9,7 +9,7 @@ those of an engine on several threads are multiplied by what the further threads
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import openmm
@@ -77,6 +77,43 @@ def bench_energy(
     return [row for name in peptides for row in _bench(Peptide.from_sequence(name), counts, rounds)]
 
 
+def bench_batches(
+    peptides: tuple[str, ...] = ("AA", "ARIP"),
+    batches: tuple[int, ...] = (1, 4, 16, 64, 256, 1024),
+    *,
+    rounds: int = 3,
+) -> list[Row]:
+    """Energies with gradients a second of the batched engines on one thread, by the number of frames in a batch.
+
+    A row a measurement: batch, series (engine and peptide), evaluations_per_second, round. Rounds are interleaved.
+    """
+    from prosebench.peptide import Peptide
+
+    known = [Peptide.from_sequence(name) for name in peptides]
+    paths: list[Literal["native", "torch"]] = ["native", "torch"] if available() else ["torch"]
+    tasks = [
+        (
+            batch,
+            f"{path} {peptide.sequence}",
+            _Task(path, 1, QUANTITIES[1], *_work(peptide, path, target, QUANTITIES[1], frames)),
+        )
+        for path in paths
+        for peptide in known
+        for target in [BatchedEnergy(peptide, path=path, threads=1)]
+        for batch in sorted(set(batches))
+        for frames in [_repeated(_frames(peptide, target), batch)]
+    ]
+    return [
+        {"batch": batch, "series": series, "evaluations_per_second": 1.0 / task.measure()[0], "round": turn}
+        for turn in range(rounds)
+        for batch, series, task in tasks
+    ]
+
+
+def _repeated(frames: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+    return frames[np.arange(number) % len(frames)]
+
+
 def _bench(peptide: "Peptide", threads: tuple[int, ...], rounds: int) -> list[Row]:
     tasks = _tasks(peptide, threads)
     measured = np.array([_round(tasks) for _ in range(rounds)])
@@ -123,7 +160,7 @@ def _tasks(peptide: "Peptide", threads: tuple[int, ...]) -> list[_Task]:
     for group in (engines, torch):
         for quantity in QUANTITIES:
             for engine, count, target in group:
-                batch = frames[np.arange(BATCHES[engine]) % len(frames)]
+                batch = _repeated(frames, BATCHES[engine])
                 tasks.append(_Task(engine, count, quantity, *_work(peptide, engine, target, quantity, batch)))
     return tasks
 

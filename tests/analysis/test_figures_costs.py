@@ -39,6 +39,7 @@ def scores() -> pd.DataFrame:
                     values = {"energy-w2": level * length + 0.1 * number + 0.01 * seed, "torus-w2": level}
                     values |= {
                         "sampling-seconds": 2.0 * length,
+                        "device-seconds": 8.0 * length,
                         "sampling-evaluations": 1000.0,
                         "wall-seconds": 9.0,
                     }
@@ -64,13 +65,20 @@ def test_weights_against_length_show_the_limit_of_trust(scores: pd.DataFrame):
     assert figure is not None
     assert figure.axes[0].containers[0].lines[0].get_ydata().tolist() == pytest.approx([0.2, 0.1])
     assert 0.7 in figure.axes[1].lines[-1].get_ydata()
+    equal = scores.assign(
+        value=scores["value"].mask((scores.metric == "k-hat") & (scores.length == 2), -np.inf)
+    )
+    figure = weights_by_length(equal)
+    assert figure is not None
+    assert figure.axes[1].containers[0].lines[0].get_ydata().tolist() == pytest.approx([0.8])
+    assert "6 cells: −∞ (equal weights: no tail)" in figure.axes[1].texts[0].get_text()
     assert weights_by_length(scores[scores.row == "md"]) is None
 
 
 def test_rows_that_differ_in_temperature_alone_are_one_line(scores: pd.DataFrame):
     hot = [
         scores[scores.row == "prose-snis"].assign(
-            row=f"prose-snis [target.temperature_kelvin={kelvin}]", temperature_kelvin=kelvin
+            row=f"prose-snis at {kelvin:g} K", temperature_kelvin=kelvin
         )
         for kelvin in (310.0, 500.0)
     ]
@@ -109,10 +117,10 @@ def test_throughput_has_an_ideal_line_and_efficiency():
 
 def test_curves_against_seconds_stand_at_mean_costs(scores: pd.DataFrame):
     metric = next(metric for metric in METRICS if metric.name == "energy-w2")
-    found, levels = curves(scores[scores.length == 4], metric, "sampling-seconds")
-    assert [(curve.row, curve.costs) for curve in found] == [("prose-snis", [8.0]), ("md", [8.0])]
+    found, levels = curves(scores[scores.length == 4], metric, "device-seconds")
+    assert [(curve.row, curve.costs) for curve in found] == [("prose-snis", [32.0]), ("md", [32.0])]
     assert set(levels) == {FLOOR}
     figure = scaling(scores, ["energy-w2"], "wall-seconds")
     assert figure.axes[-1].get_xlabel() == "wall time (s)"
-    without, _ = curves(scores[scores.metric != "sampling-seconds"], metric, "sampling-seconds")
+    without, _ = curves(scores[scores.metric != "device-seconds"], metric, "device-seconds")
     assert without == []

@@ -4,8 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from analysis.report import write_report
+from analysis.scores import score_run
+from prosebench.cli import app
+from prosebench.storage import write_json
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -75,6 +79,34 @@ def test_records_without_their_frames_keep_their_scores(
     (tmp_path / "cells" / folder.name / "ensemble.npz").unlink()
     after = write_report(tmp_path, [reference_folder], formats=["png"])
     assert after.scores.equals(before)
+
+
+def test_what_cannot_be_made_is_listed_and_the_rest_is_made(
+    run_folder: Path, reference_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})  # no worker processes
+    for folder in (run_folder / "cells").iterdir():
+        if "-md-" in folder.name and "AA" in folder.name:
+            shutil.copytree(folder, tmp_path / "cells" / folder.name)
+    score_run(tmp_path, [reference_folder])
+    broken, sound = sorted((tmp_path / "cells").iterdir())
+    frames = (broken / "ensemble.npz").read_bytes()
+    (broken / "ensemble.npz").write_bytes(frames[: len(frames) // 2])
+    rows = [{"batch": size, "evaluations_per_second": "fast"} for size in (64, 128)]
+    write_json(tmp_path / "bench" / "energy.json", rows)
+    options = ["--references", str(reference_folder), "--formats", "png"]
+    found = CliRunner().invoke(app, ["report", str(tmp_path), *options])
+    assert found.exit_code == 1
+    assert found.stderr.count("not made:") == 2
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert (
+        f"- **frames in the figures of AA**: {broken.name}: ensemble.npz has changed since its record" in page
+    )
+    assert re.search(r"- \*\*figure throughput-batch\*\*: \w+Error: .*line \d+\)", page)
+    assert str(tmp_path) not in page
+    assert sound.name not in page
+    for name in ("figures/AA-energy.png", "figures/scaling-jsd.png", "peptides/AA.md", "table.md"):
+        assert (tmp_path / "report" / name).exists()
 
 
 def test_unknown_rows_formats_and_inequalities_are_refused(

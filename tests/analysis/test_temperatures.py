@@ -67,6 +67,9 @@ def test_rows_of_a_temperature_are_compared_with_each_other_alone(run: Path, ref
     scores = with_ceiling(score_run(run, [references]), [references])
     assert scored_places(scores) == [("AA", 310.0), ("AA", HOT)]
     groups = comparison_groups(scores)
+    assert set(scores["row"]) - {CEILING} == {
+        f"{row} at {kelvin:g} K" for row in ("md", "other", "reference-draw") for kelvin in (310, HOT)
+    }
     assert {(group.temperature_kelvin, len(group.comparisons)) for group in groups} == {(310.0, 1), (HOT, 1)}
     assert not any(group.refused for group in groups)
     assert "| 400 K, 600 |" in markdown(groups)
@@ -107,7 +110,7 @@ def test_the_board_loses_no_temperature(board: tuple[Path, Board], run: Path, re
     figures = {name for name in files if name.startswith("figures/small-scaling-wasserstein")}
     assert figures == {f"figures/small-scaling-wasserstein-{kelvin}K.svg" for kelvin in (310, 400)}
     page = files["index.html"].decode()
-    assert "small, 400K. Distances" in page
+    assert "small, 400 K. Distances" in page
     assert page.count("floor at 400 K") == page.count("floor at 310 K") == 2
     rows = json.loads(files["leaderboard.json"])["rows"]
     assert {(row["kind"], row["temperature_kelvin"]) for row in rows if row["kind"] != "method"} == {

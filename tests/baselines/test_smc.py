@@ -24,6 +24,7 @@ from tests.statistical.test_smc import WALL
 
 PEPTIDE = Peptide.from_sequence("AA")
 TARGET = HarmonicTarget(PEPTIDE.start_nm)
+FIELD = {"weights": "breathing", "steps": 1, "gradient_steps": 1}
 PLAIN: dict[str, Any] = {"proposal": "gaussian", "epsilon": 0.02, "chunk_evaluations": 100}
 
 
@@ -131,6 +132,67 @@ def test_bisection_finds_the_time_of_an_effective_share() -> None:
     assert next_time(log_weights, 1e-3 * log_ratio, 0.25, 0.6) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("settings", "target", "said"),
+    [
+        ({}, TARGET, {"log-z"}),
+        ({"start_filter": 0.01}, TARGET, {"log-z-at-least"}),
+        ({"start_below_kt": 2 * TARGET.mean_energy_kt}, TARGET, {"log-z-at-least"}),
+        ({"published_schedule": True}, TARGET, {"no-log-z-before-t-1"}),
+        ({}, HarmonicTarget.free_wells(PEPTIDE.n_atoms, 0.04), {"no-log-z-without-centre"}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_log_z_is_said_where_it_is_known(
+    settings: dict[str, Any], target: HarmonicTarget, said: set[str]
+) -> None:
+    whole = {"start_filter": 0.0, "start_below_kt": 1e9}
+    chunks = run_chunks(made(steps=3, **whole | settings), make_run(4 * 150, target))
+    assert {name for chunk in chunks for name in chunk.diagnostics if "log-z" in name} == said
+
+
+def test_steps_count_in_the_unit_of_the_proposal() -> None:
+    """h = epsilon / steps in normalised units: 1e-7 for unadjusted and 1e-5 for adjusted moves, as published."""
+    for method, published in ((SMCULA, 1e-7), (SMCMALA, 1e-5)):
+        settings = method.Settings(proposal="gaussian")
+        assert settings.epsilon / settings.steps == pytest.approx(published)
+    target = HarmonicTarget.free_wells(PEPTIDE.n_atoms, 0.3)
+    for flow, unit_nm in (({"proposal": "tbg", "proposal_settings": FIELD}, 0.33), ({}, 0.35)):
+        for given, length_nm in ((None, unit_nm), (0.1, 0.1)):
+            settings = {"steps": 2, "length_unit_nm": given, "start_below_kt": 1e9} | flow
+            steps = trace(run_chunks(made(SMCULA, **settings), make_run(3 * 5, target)), "step-nm2")
+            assert steps == pytest.approx([0.02 / 2 * length_nm**2] * 2)
+
+
+def test_densities_that_disagree_show() -> None:
+    chunks = run_chunks(made(steps=2), make_run(3 * 20))
+    assert chunks[0].diagnostics["density-gap"] == 0.0
+    target = HarmonicTarget.free_wells(PEPTIDE.n_atoms, 0.3)
+    for divergence, low, high in (("exact", 0.0, 0.1), ("hutchinson", 0.2, 100.0)):
+        field = {"proposal": "tbg", "proposal_settings": FIELD | {"divergence": divergence}}
+        chunks = run_chunks(made(steps=2, start_below_kt=1e9, **field), make_run(3 * 20, target))
+        gap = chunks[0].diagnostics["density-gap"]
+        assert isinstance(gap, float)
+        assert low <= gap < high
+
+
+def test_what_prepares_a_proposal_is_paid_for() -> None:
+    """The budget is that of the dynamics and the annealing together; every chunk may be another process's."""
+    target = HarmonicTarget.free_wells(PEPTIDE.n_atoms, 0.17)
+    training = {"replicas": 2, "steps": 4, "chunk_steps": 2, "training_batch": 8, "minimise_steps": 2}
+    settings = {"proposal": "bg", "proposal_settings": training, "steps": 3, "start_below_kt": 1e9}
+    run = make_run(401, target)
+    chunks = run_chunks(lambda: made(**settings), run)
+    prepared = run.meter.ledger.preparation.evaluations
+    assert 150 < prepared <= 200 == made(**settings).preparation(run)
+    assert run.meter.spent == (401 - prepared) // 4 * 4
+    assert sum("training-loss" in chunk.diagnostics for chunk in chunks) == 2
+    assert last_frames(chunks) == last_frames(run_chunks(made(**settings), make_run(401, target)))
+    assert "a budget of 14, 7 of it for the proposal, is less than 2 particles" in (
+        made(**settings).skip(make_run(14, target)) or ""
+    )
+
+
 def test_acceptance_decides_the_step() -> None:
     for epsilon, grows in ((1e-6, True), (1.0, False)):
         chunks = run_chunks(made(steps=12, epsilon=epsilon), make_run(1300))
@@ -152,7 +214,9 @@ def test_the_dead_do_not_live_on() -> None:
         used = chunks[0].diagnostics["start-used"]
         assert isinstance(used, float)
         assert 0.3 < used < 0.6
-        assert np.isfinite(trace(chunks, "log-z")).all()
+        estimates = trace(chunks, "log-z-at-least")
+        assert len(estimates) == 5
+        assert np.isfinite(estimates).all()
     # Unadjusted moves may end beyond the wall: such particles are there, without a weight.
     chunks = run_chunks(made(SMCULA, steps=5), make_run(600, WALL))
     ensemble = chunks[-1].ensemble
@@ -241,6 +305,8 @@ def test_settings_name_what_is_wrong() -> None:
         made(proposal="md")
     with pytest.raises(ValidationError, match="no_such"):
         made(proposal_settings={"no_such": 1})
+    with pytest.raises(ValidationError, match="com = 'published' has no meaning for a proposal"):
+        made(proposal="prose-snis", proposal_settings={"weights": "identity", "com": "published"})
     settings = SMCMALA.Settings(proposal="gaussian")
     assert settings.proposal_settings == {"std_nm": 0.05}
     assert SMCMALA.Settings(**json.loads(json.dumps(settings.model_dump(mode="json")))) == settings

@@ -5,6 +5,7 @@ import pytest
 from baselines.tarflow import TarFlowSNIS
 from prosebench.prose.config import load_size
 from prosebench.prose.snis import ProseSNIS
+from prosebench.prose.weights import load_weights
 from prosebench.training.recipe import load_recipe
 
 
@@ -19,6 +20,13 @@ def test_recipes_differ_in_the_size() -> None:
     prose, tarflow = (load_recipe(f"{kind}-mini").model_dump() for kind in ("prose", "tarflow"))
     assert {name for name in prose if prose[name] != tarflow[name]} == {"description", "model"}
     assert tarflow["model"] == prose["model"] | {"size": "tarflow-mini"}
+
+
+def test_bundled_weights_saw_the_same_frames() -> None:
+    prose, tarflow = (load_weights(f"{kind}-mini").source["notes"] for kind in ("prose", "tarflow"))
+    assert prose["frames"] == tarflow["frames"]
+    for part in ("data", "optimiser", "steps", "seed", "precision"):
+        assert prose["recipe"][part] == tarflow["recipe"][part], part
 
 
 def test_only_the_default_weights_differ() -> None:

@@ -106,6 +106,34 @@ class _Backdated(_Draws):
         return replace(chunk, ensemble=replace(chunk.ensemble, evaluations=early))
 
 
+class _Hiding(_Draws):
+    """Calls its evaluations preparation, of which it declares none."""
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        frames = self.draw(run, index, 100)
+        with run.meter.phase("preparation"):
+            energies = run.meter.energy(frames)
+        paid = run.meter.energy(frames[:1])
+        return Chunk(
+            Ensemble(frames, np.append(paid, energies[1:]), evaluations=np.full(100, run.meter.spent)), {}
+        )
+
+
+class _Scaled(_Draws):
+    """Does something else at every budget, and says that small ones are prefixes of large ones."""
+
+    def draw(self, run: Run, index: int, number: int) -> np.ndarray:
+        return super().draw(run, index + run.budgets[-1], number)
+
+
+class _Stuck(_Draws):
+    """Says the same few frames over and over: right within its errors, which are huge."""
+
+    def draw(self, run: Run, index: int, number: int) -> np.ndarray:
+        few = super().draw(run, index * 100 // (1 + run.budgets[-1] // 20), 1)
+        return np.repeat(few, number, axis=0)
+
+
 def test_exact_draws_hold(scratch: Path) -> None:
     for check in CHECKS:
         check(Case(_Draws, scratch))
@@ -121,6 +149,9 @@ def test_exact_draws_hold(scratch: Path) -> None:
         (_Restless, contract.chunks_resume, "state outside of the carry"),
         (_Forgetful, contract.chunks_resume, "state outside of the carry"),
         (_Wide, contract.moments_are_right, "standard errors off"),
+        (_Stuck, contract.moments_are_right, "which proves nothing"),
+        (_Hiding, contract.budget_is_kept, r"preparation, but preparation\(\) declares 0"),
+        (_Scaled, contract.prefixes_are_prefixes, "set prefixes = False"),
         (_Boastful, contract.energies_belong_to_frames, "off that of its frame"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
@@ -153,7 +184,7 @@ def _no_weights(proposals: Proposals, energies: np.ndarray, com: str = "gaussian
 
 @pytest.fixture
 def _fewer_proposals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "MOMENT_BUDGET", 5000)
+    monkeypatch.setattr(contract, "MOMENT_PROPOSALS", 5000)
 
 
 @pytest.mark.usefixtures("_fewer_proposals")

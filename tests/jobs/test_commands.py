@@ -1,8 +1,12 @@
-"""Command lines of jobs that train together: all nodes meet at one, and never at what an earlier start has left."""
+"""Jobs that run commands: what they start, and whether they go back into the queue."""
 
+import signal
+import subprocess
 from pathlib import Path
 
-from jobs.commands import torchrun
+import pytest
+
+from jobs.commands import run_command, torchrun
 from jobs.scheduler import QueuedJob, commands_of
 from jobs.submission import Submission
 
@@ -34,3 +38,21 @@ def test_commands_of_ended_jobs_are_not_taken_for_queued_ones() -> None:
     cells = submission(1).model_copy(update={"name": "y", "jobs": [["AA-md"]]})
     queued = [QueuedJob("x", 1, "7_1", "RUNNING", "None"), QueuedJob("y", 0, "8_0", "PENDING", "Priority")]
     assert commands_of([array, cells], queued) == [["score", "b"]]
+
+
+@pytest.mark.parametrize(("words", "again"), [(["list", "suites"], False), (["no-such-command"], True)])
+def test_a_command_that_was_just_finished_when_the_signal_came_is_not_queued_again(
+    words: list[str],
+    again: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def too_late(process: "subprocess.Popen[bytes]", arguments: list[str]) -> None:
+        process.wait()
+
+    monkeypatch.setattr("jobs.signals._asked", [signal.SIGUSR2])
+    monkeypatch.setattr("jobs.commands._stop", too_late)
+    job = submission(1).model_copy(update={"processes": 1, "directory": tmp_path, "commands": [words]})
+    assert run_command(job, 0) == 0
+    assert ("goes back into the queue" in capfd.readouterr().out) is again

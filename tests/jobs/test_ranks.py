@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import pytest
 from jobs.failures import count_chunks, read_failure
 from jobs.launch import run_local
 from jobs.plan import lay_out, plan_cells
+from jobs.pulse import BEAT_SECONDS
 from jobs.ranks import RanksUnavailable
+from jobs.signals import stop_asked
 from jobs.spread import check_ranks, spread_cell
 from jobs.worker import Desk
 from prosebench.record import cell_folders, read_provenance, read_record
@@ -161,6 +164,44 @@ def test_a_dead_rank_ends_the_cell_and_other_numbers_of_ranks_continue_it(
     assert results(directory) == results(alone)
     assert read_record(folder).ledger.sampling.evaluations == 120_000
     assert read_provenance(folder).sittings == 3
+
+
+@needs_mpi
+def test_a_rank_that_hangs_is_not_waited_for_without_end(
+    long_suite: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The launcher sees nothing wrong with it.
+    monkeypatch.setattr("jobs.pulse.SILENT_SECONDS", 2 * BEAT_SECONDS)
+    suite, alone = long_suite
+    (folder,) = lay_out(plan_cells(load_suite(str(suite))), tmp_path)
+    shutil.copytree(alone / "peptides", tmp_path / "peptides")
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(spread_cell, folder, Desk(tmp_path, "test", ranks=2))
+        _wait_for_chunks(folder, 3)
+        first = read_json(folder / "heartbeat.json")["pid"]
+        os.kill(next(pid for pid in ranks_of(folder) if pid != first), signal.SIGSTOP)
+        assert ended.result(timeout=120) == "failed"
+    failure = read_failure(folder)
+    assert failure is not None
+    assert "one of its 2 ranks died (no sign of life from rank 1)" in failure["reason"]
+    _wait_until(lambda: not ranks_of(folder))
+    assert not list(folder.glob(".rank-*"))
+
+
+@pytest.mark.parametrize("status", [1, 64 + signal.SIGTERM, 127])
+def test_a_launcher_that_fails_by_itself_asks_nobody_to_stop(
+    directory: Path, tmp_path: Path, status: int
+) -> None:
+    launcher = tmp_path / "broken"
+    launcher.write_text(f"#!/bin/sh\necho out of order >&2\nexit {status}\n")
+    launcher.chmod(0o755)
+    folder = cell_folders(directory)[0]
+    assert spread_cell(folder, Desk(directory, "test", ranks=2, launcher=(str(launcher),))) == "failed"
+    failure = read_failure(folder)
+    assert failure is not None
+    assert f"status {status}" in failure["reason"]
+    assert "out of order" in failure["traceback"]
+    assert stop_asked() is None
 
 
 def _wait_for_chunks(folder: Path, number: int) -> None:

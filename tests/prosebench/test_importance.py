@@ -13,6 +13,7 @@ from prosebench.importance import (
     com_energy_adjustment,
     ess,
     filter_top,
+    k_hat_text,
     normalise,
     pareto_k,
     pareto_smooth,
@@ -144,11 +145,27 @@ def test_smoothing_keeps_order_offset_and_the_rest():
     assert (np.diff(smoothed[order]) >= 0).all()
 
 
-@pytest.mark.parametrize("log_weights", [np.zeros(4), np.zeros(500), np.full(50, -np.inf), np.array([])])
+@pytest.mark.parametrize("log_weights", [np.zeros(4), np.full(50, -np.inf), np.array([])])
 def test_no_tail_no_k_hat(log_weights):
     smoothed, shape = pareto_smooth(log_weights)
     assert math.isnan(shape)
+    assert k_hat_text(shape).startswith("–")
     np.testing.assert_array_equal(smoothed, log_weights)
+
+
+@pytest.mark.parametrize("log_weights", [np.zeros(500), np.full(500, -1e4), np.repeat([-3.0, 0.0], 250)])
+def test_equal_weights_have_no_tail_at_all(log_weights):
+    smoothed, shape = pareto_smooth(log_weights)
+    assert shape == pareto_k(log_weights) == -math.inf
+    assert k_hat_text(shape) == "−∞ (equal weights: no tail)"
+    np.testing.assert_array_equal(smoothed, log_weights)
+
+
+def test_k_hat_falls_without_end_as_bounded_weights_gather_at_their_largest():
+    # The shape of 1 - (1 - u)^p is -p for uniform u; the fit draws it to 1/2 with the weight of 10 observations.
+    found = [pareto_k(np.log(1.0 - (1.0 - GRID) ** power / 2.0)) for power in (1, 2, 4)]
+    assert found[0] == pytest.approx(-0.86, abs=0.05)
+    assert found[0] > found[1] > found[2] > pareto_k(np.zeros(1000)) == -math.inf
 
 
 def test_frames_without_weight_stay_without():

@@ -147,6 +147,6 @@ def test_the_temperatures_suite() -> None:
 
 
 def test_everything_installed_that_fits_is_in_quickstart_all() -> None:
-    suite, left_out = load_suite("quickstart-all"), {"tbg", "tarflow-snis"}
+    suite, left_out = load_suite("quickstart-all"), {"tbg"}
     assert {*suite.methods} == {*method_entry_points()} - left_out
     assert all(suite.method_settings(row)[0] == row for row in suite.methods)

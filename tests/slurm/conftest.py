@@ -2,9 +2,10 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ minimise_steps = 5
 chunk_steps = 250
 """
 EVALUATIONS = 10_000
-PATIENCE_SECONDS = 300.0
-"""Far more than anything here takes: also a machine that has much else to do comes this far."""
+PATIENCE_SECONDS = 200.0
+LIMIT_SECONDS = 300.0
+"""Of a wait, and of a test. Far more than anything here takes: also a machine with much else to do comes this far."""
 PROFILE = """
 partition = "main"
 minutes = 5
@@ -56,6 +58,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if reason and here in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """End a test that hangs."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError(f"{item.name} was not through in {LIMIT_SECONDS:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Show, where a test failed, what its jobs have said and what is still in the queue."""
+    report = yield
+    site = getattr(item, "funcargs", {}).get("site")
+    if report.failed and site is not None:
+        report.sections.append(("jobs and cells", site.account()))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +183,12 @@ class Site:
     def log(self) -> str:
         """The output of all jobs so far."""
         return "".join(path.read_text() for path in sorted((self.directory / "jobs").glob("*/logs/*.out")))
+
+    def account(self) -> str:
+        """What there is to know about a test that failed."""
+        failures = "".join(path.read_text() for path in sorted(self.directory.glob("cells/*/failure.json")))
+        queue = run("squeue", "--long", check=False).stdout
+        return "\n".join([self.log()[-20_000:], failures, queue, self.status(check=False)])
 
     def chunks(self) -> int:
         """Chunks that are stored."""

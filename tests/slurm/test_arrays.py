@@ -146,6 +146,7 @@ def test_scoring_as_an_array(site: Site, undisturbed: dict[str, bytes]) -> None:
     said = run("prosebench", "score", str(site.directory), *place).stdout
     assert "2 of 2 cells scored" in said
     assert (site.directory / "scores.csv").read_bytes() == here
+    site.wait_until_idle()
     assert len(list((site.directory / "jobs").glob("*/logs/*_result.pkl"))) == 2
 
 

@@ -164,6 +164,8 @@ def test_a_full_disk(site: Site, undisturbed: dict[str, bytes]) -> None:
         finish(site)
         shutil.copytree(site.directory, site.folder / "kept")
     finally:
+        # The last record is there before its job has ended, which holds its log open until then.
+        site.wait_until_idle()
         subprocess.run(["umount", str(site.directory)], check=True)
     site.directory.rmdir()
     (site.folder / "kept").rename(site.directory)

@@ -1,4 +1,4 @@
-"""A cell over four ranks on two nodes: killed and asked to stop, it leaves the record of one rank."""
+"""Cells over four ranks on two nodes: killed, asked to stop and preempted, they leave the records of one rank."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from prosebench.record import read_provenance
 from prosebench.suite import load_suite
 from tests.jobs.conftest import results, run
 from tests.jobs.test_ranks import ranks_of
-from tests.slurm.conftest import Site, end_of, until
+from tests.slurm.conftest import Site, end_of, take_all_nodes, until
 
 SUITE = """
 name = "spread"
@@ -41,7 +41,7 @@ def spread(site: Site) -> Site:
 def _alone(site: Site) -> dict[str, bytes]:
     """What one rank leaves on this machine."""
     directory: Path = site.folder / "alone"
-    run_local(lay_out(plan_cells(load_suite(str(site.suite))), directory), directory, workers=1)
+    run_local(lay_out(plan_cells(load_suite(str(site.suite))), directory), directory, workers=2)
     return results(directory)
 
 
@@ -68,6 +68,28 @@ def test_killed_and_stopped_ranks(spread: Site) -> None:
     assert results(spread.directory) == expected
     assert read_provenance(folder).ranks == 4
     assert read_provenance(folder).sittings == 3
+
+
+def test_a_job_is_asked_to_stop_between_two_cells_and_then_preempted(spread: Site) -> None:
+    spread.suite.write_text(SUITE.replace("budgets", "seeds = [0, 1]\nbudgets"))
+    expected = _alone(spread)
+    spread.profile(SPREAD + 'partition = "low"')
+    following = spread.start()
+    spread.wait_for_chunks()
+    job = re.sub("_0$", "", spread.beats()[0]["job"])
+    until("the first cell is finished", lambda: bool(list(spread.directory.glob("cells/*/record.json"))))
+    # What SLURM does at the time limit: it signals the job's own process, whether or not there are ranks just then.
+    run("scancel", "--batch", "--signal=USR2", job)
+    until("it is back in the queue", lambda: "goes back into the queue" in spread.log())
+    spread.wait_for_chunks()
+    take_all_nodes()
+    end_of(following)
+    assert results(spread.directory) == expected
+    assert not list(spread.directory.glob("cells/*/failure.json"))
+    provenances = [read_provenance(folder) for folder in spread.cells()]
+    assert {found.ranks for found in provenances} == {4}
+    assert max(found.sittings for found in provenances) >= 2
+    assert spread.log().count("number 0") == 3
 
 
 def test_launchers_that_make_no_world_are_refused(spread: Site) -> None:

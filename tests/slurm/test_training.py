@@ -16,7 +16,7 @@ from tests.jobs.conftest import run
 from tests.prosebench.training.conftest import TINY_SIZE, ensemble_of
 from tests.slurm.conftest import Site, end_of, take_all_nodes, until
 
-STEPS = 240
+STEPS, WIDE_STEPS = 240, 80
 RECIPE = """
 steps = {steps}
 log_every = 20
@@ -42,12 +42,9 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def test_two_nodes_with_a_gpu_each(site: Site, recipe: Path) -> None:
-    quiet = site.folder / "quiet"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    run(*torchrun, "-m", "prosebench.cli", "train", str(recipe), "--dir", str(quiet), "--threads", "1")
+    quiet = train_here(recipe, site, processes=2, steps=STEPS)
     site.profile('partition = "low"\ngpus = 1')
-    command = ["prosebench", "train", str(recipe), "--dir", str(site.directory), "--executor", "slurm"]
-    command += ["--cluster", str(site.folder / "cluster.toml"), "--nodes", "2", "--gpus", "1"]
+    command = train_there(recipe, site, "--nodes", "2", "--gpus", "1")
     following = site.start(*command, "--follow")
     checkpoint = site.directory / "checkpoint.pt"
     until("a checkpoint is stored", checkpoint.exists)
@@ -69,6 +66,44 @@ def test_two_nodes_with_a_gpu_each(site: Site, recipe: Path) -> None:
     assert rows[0] == rows[1]
     assert "this run is finished" in run(*command).stdout
     assert f"step {STEPS}, loss" in site.status()
+
+
+def test_two_nodes_with_two_gpus_each(site: Site, recipe: Path) -> None:
+    """Four processes, asked to stop on the way: the losses of a quiet run, up to the rounding of their sums."""
+    quiet = train_here(recipe, site, processes=4, steps=WIDE_STEPS)
+    site.profile("gpus = 2")
+    command = [*train_there(recipe, site, "--nodes", "2", "--gpus", "2"), "--set", f"steps={WIDE_STEPS}"]
+    following = site.start(*command, "--follow")
+    checkpoint = site.directory / "checkpoint.pt"
+    until("a checkpoint is stored", checkpoint.exists)
+    run("scancel", "--signal=USR2", run("squeue", "-h", "-o", "%A").stdout.split()[0])
+    said = end_of(following)
+    assert f"step {WIDE_STEPS} of {WIDE_STEPS}" in said
+    assert "goes back into the queue; its command ended with status 0" in site.log()
+    assert "continuing after step" in site.log()
+    gpus = re.findall(r"job \S+ on (node\d), GPUs (\S+):", site.log())
+    assert len({node for node, _ in gpus}) >= 2
+    assert {visible for _, visible in gpus} == {"0,1"}
+    rows = [read_curve(folder / "curve.csv") for folder in (quiet, site.directory)]
+    assert rows[1][-1]["frames"] == WIDE_STEPS * 8 * 4
+    losses = [[row["loss"] for row in one] for one in rows]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[0][-1] < losses[0][0]
+
+
+def train_here(recipe: Path, site: Site, *, processes: int, steps: int) -> Path:
+    """A quiet training run on this machine; its folder."""
+    folder = site.folder / "quiet"
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    train = ["-m", "prosebench.cli", "train", str(recipe), "--dir", str(folder), "--threads", "1"]
+    run(sys.executable, *torchrun, *train, "--set", f"steps={steps}")
+    return folder
+
+
+def train_there(recipe: Path, site: Site, *more: str) -> list[str]:
+    """The command that trains on the cluster."""
+    command = ["prosebench", "train", str(recipe), "--dir", str(site.directory), "--executor", "slurm"]
+    return [*command, "--cluster", str(site.folder / "cluster.toml"), *more]
 
 
 def trainers(site: Site) -> list[int]:

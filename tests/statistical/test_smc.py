@@ -88,9 +88,9 @@ def log_z(target: HarmonicTarget) -> float:
 
 
 def anneal(
-    method: type[SMC], target: HarmonicTarget, seed: int, particles: int, **settings: Any
+    method: type[SMC], target: HarmonicTarget, seed: int, particles: int, name: str = "log-z", **settings: Any
 ) -> tuple[float, Ensemble]:
-    """Estimate of log Z, and the particles, of one run."""
+    """Estimate of log Z, under its name in the record, and the particles, of one run."""
     chosen: dict[str, Any] = {
         "proposal": "gaussian",
         "proposal_settings": {"std_nm": STD_NM},
@@ -105,7 +105,7 @@ def anneal(
     run = Run(f"seed {seed}", PEPTIDE, Meter(target, budget), (budget,), particles)
     last = run_chunks(made, run)[-1]
     assert last.ensemble is not None
-    estimates = last.diagnostics["log-z"]
+    estimates = last.diagnostics[name]
     assert not isinstance(estimates, float)
     return float(estimates[-1]), last.ensemble
 
@@ -150,16 +150,28 @@ def test_draws_that_are_dead_count_in_z() -> None:
     assert abs(sigmas(np.exp(np.array(runs) - log_z(WELLS)), 0.5)) < N_SIGMA
 
 
-def test_a_flow_with_its_centre() -> None:
+def test_a_start_that_is_cut_gives_a_lower_bound() -> None:
+    """Half of the draws left out, those with the highest energies or with the highest weights."""
+    for cut, too_low in (({"start_below_kt": 1.44 * WELLS.mean_energy_kt}, False), ({"start_filter": 0.5}, True)):
+        found = [anneal(SMCMALA, WELLS, seed, 60, name="log-z-at-least", **cut)[0] for seed in range(20)]
+        assert sigmas(np.exp(np.array(found) - log_z(WELLS)), 1.0) < (-N_SIGMA if too_low else N_SIGMA)
+
+
+FLOWS: dict[str, tuple[float, int, dict[str, Any]]] = {
+    "prose-snis": (0.3, 4, {"weights": "breathing"}),
+    "tbg": (0.3, 3, {"weights": "breathing", "steps": 1, "gradient_steps": 1}),
+    "bg": (0.19, 3, {"replicas": 2, "minimise_steps": 0, "steps": 3, "training_batch": 8}),
+}
+"""Width of the wells (nm), steps of annealing, and settings of each proposal."""
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_flow_with_its_centre(flow: str) -> None:
     """A target that does not know the centre, and a flow that does: log Z and mean energy."""
-    target = HarmonicTarget.free_wells(PEPTIDE.n_atoms, 0.3)
-    flow = {
-        "proposal": "prose-snis",
-        "proposal_settings": {"weights": "breathing"},
-        "epsilon": 0.5,
-        "steps": 4,
-    }
-    runs = [anneal(SMCMALA, target, seed, 80, **flow) for seed in range(8)]
+    spread_nm, steps, settings = FLOWS[flow]
+    target = HarmonicTarget.free_wells(PEPTIDE.n_atoms, spread_nm)
+    made = {"proposal": flow, "proposal_settings": settings, "epsilon": 0.5, "steps": steps}
+    runs = [anneal(SMCMALA, target, seed, 60, **made) for seed in range(6)]
     check_z_and_energy(target, runs)
     assert np.abs(runs[0][1].positions_nm.mean(axis=1)).max() < 1e-6
 
@@ -203,17 +215,18 @@ def moved(
     return points
 
 
-def test_mala_leaves_the_target_alone() -> None:
-    """Exact draws stay exact draws in every second moment, and keep to their wells in number."""
+@pytest.mark.parametrize("step_nm2", [1.5e-4, 3e-4])
+def test_mala_leaves_the_target_alone(step_nm2: float) -> None:
+    """Exact draws stay exact draws in every second moment, and keep to their wells in number, whatever the step."""
     rng = np.random.default_rng(1)
-    points = moved(WELLS, WELLS.draw(4000, rng), 3e-4, 8, mala=True)
+    points = moved(WELLS, WELLS.draw(4000, rng), step_nm2, 8, mala=True)
     assert abs(sigmas(points.energies_kt, WELLS.mean_energy_kt)) < N_SIGMA
     shifts = points.positions_nm - PEPTIDE.start_nm
     assert abs(sigmas((shifts[:, 0] ** 2).mean(axis=1), WELLS.variance_nm2)) < N_SIGMA
     start = WELLS.draw(4000, rng)
     u = rng.choice(_GRID, size=len(start), p=_DENSITY / _DENSITY.sum())
     start[:, 0, 0] = PEPTIDE.start_nm[0, 0] + DOUBLE_WELL.half_nm * u
-    points = moved(DOUBLE_WELL, start, 3e-4, 8, mala=True)
+    points = moved(DOUBLE_WELL, start, step_nm2, 8, mala=True)
     right = points.positions_nm[:, 0, 0] > PEPTIDE.start_nm[0, 0]
     assert (right != (u > 0)).sum() > 50
     assert abs(sigmas(right, RIGHT_POPULATION)) < N_SIGMA
