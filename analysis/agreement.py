@@ -23,6 +23,9 @@ ROWS = {
 }
 """Method that measures what a published one does."""
 
+PUBLISHED_WEIGHTS = ("prose-up-to-8aa", "tbg-up-to-4aa")
+"""Names of the weights that the published repeats were made with."""
+
 _FRAMES = 10_000
 _METRICS = {"ess": "ess", "energy_w2": "energy-w2", "torus_w2": "torus-w2", "tica_w2": "tica-w2"}
 
@@ -50,12 +53,15 @@ class Agreement:
 
 
 def agreements(
-    scores: pd.DataFrame, published_references: Mapping[str, bool] | None = None
+    scores: pd.DataFrame,
+    published_references: Mapping[str, bool] | None = None,
+    weights: Mapping[str, str] | None = None,
 ) -> list[Agreement]:
     """Every published repeat of which the same method, peptide, budget and metric was scored.
 
     The error of the measured mean is that of its seeds, or of the published spread where there are fewer than 3;
-    published_references says of which peptides the reference is the published one.
+    published_references says of which peptides the reference is the published one, weights names those of each cell
+    that has any, by its id.
     """
     scored = scores[scores["status"].isin(SCORED)]
     found = []
@@ -90,15 +96,18 @@ def agreements(
                     measured=float(values.mean()),
                     seeds=len(values),
                     sigma=difference / error if error > 0.0 else math.nan,
-                    differs=tuple(_differences(cells, published_references or {})),
+                    differs=tuple(_differences(cells, published_references or {}, weights or {})),
                 )
             )
     return found
 
 
-def _differences(cells: pd.DataFrame, published_references: Mapping[str, bool]) -> list[str]:
+def _differences(
+    cells: pd.DataFrame, published_references: Mapping[str, bool], weights: Mapping[str, str]
+) -> list[str]:
     first = cells.iloc[0]
-    differs = []
+    used = sorted({weights[cell_id] for cell_id in cells["cell_id"] if cell_id in weights})
+    differs = [f"weights {name}" for name in used if name not in PUBLISHED_WEIGHTS]
     kelvin = float(first.get("temperature_kelvin", 310.0))
     if not published_references.get(name_at(str(first["peptide"]), kelvin), False):
         differs.append("own reference")

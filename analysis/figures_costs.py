@@ -288,7 +288,7 @@ def throughput(rows: Sequence[Mapping[str, Any]], against: str) -> Figure | None
             panels[0].plot(
                 x, ideal, color=REFERENCE_LINE, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1, label="ideal"
             )
-        panels[0].set(xscale="log", yscale="log", ylabel="energy evaluations per second")
+        panels[0].set(xscale="log", yscale="log", ylabel="evaluations per second")
         plain_ticks(panels[0], "y")
         panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         for axes in panels:

@@ -16,7 +16,7 @@ from analysis.leaderboard_board import Board, make_board
 from analysis.leaderboard_runs import DIGITS, read_runs
 from analysis.leaderboard_site import site_files
 from analysis.leaderboard_views import cell_lines
-from analysis.report import CAPTIONS
+from analysis.report_page import CAPTIONS
 from analysis.statistics import Estimate
 from analysis.statuses import SCORED
 from analysis.style import save

@@ -19,6 +19,7 @@ from analysis.leaderboard_views import (
     Notes,
     board_looks,
     cell_lines,
+    gap_name,
     kind_of,
     row_view,
     shown_metrics,
@@ -311,13 +312,16 @@ def _settings(board: Board, suite: str, row: str) -> list[tuple[str, str]]:
 
 
 def _cell(cell: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
-    """A line of the table of cells: four digits of each score; all of them are in cells.csv."""
+    """A line of the table of cells: four digits of each score with its certificate; all of them are in cells.csv."""
+
+    def short(name: str, digits: int) -> str:
+        return f"{float(cell[name]):.{digits}g}" if cell.get(name) else ""
 
     def whole(name: str) -> str:
         return f"{float(cell[name]):,.0f}" if cell[name] else "–"
 
     return cell | {
-        "metrics": [f"{float(cell[name]):.4g}" if cell[name] else "" for name in metrics],
+        "metrics": [(short(name, 4), short(gap_name(name), 1)) for name in metrics],
         "spent": whole("sampling-evaluations"),
         "preparation": whole("preparation-evaluations"),
         "failures": whole("failures"),

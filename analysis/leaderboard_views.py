@@ -156,8 +156,13 @@ def lines_of(scores: pd.DataFrame, row: TableRow) -> pd.DataFrame:
 
 
 def cell_lines(board: Board) -> list[dict[str, Any]]:
-    """Every cell at every budget: scores to nine digits, what was spent, hashes, versions and machine."""
+    """Every cell at every budget: scores to nine digits, what was spent, hashes, versions and machine.
+
+    Beside a score stands its certificate, where there is one: the gap between primal and dual, relative to the score.
+    """
     metrics = [metric.name for metric in shown_metrics(board)]
+    known = set(board.scores["metric"])
+    metrics += [gap_name(name) for name in metrics if gap_name(name) in known]
     cells = board.scores[(board.scores["row"] != "") & (board.scores["method"] != CEILING)]
     place = ["suite", "length", "peptide", "temperature_kelvin", "row", "budget", "seed"]
     found = []
@@ -183,6 +188,11 @@ def cell_lines(board: Board) -> list[dict[str, Any]]:
             | {"run": first["run"]}
         )
     return found
+
+
+def gap_name(metric: str) -> str:
+    """Name of the certificate of a metric: the relative gap that is left to the optimum."""
+    return f"{metric}-gap"
 
 
 def _behind(kept: Any) -> dict[str, str]:

@@ -15,6 +15,23 @@ NOTE = (
     "from it. The two kinds stand on the same protocol, and on the same reference only where no mark says otherwise."
 )
 _EMPTY = "–"
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem; color-scheme: light dark; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; border-block: 2px solid; }
+caption { text-align: left; font-weight: 600; padding-bottom: .6rem; }
+th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; white-space: nowrap; font-weight: 400; }
+th:first-child { text-align: left; }
+thead th { vertical-align: bottom; }
+thead tr:first-child th { text-align: center; }
+thead tr:last-child th { border-bottom: 1px solid; }
+.published + .measured > *, .measured + .control > *, .published + .control > * { border-top: 1px solid; }
+.measured th { font-weight: 600; }
+.control th { font-style: italic; }
+.interval { display: block; font-size: .8em; opacity: .75; }
+p { font-size: .85em; margin: .2rem 0; max-width: 60rem; }
+p:first-of-type { margin-top: .8rem; }
+"""
 
 
 def markdown(table: PaperTable) -> str:
@@ -63,7 +80,7 @@ def latex(table: PaperTable) -> str:
     lines = [
         r"\begin{table*}[t]",
         r"\centering\fontsize{6.5}{9}\selectfont\setlength{\tabcolsep}{1.5pt}",
-        rf"\caption{{{escape(table.layout.title)}.}}",
+        rf"\caption{{{escape(_caption(table))}.}}",
         rf"\label{{tab:{table.layout.name}}}",
         r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'c' * len(places)}r}}",
@@ -90,6 +107,12 @@ def latex(table: PaperTable) -> str:
     return "\n".join([*lines, r"\end{table*}", ""])
 
 
+def _caption(table: PaperTable) -> str:
+    """The title without its number, which LaTeX gives its own."""
+    number, title = table.layout.title.split(": ", 1)
+    return f"{title[0].upper()}{title[1:]}, as in {number} of Tan et al."
+
+
 def _latex_line(table: PaperTable, line: Line) -> str:
     name = rf"\emph{{{escape(line.label)}}}" if line.control else escape(line.label)
     cells = [_latex_cell(line, place) for place in table.places]
@@ -110,7 +133,7 @@ def _latex_cell(line: Line, place: Place) -> str:
 
 
 def html_text(table: PaperTable) -> str:
-    """The table as an HTML fragment: one `table` with a caption, header cells with scopes, and its notes below."""
+    """The table as an HTML page: one `table` with a caption, header cells with scopes, and its notes below."""
     spans = "".join(
         f'<th scope="colgroup" colspan="{len(list(group))}">{length} residues</th>'
         for length, group in groupby(table.places, key=lambda place: place[0])
@@ -125,11 +148,16 @@ def html_text(table: PaperTable) -> str:
             f'<tr class="{kind}"><th scope="row">{name}</th>{cells}<td>{html.escape(_peptides(table, line))}</td></tr>'
         )
     below = "\n".join(f"<p>{html.escape(text)}</p>" for text in _below(table))
+    title = html.escape(table.layout.title)
     return (
-        f'<table class="paper" id="{table.layout.name}">\n<caption>{html.escape(table.layout.title)}</caption>\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        f'<style>{_STYLE}</style>\n</head>\n<body>\n<div class="scroll">\n'
+        f'<table class="paper" id="{table.layout.name}">\n<caption>{title}</caption>\n'
         f'<thead><tr><th></th>{spans}<th></th></tr>\n<tr><th scope="col">method</th>{heads}'
         f'<th scope="col">peptides</th>'
-        f"</tr></thead>\n<tbody>\n" + "\n".join(rows) + f"\n</tbody>\n</table>\n{below}\n"
+        f"</tr></thead>\n<tbody>\n"
+        + "\n".join(rows)
+        + f"\n</tbody>\n</table>\n</div>\n{below}\n</body>\n</html>\n"
     )
 
 
@@ -158,7 +186,7 @@ def _metric(table: PaperTable, place: Place) -> str:
 
 
 def _marks(table: PaperTable, line: Line, form: str) -> str:
-    numbers = ",".join(str(table.remarks.index(mark) + 1) for mark in line.marks)
+    numbers = ",".join(map(str, sorted(table.remarks.index(mark) + 1 for mark in line.marks)))
     return form.format(numbers) if numbers else ""
 
 

@@ -205,8 +205,8 @@ def _csv_numbers(found: Estimate | None, metric: Metric) -> list[str]:
 
 
 def latex(table: Table, caption: str = "", label: str = "") -> str:
-    """The table in LaTeX: needs the package booktabs and a page-wide float; bold and intervals as in
-    Markdown.
+    """The table in LaTeX: needs the packages booktabs and graphicx and a page-wide float; what is wider is shrunk to
+    it. Bold and intervals as in Markdown.
     """
     remarks = _remarks(table, gaps=False)
     headings = ["method", *_headings(table), "peptides\u00a0× seeds"]
@@ -217,6 +217,7 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
         r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}",
         *([rf"\caption{{{escape(caption)}}}"] if caption else []),
         *([rf"\label{{{label}}}"] if label else []),
+        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         " & ".join(_stacked(*map(escape, _heading_parts(heading)), place="b") for heading in headings)
@@ -231,7 +232,7 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
             lines += [
                 " & ".join(_latex_cells(table, row, _mark(remarks, row))) + r" \\[2pt]" for row in members
             ]
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [r"\bottomrule", r"\end{tabular}}"]
     notes = r"\par ".join(escape(line) for line in _below(table, remarks))
     lines += [r"\par\smallskip\begin{minipage}{\textwidth}\scriptsize\raggedright", notes, r"\end{minipage}"]
     return "\n".join([*lines, r"\end{table*}", ""])

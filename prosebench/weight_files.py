@@ -7,7 +7,7 @@ down.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from pydantic import BaseModel
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from prosebench.safetensors import read_safetensors
 from prosebench.storage import DamagedFile, array_text, file_sha256, read_arrays, text_array, write_arrays
@@ -30,6 +31,24 @@ HUB_TIMEOUT_SECONDS = 10.0
 
 class WeightsError(ValueError):
     """Weights that cannot be had or do not fit; the message says what differs or what to do next."""
+
+
+class Uninitialised(TorchFunctionMode):
+    """Within it, `torch.nn.init` does nothing: for networks that are about to be filled from a file.
+
+    A network on the device "meta" would do as well, but making one imports a thousand modules: a second.
+    """
+
+    def __torch_function__(
+        self,
+        function: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return function(*args, **(kwargs or {}))
 
 
 def read_state(path: Path, anchor: str, kind: str) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from prosebench import weight_files
@@ -128,7 +127,7 @@ def _load_published(path: Path, size: str | Path, source: dict[str, Any]) -> Wei
 
 
 def _empty_field(config: EcnfConfig) -> VelocityField:
-    with torch.device("meta"):
+    with weight_files.Uninitialised():
         return VelocityField(config)
 
 

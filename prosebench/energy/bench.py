@@ -52,7 +52,7 @@ class _Task:
         """Wall time and CPU time per frame or step, in seconds."""
         self.run()  # fills the caches
         calls, wall, cpu = 0, time.perf_counter(), time.process_time()
-        while time.perf_counter() - wall < LEAST_SECONDS:
+        while not calls or time.perf_counter() - wall < LEAST_SECONDS:
             self.run()
             calls += 1
         done = calls * self.work
@@ -89,20 +89,15 @@ def bench_batches(
     """
     from prosebench.peptide import Peptide
 
-    known = [Peptide.from_sequence(name) for name in peptides]
     paths: list[Literal["native", "torch"]] = ["native", "torch"] if available() else ["torch"]
-    tasks = [
-        (
-            batch,
-            f"{path} {peptide.sequence}",
-            _Task(path, 1, QUANTITIES[1], *_work(peptide, path, target, QUANTITIES[1], frames)),
-        )
-        for path in paths
-        for peptide in known
-        for target in [BatchedEnergy(peptide, path=path, threads=1)]
-        for batch in sorted(set(batches))
-        for frames in [_repeated(_frames(peptide, target), batch)]
-    ]
+    tasks = []
+    for peptide in map(Peptide.from_sequence, peptides):
+        targets = {path: BatchedEnergy(peptide, path=path, threads=1) for path in paths}
+        frames = _frames(peptide, targets[paths[0]])
+        for path, target in targets.items():
+            for batch in sorted(set(batches)):
+                work = _work(peptide, path, target, QUANTITIES[1], _repeated(frames, batch))
+                tasks.append((batch, f"{path} {peptide.sequence}", _Task(path, 1, QUANTITIES[1], *work)))
     return [
         {"batch": batch, "series": series, "evaluations_per_second": 1.0 / task.measure()[0], "round": turn}
         for turn in range(rounds)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from prosebench import weight_files
@@ -170,7 +169,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _empty_network(config: ProseConfig) -> Network:
-    with torch.device("meta"):
+    with weight_files.Uninitialised():
         return Network(config)
 
 

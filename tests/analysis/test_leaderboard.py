@@ -2,8 +2,10 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -12,6 +14,7 @@ from analysis.leaderboard_board import MixedRuns, make_board
 from analysis.leaderboard_drawings import region_outline
 from analysis.leaderboard_maps import BINS, ENERGY_BINS
 from analysis.leaderboard_runs import KeptRun, collect, read_run, read_runs
+from analysis.leaderboard_views import cell_lines, shown_metrics
 from prosebench.cli import app
 from prosebench.storage import DamagedFile, file_sha256, read_json, write_json
 
@@ -131,6 +134,22 @@ def test_a_row_with_other_settings_stands_apart(kept: Path) -> None:
     assert {"md", "md [second]", "reference-draw"} <= set(board.rows)
     assert "reference-draw [second]" not in board.rows
     assert "smc [second]" not in board.rows
+
+
+def test_a_certificate_stands_beside_its_score_and_ranks_nothing(kept: Path) -> None:
+    first = read_run(kept / "first")
+    scores = first.scores[~first.scores["metric"].str.endswith("-gap")]
+    gaps = scores[scores["metric"] == "torus-w2"].assign(metric="torus-w2-gap", value=3e-5)
+    plain, proved = (
+        make_board([replace(first, scores=table)]) for table in (scores, pd.concat([scores, gaps]))
+    )
+    assert shown_metrics(proved) == shown_metrics(plain)
+    assert proved.main.rows == plain.main.rows
+    assert proved.comparisons == plain.comparisons
+    for line, before in zip(cell_lines(proved), cell_lines(plain), strict=True):
+        assert "torus-w2-gap" not in before
+        assert line.pop("torus-w2-gap") == ("3e-05" if line["torus-w2"] else "")
+        assert line == before
 
 
 def test_writing_a_board_removes_what_an_older_one_left(files: dict[str, bytes], tmp_path: Path) -> None:

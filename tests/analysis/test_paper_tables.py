@@ -158,7 +158,8 @@ def test_html_is_balanced_and_escaped(tables: dict[str, PaperTable]):
         stack: list[str] = []
 
         def handle_starttag(self, tag: str, attrs: object) -> None:
-            self.stack.append(tag)
+            if tag != "meta":  # has no end
+                self.stack.append(tag)
 
         def handle_endtag(self, tag: str) -> None:
             assert self.stack.pop() == tag

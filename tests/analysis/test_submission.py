@@ -13,13 +13,13 @@ from analysis.leaderboard_runs import read_run
 from analysis.scores import score_run, write_scores
 from analysis.submission import (
     RefusedSubmission,
-    check_cells,
     compare_rerun,
     gives_equal_bytes,
     pack,
     submit,
     unpacked,
 )
+from analysis.submission_checks import check_cells
 from analysis.suite_plan import missing_places
 from prosebench.cli import app
 from prosebench.energy.meter import Counts, Ledger

@@ -257,10 +257,20 @@ def test_latex_escapes_and_balances(scores: pd.DataFrame):
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(scores: pd.DataFrame, tmp_path: Path):
     table = latex(
-        main_table(scores.replace({"row": {"worse": "a_b & c%#{}~^\\"}})), caption="50 % & more", label="t"
+        main_table(
+            scores.replace(
+                {
+                    "row": {
+                        "worse": "a_b & c%#{}~^\\, a name that is far longer than a line has room for, and longer still"
+                    }
+                }
+            )
+        ),
+        caption="50 % & more",
+        label="t",
     )
     head = r"\documentclass[twocolumn]{article}\usepackage[margin=2cm]{geometry}"
-    head += r"\usepackage{booktabs}\begin{document}"
+    head += r"\usepackage{booktabs,graphicx}\begin{document}"
     (tmp_path / "t.tex").write_text(f"{head}\n{table}\\end{{document}}\n")
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -14,7 +14,8 @@ from analysis.comparison_tables import comparison_groups, excess_rows, markdown
 from analysis.leaderboard import board_files
 from analysis.leaderboard_board import Board, make_board
 from analysis.leaderboard_runs import collect, read_runs
-from analysis.report import _published_references, _reference_lines
+from analysis.report import _published_references
+from analysis.report_page import reference_lines
 from analysis.scores import score_run, scored_places
 from analysis.style import CEILING
 from analysis.tables import main_table
@@ -85,7 +86,7 @@ def test_the_report_looks_up_the_reference_of_each_temperature(run: Path, refere
     scores = score_run(run, [references])
     assert _published_references(scores, [references]) == {"AA": True, "AA-400K": False}
     hashes = [Reference.load(references / f"{name}.npz").hash[:12] for name in ("AA", "AA-400K")]
-    lines = _reference_lines(scores, [references])
+    lines = reference_lines(scores, [references])
     assert hashes[0] != hashes[1]
     for line, name, digest in zip(lines, ("AA", "AA-400K"), hashes, strict=True):
         assert line.startswith(f"- **{name}**: ")

@@ -63,6 +63,23 @@ def test_a_ladder_that_does_not_rise_is_skipped() -> None:
     )
 
 
+@pytest.mark.parametrize(("ladders", "kept"), [(1, 200), (3, 198)])
+def test_all_frames_that_are_scored_are_kept_at_small_budgets(ladders: int, kept: int) -> None:
+    """Also between exchanges: evenly over the steps of the coldest levels that are not discarded."""
+    settings = ParallelTempering.Settings(ladders=ladders, discard=0.1, chunk_evaluations=2000)
+    run = make_run(12_050, frames=200)
+    ensemble = frames_of(run_chunks(ParallelTempering(settings), run))
+    replicas = 4 * ladders
+    assert run.meter.spent == 12_050 // replicas * replicas
+    assert len(ensemble) == kept
+    assert ensemble.evaluations is not None
+    assert ensemble.evaluations.min() > 0.1 * 12_050
+    assert ensemble.evaluations.max() == run.meter.spent
+    gaps = np.diff(np.unique(ensemble.evaluations)) // replicas
+    assert gaps.max() - gaps.min() <= 1
+    np.testing.assert_allclose(TARGET.energy(ensemble.positions_nm), ensemble.energies_kt, atol=1e-2)
+
+
 def test_exchange_keeps_every_level_at_its_temperature(tmp_path: Path) -> None:
     """Mean energy of each level of a harmonic target, within 5 standard errors; exchanges happen."""
     case = Case(ParallelTempering, tmp_path)

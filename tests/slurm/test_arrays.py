@@ -17,16 +17,17 @@ PLAIN_JOBS = 30
 
 
 def test_quickstart_on_four_nodes_with_gpus_killed_and_preempted(site: Site) -> None:
-    """The shipped suite with small budgets: an array of eight jobs, one killed, all preempted on the way."""
+    """The shipped suite with small budgets: an array of twelve jobs, one killed, the rest preempted on the way."""
     arguments = [
         "--suite",
         "quickstart",
         "--budgets",
-        "2000,10000",
+        "250,1000",
         "--set",
-        "md.chunk_steps=500",
+        "md.chunk_steps=50",
         "--no-report",
     ]
+    arguments += ["--set", "prose-snis.chunk_proposals=100"]
     arguments += ["--set", "md.warm_up_ps=1.0", "--peptides", "AA,KG"]
     here, there = site.folder / "here", site.folder / "there"
     run("prosebench", "run", *arguments, "--dir", str(here))
@@ -43,7 +44,7 @@ def test_quickstart_on_four_nodes_with_gpus_killed_and_preempted(site: Site) -> 
     ]
     site.directory = there
     planned = run("prosebench", "run", *remote, "--dry-run").stdout
-    assert "8 cells in 8 jobs: 80,000 evaluations" in planned
+    assert "12 cells in 12 jobs: 12,000 evaluations" in planned
     assert not there.exists()
     run("prosebench", "run", *remote)
     site.wait_for_chunks(2)
@@ -56,6 +57,11 @@ def test_quickstart_on_four_nodes_with_gpus_killed_and_preempted(site: Site) -> 
     nodes = set(re.findall(r"job \S+ on (node\d), GPUs ([01]):", site.log()))
     assert {node for node, _ in nodes} == {"node0", "node1", "node2", "node3"}
     assert {gpu for _, gpu in nodes} == {"0", "1"}
+    again = site.log().count("goes back into the queue")
+    print(
+        f"\nquickstart as an array of 12 jobs on {len(nodes)} GPUs of 4 nodes, one worker killed, {again} jobs "
+        "preempted: records and ensembles are those of the local run"
+    )
 
 
 def test_status_is_read_elsewhere_while_jobs_run(site: Site, undisturbed: dict[str, bytes]) -> None:
@@ -64,7 +70,14 @@ def test_status_is_read_elsewhere_while_jobs_run(site: Site, undisturbed: dict[s
     folder = Path(run("which", "prosebench").stdout).parent
     elsewhere = {"env": os.environ | {"PATH": str(folder), "SLURM_CONF": "/nowhere", "COLUMNS": "200"}}
     paced = re.compile(r"running +[\d,]+ +[\d,]+ +\d+ s +\d+ s ago +job \d+")
-    until("status shows a pace", lambda: bool(paced.search(site.status(**elsewhere))))
+    said: list[str] = []
+
+    def shows_a_pace() -> bool:
+        said.append(site.status(**elsewhere))
+        return bool(paced.search(said[-1]))
+
+    until("status shows a pace", shows_a_pace)
+    print(f"\nstatus, read without SLURM while jobs run:\n{said[-1]}")
     site.wait_until_idle()
     assert results(site.directory) == undisturbed
 

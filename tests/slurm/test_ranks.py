@@ -1,4 +1,4 @@
-"""Cells over four ranks on two nodes: killed, asked to stop and preempted, they leave the records of one rank."""
+"""Cells over ranks on two nodes: killed, asked to stop and preempted, they leave the records of one rank."""
 
 import os
 import re
@@ -60,14 +60,18 @@ def test_killed_and_stopped_ranks(spread: Site) -> None:
 
     # As at the time limit: SLURM signals the steps of a job, and these are the ranks.
     stored = spread.chunks()
+    spread.profile(SPREAD.replace("ranks = 4", "ranks = 2"))
     following = spread.start()
     spread.wait_for_chunks(more_than=stored)
     run("scancel", "--signal=USR2", re.sub("_0$", "", spread.beats()[0]["job"]))
     until("it is back in the queue", lambda: "goes back into the queue" in spread.log())
     end_of(following)
     assert results(spread.directory) == expected
-    assert read_provenance(folder).ranks == 4
+    assert read_provenance(folder).ranks == 2
     assert read_provenance(folder).sittings == 3
+    print(
+        "\na cell of 4 ranks killed, continued by 2 ranks on 2 nodes, stopped and continued: the record of one rank"
+    )
 
 
 def test_a_job_is_asked_to_stop_between_two_cells_and_then_preempted(spread: Site) -> None:
@@ -90,6 +94,7 @@ def test_a_job_is_asked_to_stop_between_two_cells_and_then_preempted(spread: Sit
     assert {found.ranks for found in provenances} == {4}
     assert max(found.sittings for found in provenances) >= 2
     assert spread.log().count("number 0") == 3
+    print("\ntwo cells of 4 ranks on 2 nodes, stopped between them and preempted: the records of one rank")
 
 
 def test_launchers_that_make_no_world_are_refused(spread: Site) -> None:

@@ -16,7 +16,7 @@ from prosebench.prose.weights import (
     to_published,
 )
 from prosebench.storage import DamagedFile, file_sha256
-from prosebench.weight_files import HUB_REPOSITORY
+from prosebench.weight_files import HUB_REPOSITORY, Uninitialised
 
 from .conftest import tiny_network
 
@@ -24,6 +24,17 @@ from .conftest import tiny_network
 @pytest.fixture
 def network():
     return tiny_network(dtype=torch.float32)
+
+
+def test_a_network_to_be_filled_draws_no_numbers(network):
+    state = torch.get_rng_state()
+    with Uninitialised():
+        made = Network(network.config)
+    assert torch.equal(torch.get_rng_state(), state)
+    made.load_state_dict(network.state_dict())
+    assert_same(made.state_dict(), network.state_dict())
+    Network(network.config)
+    assert not torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.fixture
