@@ -41,7 +41,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), f"prosebench needs Python >= 3.11, this is {sys.version}"'
 	$(PYTHON) -m venv $(VENV) || { echo "on Debian: apt-get install python3-venv"; exit 1; }
 
-$(VENV)/installed: pyproject.toml constraints.txt setup.py $(wildcard prosebench/energy/native/*) | $(VENV)/bin/python
+$(VENV)/installed: pyproject.toml constraints.txt setup.py $(wildcard $(addsuffix /*.[ch]*,prosebench/energy/native prosebench/transport)) | $(VENV)/bin/python
 	$(PIP) --editable .
 	touch $@
 

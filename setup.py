@@ -1,8 +1,9 @@
-"""Builds the native energy library; everything else about the package is in pyproject.toml.
+"""Builds the native library of energies and transport; everything else is in pyproject.toml.
 
-The library is optional: without a C++ compiler the package installs all the same and computes energies with
-torch. It holds the kernels of several instruction sets, each from a source of its own with flags of its own,
-and picks one when it runs, so the flags here never name the CPU of the machine that builds.
+The library is optional: without a C++ compiler the package installs all the same, computes energies with
+torch and distances with POT. It holds the kernels of several instruction sets, each from a source of its own
+with flags of its own, and picks one when it runs, so the flags here never name the CPU of the machine that
+builds.
 """
 
 import platform
@@ -13,6 +14,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SOURCES = Path("prosebench/energy/native")
+TRANSPORT = Path("prosebench/transport")
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-pthread", "-g0"]
 ARITHMETIC = ["-fno-wrapv", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-ignored-attributes", "-Wno-maybe-uninitialized"]
@@ -27,7 +29,11 @@ AVX512 = [
     "-mprefer-vector-width=512",
     "-mtune=icelake-server",
 ]
-X86_FLAGS = {"kernel_avx2.cpp": AVX2, "kernel_avx512.cpp": AVX2 + AVX512}
+X86_FLAGS = {
+    f"{kind}_{name}.cpp": flags
+    for kind in ("kernel", "scan")
+    for name, flags in (("avx2", AVX2), ("avx512", AVX2 + AVX512))
+}
 
 
 class BuildKernel(build_ext):
@@ -54,7 +60,7 @@ class BuildKernel(build_ext):
         )
 
     def _headers(self) -> list[str]:
-        return [str(path) for path in sorted(SOURCES.glob("*.h"))]
+        return [str(path) for path in sorted([*SOURCES.glob("*.h"), *TRANSPORT.glob("*.h")])]
 
     def get_ext_filename(self, fullname: str) -> str:
         """A plain name: the library is loaded by ctypes and knows nothing of Python's ABI."""
@@ -69,10 +75,13 @@ class BuildKernel(build_ext):
         return (Path(self.build_lib) / self.get_ext_filename(self.extensions[0].name)).exists()
 
 
-names = ["engine.cpp", "kernel_plain.cpp"] + (sorted(X86_FLAGS) if IS_X86 else [])
+instruction_sets = ["plain", "avx2", "avx512"] if IS_X86 else ["plain"]
+sources = [SOURCES / "engine.cpp", TRANSPORT / "transport.cpp"]
+for name in instruction_sets:
+    sources += [SOURCES / f"kernel_{name}.cpp", TRANSPORT / f"scan_{name}.cpp"]
 kernel = Extension(
     "prosebench.energy.native._kernel",
-    sources=[str(SOURCES / name) for name in names],
+    sources=[str(source) for source in sources],
     optional=True,
     language="c++",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.score import compared, views
+from analysis.score import DISTANCES, compared, views
 from analysis.scores import load_reference
 from analysis.statuses import SCORED
 from analysis.style import CEILING
@@ -58,7 +58,8 @@ def stuck(reference: Reference, index: int, n_frames: int) -> dict[str, float]:
     topology = Peptide.from_sequence(reference.sequence).topology
     frame: Ensemble = _unscored(reference).select(slice(index, index + 1))
     truth = reference.scored.select(slice(0, n_frames))
-    return compared(*(views(side, reference.tica, topology) for side in (frame, truth)))
+    found = compared(*(views(side, reference.tica, topology) for side in (frame, truth)))
+    return {name: found[name] for name in DISTANCES}
 
 
 def _unscored(reference: Reference) -> Ensemble:

@@ -1,7 +1,5 @@
 """The leaderboard's pages: one board, a page a method, a page a peptide. No server, no network, no dates."""
 
-import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,24 +7,24 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis import comparison_tables
 from analysis.leaderboard_board import Board
 from analysis.leaderboard_drawings import OUTLINE_KT
+from analysis.leaderboard_index import index_page
 from analysis.leaderboard_maps import MOST_KT
 from analysis.leaderboard_panels import panels
-from analysis.leaderboard_runs import KeptRun
 from analysis.leaderboard_views import (
     Notes,
     board_looks,
     cell_lines,
     gap_name,
     kind_of,
+    method_link,
+    peptide_file,
     row_view,
     shown_metrics,
     slug,
 )
 from analysis.style import CEILING, FLOOR
-from analysis.tables_text import texts
 from prosebench.record import EXTERNAL
 from prosebench.reference import name_at
 from prosebench.residues import ONE_LETTER
@@ -58,14 +56,14 @@ def site_files(board: Board, figures: Sequence[tuple[str, str]]) -> Iterator[tup
 
     for name in STATIC:
         yield name, (FOLDER / name).read_bytes()
-    yield "index.html", page("index", "", _index(board, figures))
+    yield "index.html", page("index", "", index_page(board, figures))
     cells = cell_lines(board)
     for row in board.rows:
         yield f"methods/{slug(row)}.html", page("method", "../", _method(board, row, cells))
     for place in board.peptides:
         suite, _, peptide, kelvin = place
         yield (
-            f"peptides/{_peptide_file(suite, name_at(peptide, kelvin))}",
+            f"peptides/{peptide_file(suite, name_at(peptide, kelvin))}",
             page("peptide", "../", _peptide(board, place)),
         )
 
@@ -73,141 +71,6 @@ def site_files(board: Board, figures: Sequence[tuple[str, str]]) -> Iterator[tup
 def _markup(value: Any) -> Any:
     """Drawings are ours and stand in the page as they are."""
     return Markup(value) if isinstance(value, str) and value.startswith("<svg ") else value
-
-
-def _peptide_file(suite: str, name: str) -> str:
-    """File of a peptide at its temperature (`name_at`)."""
-    return f"{slug(suite)}-{name}.html"
-
-
-def _index(board: Board, figures: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    notes, metrics = Notes(), shown_metrics(board)
-    rows = [row_view(board, row, metrics, notes) for row in board.main.rows]
-    options = {
-        "suite": sorted({row["suite"] for row in rows}),
-        "residues": sorted({row["length"] for row in rows}),
-        "budget": sorted({row["budget"] for row in rows}),
-    }
-    return {
-        "title": "Leaderboard",
-        "counts": {
-            "methods": _methods_in_rows(board),
-            "peptides": _number(len({peptide for _, _, peptide, _ in board.peptides}), "peptide"),
-            "cells": _number(sum(len(run.records) for run in board.runs), "record"),
-        },
-        "choices": [
-            {
-                "name": name,
-                "options": [
-                    {"value": value, "text": f"{value:,}" if name == "budget" else value} for value in values
-                ],
-            }
-            for name, values in options.items()
-        ],
-        "rows": rows,
-        "notes": notes.texts,
-        "comparisons": [group for group in _comparisons(board) if group["lines"] or group["refused"]],
-        "comparison_note": comparison_tables.NOTE.split("interval. ", 1)[-1],
-        "figures": [
-            {"file": file, "caption": caption, "alt": f"{caption} The numbers are in the table."}
-            for file, caption in figures
-        ],
-        "method_links": [_method_link(board, row) for row in board.rows],
-        "peptide_links": _peptide_links(board),
-        "runs": [_run(run) for run in board.runs],
-    }
-
-
-def _methods_in_rows(board: Board) -> str:
-    """Number of methods, and of rows where it is another: a method may stand here with several settings.
-
-    Rows that were made elsewhere are all of one method for the harness; each is one of its own.
-    """
-    rows = [row for row in board.rows if board.methods[row] not in (FLOOR, CEILING)]
-    methods = {row if board.methods[row] == EXTERNAL else board.methods[row] for row in rows}
-    several = f" in {len(rows):,} rows" if len(rows) > len(methods) else ""
-    return _number(len(methods), "method") + several
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def _comparisons(board: Board) -> Iterator[dict[str, Any]]:
-    several = board.main.has_temperatures
-    for place in dict.fromkeys(group.place for group in board.comparisons):
-        suite, length, kelvin, budget = place
-        groups = [group for group in board.comparisons if group.place == place]
-        lines = []
-        for group in groups:
-            for one in group.comparisons:
-                value, interval = texts(one.difference)
-                pair = (one.wins, one.losses) if group.metric.better == "less" else (one.losses, one.wins)
-                lines.append(
-                    {
-                        "metric": group.metric.heading,
-                        "pair": f"{one.row} − {one.other}",
-                        "value": value,
-                        "interval": interval,
-                        "distinguishable": one.distinguishable,
-                        "wins": f"{pair[0]} of {sum(pair)}",
-                        "p": f"{one.p_corrected:.2g}",
-                        "test": "; ".join([one.test, *one.marks]),
-                    }
-                )
-        refused = dict.fromkeys(text for group in groups for text in group.refused)
-        at = f", {kelvin:g} K" if several else ""
-        title = f"{suite}, {length} residues{at}, {budget:,} evaluations"
-        yield {"title": title, "lines": lines, "refused": list(refused)}
-
-
-def _method_link(board: Board, row: str) -> dict[str, Any]:
-    notes: list[str] = []
-    lines = board.scores[(board.scores["row"] == row)].drop_duplicates(["suite", "peptide", "seed", "budget"])
-    counts = Counter(lines["status"])
-    if board.methods[row] != CEILING:
-        notes = [f"{number} {status}" for status, number in sorted(counts.items())]
-    said = {FLOOR: "floor", CEILING: "ceiling", EXTERNAL: "made elsewhere, costs declared"}.get(
-        board.methods[row], f"method {board.methods[row]}"
-    )
-    marker = row_view(board, next(one for one in board.main.rows if one.row == row), [], Notes())["marker"]
-    text = ", ".join([said, *notes])
-    return {"slug": slug(row), "label": row, "marker": marker, "said": text}
-
-
-def _peptide_links(board: Board) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, int], list[dict[str, str]]] = {}
-    for suite, length, peptide, kelvin in board.peptides:
-        name = name_at(peptide, kelvin)
-        link = {"name": name, "href": f"peptides/{_peptide_file(suite, name)}"}
-        groups.setdefault((suite, length), []).append(link)
-    return [
-        {"title": f"{suite}, {length} residues", "peptides": links}
-        for (suite, length), links in groups.items()
-    ]
-
-
-def _run(run: KeptRun) -> dict[str, Any]:
-    """What a kept run says of itself."""
-    versions: Counter[str] = Counter()
-    machines: Counter[str] = Counter()
-    for kept in run.records.values():
-        commit = kept.provenance.commit if kept.provenance else "unknown"
-        known = " ".join(f"{name} {version}" for name, version in sorted(kept.record.versions.items()))
-        versions[f"commit {commit}; {known}"] += 1
-        if kept.provenance:
-            engine = " ".join(str(value) for _, value in sorted(kept.record.target.items()))
-            machines[f"{kept.provenance.host} ({kept.provenance.device}; {engine})"] += 1
-    return {
-        "name": run.name,
-        "suites": ", ".join(sorted({kept.record.cell.suite for kept in run.records.values()})),
-        "records": len(run.records),
-        "versions": "; ".join(sorted(versions)),
-        "machines": "; ".join(sorted(machines)),
-        "sha256": hashlib.sha256(
-            "".join(sorted(kept.sha256 for kept in run.records.values())).encode()
-        ).hexdigest(),
-    }
 
 
 def _method(board: Board, row: str, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -227,9 +90,14 @@ def _method(board: Board, row: str, cells: Sequence[dict[str, Any]]) -> dict[str
         by_peptide = [row_view(board, one, metrics, Notes()) for one in mine]
         for view in by_peptide:
             name = name_at(view["peptide"], view["temperature_kelvin"])
-            href = f"peptides/{_peptide_file(suite, name)}"
+            href = f"peptides/{peptide_file(suite, name)}"
             view |= {"anchor": "", "notes": []}
             view["first"] = [_text(name, name, href=href), *_places(view)]
+        lines = [
+            _cell(cell, [metric.name for metric in metrics])
+            for cell in cells
+            if (cell["suite"], cell["row"]) == (suite, row)
+        ]
         suites.append(
             {
                 "name": suite,
@@ -239,18 +107,15 @@ def _method(board: Board, row: str, cells: Sequence[dict[str, Any]]) -> dict[str
                 "by_peptide": by_peptide,
                 "first_peptide": _headings(_PEPTIDE_COLUMNS),
                 "settings": _settings(board, suite, row),
-                "cells": [
-                    _cell(cell, [metric.name for metric in metrics])
-                    for cell in cells
-                    if (cell["suite"], cell["row"]) == (suite, row)
-                ],
+                "cells": lines,
+                "has_gaps": any(gap for line in lines for _, gap in line["metrics"]),
             }
         )
     return {
         "title": row,
         "label": row,
         "kind": kind_of(method),
-        "marker": _method_link(board, row)["marker"],
+        "marker": method_link(board, row)["marker"],
         "said": _method_said(board, row),
         "suites": suites,
         "notes": notes.texts,
@@ -270,7 +135,7 @@ def _method_said(board: Board, row: str) -> str:
             "One frame of the reference over and over: what a sampler scores that never moves from a good start. A "
             "method near the ceiling has learnt nothing of the distribution."
         )
-    counted = _method_link(board, row)["said"].split(", ", 1)[1]
+    counted = method_link(board, row)["said"].split(", ", 1)[1]
     if method == EXTERNAL:
         return (
             "Frames made elsewhere: evaluations and seconds are what their makers declare, nothing was metered, and so "
@@ -384,4 +249,4 @@ def _neighbour(peptides: Sequence[tuple[str, int, str, float]], number: int) -> 
         return None
     suite, _, peptide, kelvin = peptides[number]
     name = name_at(peptide, kelvin)
-    return {"file": _peptide_file(suite, name), "name": name}
+    return {"file": peptide_file(suite, name), "name": name}

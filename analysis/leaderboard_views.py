@@ -1,6 +1,7 @@
 """What the pages of the leaderboard show of a row and of a cell, as texts and sortable numbers."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -158,7 +159,7 @@ def lines_of(scores: pd.DataFrame, row: TableRow) -> pd.DataFrame:
 def cell_lines(board: Board) -> list[dict[str, Any]]:
     """Every cell at every budget: scores to nine digits, what was spent, hashes, versions and machine.
 
-    Beside a score stands its certificate, where there is one: the gap between primal and dual, relative to the score.
+    Beside a score stands its certificate, where there is one (`gap_name`).
     """
     metrics = [metric.name for metric in shown_metrics(board)]
     known = set(board.scores["metric"])
@@ -191,7 +192,7 @@ def cell_lines(board: Board) -> list[dict[str, Any]]:
 
 
 def gap_name(metric: str) -> str:
-    """Name of the certificate of a metric: the relative gap that is left to the optimum."""
+    """Name of the certificate of a distance: by how much, relatively, its square may lie above the optimum."""
     return f"{metric}-gap"
 
 
@@ -214,3 +215,23 @@ def kind_of(method: str) -> str:
     """What a row is, in words."""
     kinds = {FLOOR: "Control: the floor", CEILING: "Control: the ceiling"}
     return kinds.get(method, "Made elsewhere, costs declared" if method == EXTERNAL else "Method")
+
+
+def method_link(board: Board, row: str) -> dict[str, Any]:
+    """Name of a row, its page and marker, and what its cells came to."""
+    notes: list[str] = []
+    lines = board.scores[(board.scores["row"] == row)].drop_duplicates(["suite", "peptide", "seed", "budget"])
+    counts = Counter(lines["status"])
+    if board.methods[row] != CEILING:
+        notes = [f"{number} {status}" for status, number in sorted(counts.items())]
+    said = {FLOOR: "floor", CEILING: "ceiling", EXTERNAL: "made elsewhere (costs declared)"}.get(
+        board.methods[row], f"method {board.methods[row]}"
+    )
+    marker = row_view(board, next(one for one in board.main.rows if one.row == row), [], Notes())["marker"]
+    text = ", ".join([said, *notes])
+    return {"slug": slug(row), "label": row, "marker": marker, "said": text}
+
+
+def peptide_file(suite: str, name: str) -> str:
+    """File of a peptide at its temperature (`name_at`)."""
+    return f"{slug(suite)}-{name}.html"

@@ -16,11 +16,11 @@ NOTE = (
 )
 _EMPTY = "–"
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem; color-scheme: light dark; }
+body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem; color-scheme: light dark; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; border-block: 2px solid; }
 caption { text-align: left; font-weight: 600; padding-bottom: .6rem; }
-th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; white-space: nowrap; font-weight: 400; }
+th, td { padding: .22rem .42rem; text-align: right; vertical-align: top; white-space: nowrap; font-weight: 400; }
 th:first-child { text-align: left; }
 thead th { vertical-align: bottom; }
 thead tr:first-child th { text-align: center; }
@@ -28,6 +28,7 @@ thead tr:last-child th { border-bottom: 1px solid; }
 .published + .measured > *, .measured + .control > *, .published + .control > * { border-top: 1px solid; }
 .measured th { font-weight: 600; }
 .control th { font-style: italic; }
+sup { line-height: 0; }
 .interval { display: block; font-size: .8em; opacity: .75; }
 p { font-size: .85em; margin: .2rem 0; max-width: 60rem; }
 p:first-of-type { margin-top: .8rem; }
@@ -80,7 +81,7 @@ def latex(table: PaperTable) -> str:
     lines = [
         r"\begin{table*}[t]",
         r"\centering\fontsize{6.5}{9}\selectfont\setlength{\tabcolsep}{1.5pt}",
-        rf"\caption{{{escape(_caption(table))}.}}",
+        rf"\caption{{{escape(_caption(table))}}}",
         rf"\label{{tab:{table.layout.name}}}",
         r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'c' * len(places)}r}}",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.jsd import kmeans_jsd
 from analysis.reference_error import blocks_of, energy_errors, jsd_error, plane_error
-from analysis.wasserstein import energy_w1, energy_w2, euclidean_w2, torus_w2
+from analysis.wasserstein import certified_w2, energy_w1, energy_w2
 from prosebench.ensemble import Ensemble
 from prosebench.features import tica_features, torsion_features, torus_points
 from prosebench.geometry import fix_chirality
@@ -33,6 +33,9 @@ DISTANCES = ("energy-w1", "energy-w2", "torus-w2", "tica-w2", "torus-k-jsd", "ti
 
 REFERENCE_ERROR = "-reference-error"
 """Ends the name of what the finite reference adds to the standard error of a metric."""
+
+GAP = "-gap"
+"""Ends the name of a distance's certificate: by how much, relatively, its square may be above the optimum."""
 
 PROPOSAL = "proposal-"
 """Begins the name of a distance of a weighted ensemble's frames taken as they are, without the weights."""
@@ -63,7 +66,8 @@ def score(
     Frames with a wrong chirality centre are mirrored first. Returned besides DISTANCES: each of them with
     REFERENCE_ERROR, `frames` (distinct frames or draws scored), `non-finite` (share of all frames of the
     ensemble without finite energy and coordinates), `mirrored` and, after mirroring, `chirality-wrong` (shares
-    of the scored frames). Of weighted ensembles also `ess` (Kish, after the filter, as a share of the weights),
+    of the scored frames), and torus-w2 and tica-w2 with GAP. Of weighted ensembles also `ess` (Kish, after the
+    filter, as a share of the weights),
     `k-hat` (before it) and, where proposals are asked for, DISTANCES with PROPOSAL. An infinite energy among
     the scored frames makes the energy distances inf, coordinates that are not finite make torus-w2 and tica-w2
     inf. Raises ValueError for an ensemble of no frames, or without any finite weight.
@@ -89,7 +93,7 @@ def score(
             plain = Ensemble(ensemble.positions_nm, ensemble.energies_kt, None, ensemble.evaluations)
             drawn, *_ = _fixed(plain.select(thin(plain, n_frames)), reference, topology)
             found = compared(views(drawn, reference.tica, topology), truth)
-            result |= {PROPOSAL + name: value for name, value in found.items()}
+            result |= {PROPOSAL + name: found[name] for name in DISTANCES}
     return result
 
 
@@ -117,18 +121,23 @@ def distances(
     sample: Ensemble, reference: Ensemble, basis: TicaBasis, topology: mdtraj.Topology
 ) -> dict[str, float]:
     """The six DISTANCES between two unweighted ensembles, whatever their sizes."""
-    return compared(*(views(side, basis, topology) for side in (sample, reference)))
+    found = compared(*(views(side, basis, topology) for side in (sample, reference)))
+    return {name: found[name] for name in DISTANCES}
 
 
 def compared(sample: Views, reference: Views) -> dict[str, float]:
-    """The six DISTANCES between what is seen of two ensembles."""
+    """The six DISTANCES between what is seen of two ensembles, and the gaps of the two in a plane (GAP)."""
+    torus = certified_w2(sample.torus, reference.torus, period=2.0 * np.pi)
+    tica = certified_w2(sample.tica, reference.tica)
     return {
         "energy-w1": energy_w1(sample.energies_kt, reference.energies_kt),
         "energy-w2": energy_w2(sample.energies_kt, reference.energies_kt),
-        "torus-w2": torus_w2(sample.torus, reference.torus),
-        "tica-w2": euclidean_w2(sample.tica, reference.tica),
+        "torus-w2": torus.value,
+        "tica-w2": tica.value,
         "torus-k-jsd": kmeans_jsd(reference.angles, sample.angles),
         "tica-k-jsd": kmeans_jsd(reference.tica, sample.tica),
+        "torus-w2" + GAP: torus.gap,
+        "tica-w2" + GAP: tica.gap,
     }
 
 

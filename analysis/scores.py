@@ -17,8 +17,8 @@ from prosebench.record import EXTERNAL, Cell, Record, cell_folders, read_cell, r
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.storage import DamagedFile, json_bytes, read_json, write_bytes, write_json
 
-SCORE_VERSION = 3
-"""Raised whenever a metric changes its meaning: cached scores of another version are not used."""
+SCORE_VERSION = 4
+"""Raised whenever a metric changes its meaning or one joins: cached scores of another version are not used."""
 
 COLUMNS = (
     "suite",

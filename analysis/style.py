@@ -18,6 +18,7 @@ from prosebench.storage import write_bytes
 
 COLUMN_INCHES = 3.4
 PAGE_INCHES = 7.0
+LEGEND_LINE_INCHES = 0.155
 INK = "#222222"
 REFERENCE_FILL = "#bdbdbd"
 REFERENCE_LINE = "#6e6e6e"
@@ -191,13 +192,15 @@ def note(axes: Axes, text: str, place: str = "upper right") -> None:
 
 
 def shared_legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend below all panels, each label once."""
+    """One legend below all panels, each label once. The figure grows by lines beyond the second, the panels stay."""
     handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
         columns = _columns(list(handles), figure.get_figwidth())
+        lines = -(-len(handles) // columns)
+        figure.set_figheight(figure.get_figheight() + LEGEND_LINE_INCHES * max(lines - 2, 0))
         figure.legend(
             list(handles.values()), list(handles), loc="outside lower center", ncols=columns, handlelength=2.4
         )

@@ -2,21 +2,35 @@
 
 Every function returns the distance: for W2 the square root of the least mean squared cost. A point that is
 not finite and has weight lies infinitely far from everything, so the distance is inf: nothing is trimmed.
+
+Distances in a plane or on a torus come with a certificate: the gap between the plan's cost, summed over its
+flows, and the bound that any prices of the points y give by duality: no plan costs less than
+sum_i a_i min_j (c_ij + p_j) - sum_j b_j p_j. Both are recomputed in double from the points; a plan is good whoever
+found it. Where all points of a side weigh the same, `prosebench.transport` finds it; where weights differ, or where
+there is no native library, the network simplex of POT does (`analysis.simplex`). Neither holds a full cost matrix.
 """
 
+import math
+from typing import Any, Literal, NamedTuple
+
 import numpy as np
-import ot
 from numpy.typing import NDArray
 
-_MAX_PIVOTS = 1_000_000_000
-_ROWS_PER_BLOCK = 16
-_GAP_TOLERANCE = 1e-10
+from analysis.simplex import TransportError, least_values, simplex_plan
+from prosebench import transport
+
+_GAP_TOLERANCE = 1e-9
+_ROUNDING = 1e-12
+"""Of the largest cost that plays a part: no double tells more about a sum of such costs."""
 
 Floats = NDArray[np.floating]
 
 
-class TransportError(RuntimeError):
-    """The solver of an optimal transport problem stopped before the optimum."""
+class Certified(NamedTuple):
+    """A W2 distance, and by how much, relative to it, its square may at most be above the least (0: exact)."""
+
+    value: float
+    gap: float
 
 
 def energy_w1(
@@ -41,7 +55,7 @@ def torus_w2(x: Floats, y: Floats, x_weights: Floats | None = None, y_weights: F
     The squared cost of two points is the sum over angles of the squared difference, wrapped to at most pi.
     Raises TransportError where the solver does not reach the optimum.
     """
-    return _plane_distance(x, y, x_weights, y_weights, period=2.0 * np.pi)
+    return certified_w2(x, y, x_weights, y_weights, period=2.0 * np.pi).value
 
 
 def euclidean_w2(
@@ -51,7 +65,95 @@ def euclidean_w2(
 
     Raises TransportError where the solver does not reach the optimum.
     """
-    return _plane_distance(x, y, x_weights, y_weights, period=None)
+    return certified_w2(x, y, x_weights, y_weights).value
+
+
+def certified_w2(
+    x: Floats,
+    y: Floats,
+    x_weights: Floats | None = None,
+    y_weights: Floats | None = None,
+    *,
+    period: float | None = None,
+    solver: Literal["native", "simplex"] | None = None,
+) -> Certified:
+    """W2 between points x (n, d) and y (m, d), on a torus where there is a period, with its certificate.
+
+    The solver is chosen as the module tells unless it is named. A point that is not finite makes the distance
+    inf. Raises TransportError where the gap is above 1e-9 (and above what rounding explains), ValueError for
+    bad points or weights.
+    """
+    is_uniform = x_weights is None and y_weights is None
+    from_points, from_weights = _points(x, x_weights, n_axes=2)
+    to_points, to_weights = _points(y, y_weights, n_axes=2)
+    if from_points.shape[1] != to_points.shape[1]:
+        raise ValueError(
+            f"points have {from_points.shape[1]} and {to_points.shape[1]} coordinates; they must have the same number"
+        )
+    if not (np.isfinite(from_points).all() and np.isfinite(to_points).all()):
+        return Certified(np.inf, 0.0)
+    if period is not None:
+        from_points, to_points = _wrapped(from_points, period), _wrapped(to_points, period)
+    if solver == "native" and not is_uniform:
+        raise ValueError("the native solver takes no weights; leave solver out, or name simplex")
+    if is_uniform and _are_same(from_points, to_points):
+        return Certified(0.0, 0.0)
+    if solver == "native" or (solver is None and is_uniform and transport.available()):
+        masses = transport.equal_masses(len(from_points), len(to_points))
+        plan = transport.optimal_plan(from_points, to_points, *masses, period=period)
+        return certify(from_points, to_points, *masses, plan, period)
+    plan = simplex_plan(from_points, to_points, from_weights, to_weights, period=period)
+    return certify(from_points, to_points, from_weights, to_weights, plan, period)
+
+
+def certify(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    x_masses: NDArray[Any],
+    y_masses: NDArray[Any],
+    plan: transport.Plan,
+    period: float | None,
+) -> Certified:
+    """W2 of a plan that moves masses (n,) of points x (n, d) to masses (m,) of points y (m, d), and its gap.
+
+    Sums are rounded once (fsum): neither depends on the order of the flows. Raises TransportError for a plan that
+    does not move all mass, or whose cost is not the least.
+    """
+    problem = f"optimal transport of {len(x)} to {len(y)} points"
+    if not (
+        (plan.masses > 0).all() and _moves(plan.rows, plan, x_masses) and _moves(plan.columns, plan, y_masses)
+    ):
+        raise TransportError(f"{problem}: the plan does not move every point's mass")
+    total = float(x_masses.sum())
+    costs = transport.pair_costs(x[plan.rows], y[plan.columns], period)
+    cost = math.fsum(costs * plan.masses) / total
+    prices = plan.prices - np.median(plan.prices)
+    values = (transport.least_values if transport.available() else least_values)(x, y, prices, period=period)
+    bound = math.fsum(np.concatenate([values * x_masses, -prices * y_masses])) / total
+    excess = max(cost - bound, 0.0)
+    largest = max(float(costs.max()), float(np.abs(prices).max()))
+    if not excess <= _GAP_TOLERANCE * cost + _ROUNDING * largest:
+        raise TransportError(f"{problem}: the plan costs {cost:.12g}, its lower bound is {bound:.12g}")
+    return Certified(math.sqrt(cost), excess / cost if cost > 0.0 else 0.0)
+
+
+def _moves(places: NDArray[np.int64], plan: transport.Plan, masses: NDArray[Any]) -> bool:
+    """Whether a plan moves masses (n,), but for rounding, from or to the n points at these places of its flows."""
+    moved = np.bincount(places, plan.masses, minlength=len(masses))
+    return len(moved) == len(masses) and bool(
+        np.allclose(moved, masses, rtol=1e-9, atol=1e-9 * masses.mean())
+    )
+
+
+def _wrapped(points: NDArray[np.float64], period: float) -> NDArray[np.float64]:
+    return np.asarray(np.mod(points, period), dtype=np.float64)
+
+
+def _are_same(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
+    """Whether both sides are the same points, in whatever order."""
+    return x.shape == y.shape and bool(
+        np.array_equal(x[np.lexsort(x.T)], y[np.lexsort(y.T)]) if x.shape[1] else True
+    )
 
 
 def _line_distance(
@@ -70,72 +172,6 @@ def _line_distance(
     x_values = x[x_order][np.minimum(np.searchsorted(x_steps, middles), len(x) - 1)]
     y_values = y[y_order][np.minimum(np.searchsorted(y_steps, middles), len(y) - 1)]
     return float((widths @ np.abs(x_values - y_values) ** power / widths.sum()) ** (1.0 / power))
-
-
-def _plane_distance(
-    x: Floats, y: Floats, x_weights: Floats | None, y_weights: Floats | None, period: float | None
-) -> float:
-    x, x_weights = _points(x, x_weights, n_axes=2)
-    y, y_weights = _points(y, y_weights, n_axes=2)
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"points have {x.shape[1]} and {y.shape[1]} coordinates; they must have the same number"
-        )
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return np.inf
-    return float(np.sqrt(_transport_cost(_cost_matrix(x, y, period), x_weights, y_weights)))
-
-
-def _cost_matrix(x: NDArray[np.float64], y: NDArray[np.float64], period: float | None) -> NDArray[np.float64]:
-    """Squared distances (n, m), filled by blocks of rows and coordinate by coordinate.
-
-    No array is larger than the result. With a period, differences are wrapped to at most half of it.
-    """
-    if period is not None:
-        x, y = np.mod(x, period), np.mod(y, period)
-    columns = np.ascontiguousarray(y.T)
-    costs = np.zeros((len(x), len(y)))
-    for start in range(0, len(x), _ROWS_PER_BLOCK):
-        rows = costs[start : start + _ROWS_PER_BLOCK]
-        difference, other_way = np.empty_like(rows), np.empty_like(rows)
-        for x_column, y_column in zip(x[start : start + len(rows)].T, columns, strict=True):
-            np.subtract(x_column[:, None], y_column, out=difference)
-            if period is not None:
-                np.abs(difference, out=difference)
-                np.subtract(period, difference, out=other_way)
-                np.minimum(difference, other_way, out=difference)
-            np.square(difference, out=difference)
-            rows += difference
-    return costs
-
-
-def _transport_cost(
-    costs: NDArray[np.float64], x_weights: NDArray[np.float64], y_weights: NDArray[np.float64]
-) -> float:
-    """Least total cost of moving one set of weights onto the other, by the network simplex of POT.
-
-    Scales costs in place: the solver's tolerances are absolute, for costs of about 1.
-    """
-    largest = float(costs.max())
-    if largest == 0.0:
-        return 0.0
-    costs /= largest
-    cost, log = ot.emd2(
-        x_weights,
-        y_weights,
-        costs,
-        numItermax=_MAX_PIVOTS,
-        log=True,
-        center_dual=False,
-        check_marginals=False,
-    )
-    problem = f"optimal transport of {len(costs)} to {costs.shape[1]} points"
-    if log["warning"]:
-        raise TransportError(f"{problem}: {log['warning']}")
-    bound = log["u"] @ x_weights + log["v"] @ y_weights
-    if not abs(cost - bound) <= _GAP_TOLERANCE:
-        raise TransportError(f"{problem}: the plan costs {cost:.12g}, its lower bound is {bound:.12g}")
-    return max(float(cost), 0.0) * largest
 
 
 def _points(

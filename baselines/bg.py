@@ -44,7 +44,7 @@ class BoltzmannGenerator(Method):
 
         md_share: float = Field(0.5, gt=0, lt=1)
         replicas: int = Field(8, gt=0)
-        friction_per_ps: float = Field(0.3, gt=0)
+        friction_per_ps: float = Field(2.0, gt=0)
         time_step_fs: float = Field(1.0, gt=0)
         minimise_steps: int = Field(200, ge=0)
         discard: float = Field(0.2, ge=0, lt=1)

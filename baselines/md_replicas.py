@@ -19,12 +19,14 @@ class MDReplicas(Method):
     class Settings(MethodSettings):
         """discard is the share of each trajectory that is thrown away as warm-up; it is paid for all the same.
 
+        The friction is that of parallel-tempering, and for the same reason: short trajectories must warm up soon.
+
         starts is an ensemble file (.npz) from whose frames the starts are drawn; starts_sha256, which is filled
         in, makes its content, wherever it lies, part of what identifies a cell.
         """
 
         replicas: int = Field(16, gt=0)
-        friction_per_ps: float = Field(0.3, gt=0)
+        friction_per_ps: float = Field(2.0, gt=0)
         time_step_fs: float = Field(1.0, gt=0)
         minimise_steps: int = Field(200, ge=0)
         discard: float = Field(0.2, ge=0, lt=1)

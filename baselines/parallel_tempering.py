@@ -17,13 +17,17 @@ class ParallelTempering(Method):
     """Temperature replica exchange; frames of the coldest level after the first `discard` share of the budget."""
 
     class Settings(MethodSettings):
-        """levels temperatures in geometric steps up to hottest_kelvin, in `ladders` independent ladders."""
+        """levels temperatures in geometric steps up to hottest_kelvin, in `ladders` independent ladders.
+
+        The friction is not the published 0.3/ps of one long trajectory: replicas begin at a minimum, and in the few
+        picoseconds that a small budget leaves each of them, a weak thermostat does not warm them up.
+        """
 
         ladders: int = Field(1, gt=0)
         levels: int = Field(4, gt=1)
         hottest_kelvin: float = Field(600.0, gt=0)
         exchange_steps: int = Field(100, gt=0)
-        friction_per_ps: float = Field(0.3, gt=0)
+        friction_per_ps: float = Field(2.0, gt=0)
         time_step_fs: float = Field(1.0, gt=0)
         minimise_steps: int = Field(200, ge=0)
         discard: float = Field(0.1, ge=0, lt=1)

@@ -28,6 +28,8 @@ from prosebench.reference import Reference, build_reference
 STEPS_PER_NS = 1_000_000
 FRAME_INTERVAL_PS = 10.0
 """Time between kept frames, as in the published references."""
+FRICTION_PER_PS = 0.3
+"""That of the published dynamics: the frames of a reference have real time between them."""
 TEMPERING_FRAMES = 4096
 _TRIAL_STEPS = 200
 
@@ -158,12 +160,18 @@ def tempering_cell(
         "levels": plan.levels,
         "hottest_kelvin": plan.hottest_kelvin,
         "discard": 0.25,
+        "friction_per_ps": FRICTION_PER_PS,
     }
     return _cell(sequence, "parallel-tempering", options, plan.tempering_evaluations, frames, plan, settings)
 
 
 def _md_cell(sequence: str, plan: ReferencePlan, settings: TargetSettings, starts: Path) -> Cell:
-    options = {"replicas": plan.replicas, "discard": 0.0, "starts": str(starts)}
+    options = {
+        "replicas": plan.replicas,
+        "discard": 0.0,
+        "starts": str(starts),
+        "friction_per_ps": FRICTION_PER_PS,
+    }
     return _cell(sequence, "md-replicas", options, plan.md_evaluations, plan.md_frames, plan, settings)
 
 

@@ -61,6 +61,31 @@ def bench_batch_(
     print_rows(rows)
 
 
+@bench.command("wasserstein")
+def bench_wasserstein_(
+    dimensions: Annotated[
+        str, typer.Option(help="Comma-separated numbers of coordinates; 2: a plane, others: a torus.")
+    ] = "2,6,14",
+    frames: Annotated[int, typer.Option(help="Points on each side.")] = 10_000,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
+) -> None:
+    """Exact W2 and POT's dense solver side by side: CPU time, ratio, certified gap, peak memory."""
+    from analysis.bench import bench_wasserstein
+
+    print_rows(bench_wasserstein(tuple(numbers(dimensions, "--dimensions")), frames=frames, rounds=rounds))
+
+
+@bench.command("scoring")
+def bench_scoring_(
+    peptides: Annotated[str, typer.Option(help="Comma-separated sequences.")] = "ISKCKNGE",
+    frames: Annotated[int, typer.Option(help="Frames of the record, and of the reference.")] = 10_000,
+) -> None:
+    """CPU time and peak memory of scoring one record."""
+    from analysis.bench import bench_scoring
+
+    print_rows(bench_scoring(tuple(split(peptides)), frames=frames))
+
+
 @bench.command("calibration")
 def bench_calibration(
     target: Annotated[Path, typer.Option("--out", help="Folder for the table and the figure.")] = Path(

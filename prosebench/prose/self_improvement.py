@@ -5,6 +5,7 @@ al., arXiv 2508.18175). Every proposal of every round is paid for out of the bud
 """
 
 import copy
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble, concatenate
@@ -24,11 +25,15 @@ from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Pr
 from prosebench.prose.network import Network
 from prosebench.prose.snis import CONTRACT_SPREAD_NM, FlowSettings, LatentSettings, proposal_shares
 from prosebench.prose.trainable import FlowLoss, augment
+from prosebench.ranks import ALONE, Ranks
 from prosebench.training.schedule import one_cycle
 
 Frames = NDArray[np.float32]
 
 PROPOSALS_AT_ONCE = 1000
+PIECE_FRAMES = 64
+"""A batch of fine-tuning is cut into pieces of so many frames, and their gradients are summed in order: ranks share
+the pieces, and the sum is the same however many ranks there are."""
 
 
 class TuningSettings(LatentSettings):
@@ -119,7 +124,13 @@ class ProseSelfImprove(Method):
             with run.meter.phase("training"):
                 kelvin = settings.latent_kelvin(run.meter.temperature_kelvin)
                 numbers["tuning-loss"] = fine_tune(
-                    tuned, start.network, {run.peptide: drawn}, settings, rng, latent_kelvin=kelvin
+                    tuned,
+                    start.network,
+                    {run.peptide: drawn},
+                    settings,
+                    rng,
+                    latent_kelvin=kelvin,
+                    ranks=run.ranks,
                 )
         kept = {
             name: value for name, value in carry.items() if name not in ("frames", "log_weights", "round")
@@ -211,16 +222,19 @@ def fine_tune(
     rng: np.random.Generator,
     *,
     latent_kelvin: float = TRAINING_TEMPERATURE_KELVIN,
+    ranks: Ranks = ALONE,
 ) -> float:
     """Train a network in place on frames (n, atoms, 3) in nm; batches are of one peptide, in turn. The last loss.
 
-    latent_kelvin is the temperature at which the latent of the next proposals is drawn.
+    latent_kelvin is the temperature at which the latent of the next proposals is drawn. Ranks share the batches of a
+    network on a CPU; on GPUs, where passing gradients on takes longer than computing them, each does all.
     """
     spread = latent_kelvin / TRAINING_TEMPERATURE_KELVIN
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
     )
     device = str(next(network.parameters()).device)
+    shared = ranks if device == "cpu" else ALONE
     losses, held = FlowLoss(network.train(), spread=spread), FlowLoss(teacher, spread=spread)
     tokens = {peptide: Prose(teacher, device=device).tokens(peptide) for peptide in buffers}
     last = math.nan
@@ -228,21 +242,49 @@ def fine_tune(
         chosen = buffers[peptide][rng.integers(len(buffers[peptide]), size=settings.tuning_batch)]
         atoms = np.full(len(chosen), peptide.n_atoms)
         x = torch.from_numpy(augment(chosen / network.config.nm_per_unit, atoms, rng, spread)).to(device)
-        nll = losses(x, tokens[peptide])
-        with torch.no_grad():
-            held_nll = held(x, tokens[peptide])
-        difference = 3 * peptide.n_atoms * (nll - held_nll)
-        loss = nll.mean() + settings.teacher * difference.square().mean()
-        loss.backward()
+
+        def backward(piece: Tensor, peptide: Peptide = peptide, whole: int = len(x)) -> float:
+            nll = losses(piece, tokens[peptide])
+            with torch.no_grad():
+                held_nll = held(piece, tokens[peptide])
+            difference = 3 * peptide.n_atoms * (nll - held_nll)
+            loss = (nll.mean() + settings.teacher * difference.square().mean()) * (len(piece) / whole)
+            loss.backward()
+            return float(loss.detach())
+
+        loss = _sum_gradients(backward, x.split(PIECE_FRAMES), list(network.parameters()), shared)
         norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         if torch.isfinite(norm):
             for group in optimiser.param_groups:
                 group["lr"] = one_cycle(step, settings.steps, settings.learning_rate)
             optimiser.step()
-            last = float(loss.detach())
+            last = loss
         optimiser.zero_grad(set_to_none=True)
     network.eval()
     return last
+
+
+def _sum_gradients(
+    backward: Callable[[Tensor], float],
+    pieces: Sequence[Tensor],
+    parameters: list[nn.Parameter],
+    ranks: Ranks,
+) -> float:
+    """Leave the sum of the pieces' gradients, taken in their order, in .grad of the parameters; the sum of losses."""
+    if ranks.size == 1:
+        return sum(backward(piece) for piece in pieces)
+
+    def gradients(piece: Tensor) -> tuple[float, list[NDArray[np.float32] | None]]:
+        for parameter in parameters:
+            parameter.grad = None
+        loss = backward(piece)
+        return loss, [None if one.grad is None else one.grad.numpy() for one in parameters]
+
+    losses, found = zip(*ranks.map(gradients, pieces), strict=True)
+    for parameter, parts in zip(parameters, zip(*found, strict=True), strict=True):
+        there = [torch.from_numpy(part) for part in parts if part is not None]
+        parameter.grad = functools.reduce(torch.add, there) if there else None
+    return sum(losses)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from PIL import Image
 from analysis.figures_peptide import FEW_FRAMES, Axis, Sample, energy_histogram, ramachandran, tica_map
 from analysis.figures_peptide import _free_energy as free_energy
 from analysis.figures_scaling import curves, scaling
-from analysis.style import FLOOR, looks, new_figure, row_order, save, styled
+from analysis.style import FLOOR, looks, new_figure, row_order, save, shared_legend, styled
 from analysis.tables import METRICS
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
@@ -21,6 +21,32 @@ def test_known_methods_keep_their_look_and_no_two_share_one():
     assert alone["md"] == together["md"]
     assert len(set(together.values())) == len(together)
     assert looks(["own-1"])["own-1"] == looks(["own-1", "md"])["own-1"]
+
+
+def test_one_method_has_one_colour_and_one_look_at_all_temperatures():
+    found = looks(["md", "md [friction_per_ps=1.0]", "md [friction_per_ps=5.0]", "md at 400 K", "smc-mala"])
+    assert len({found[name].colour for name in found if name.startswith("md")}) == 1
+    assert found["md at 400 K"] == found["md"]
+    assert len(set(found.values())) == 4
+    assert list(found) == [*dict.fromkeys(found)]
+    assert row_order(["smc-mala", "md at 400 K", f"{FLOOR} at 400 K"])[0] == "smc-mala"
+
+
+@pytest.mark.parametrize("number", [2, 10])
+@pytest.mark.parametrize("width", [3.4, 7.0])
+def test_a_legend_stays_in_its_figure(number: int, width: float):
+    with styled():
+        figure = new_figure(width, 2.2)
+        axes = figure.subplots()
+        for place in range(number):
+            axes.plot([0, 1], [0, place], label=f"prose-self-improve [steps={place}5]")
+        shared_legend(figure, [axes])
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box, whole = legend.get_window_extent(), figure.bbox
+        assert whole.x0 <= box.x0
+        assert box.x1 <= whole.x1
+        assert axes.get_window_extent().height > 0.4 * 2.2 * figure.dpi
 
 
 def test_rows_are_ordered_by_method_with_the_floor_last():

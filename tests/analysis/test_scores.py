@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import pytest
 
 from analysis import scores as module
 from analysis.score import REFERENCE_ERROR, prefix, score
-from analysis.scores import COLUMNS, read_scores, score_run, scoring_seed, write_scores
+from analysis.scores import COLUMNS, _costs, read_scores, score_run, scoring_seed, write_scores
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
+from prosebench.record import read_provenance, read_record
 from prosebench.reference import Reference
+from prosebench.storage import write_json
 from tests.analysis.conftest import BUDGETS, FRAMES, RunBuilder, fill_run, with_evaluations
 
 
@@ -72,6 +75,19 @@ def test_costs_stand_beside_the_metrics(table: pd.DataFrame):
     assert small["sampling-seconds"] == small["device-seconds"] == pytest.approx(0.6)
     assert "failures" in large
     assert "failures" not in small
+
+
+@pytest.mark.parametrize(("device", "times"), [("cpu", 6), ("NVIDIA H100", 3)])
+def test_device_seconds_count_every_core_or_accelerator(
+    run_folder: Path, tmp_path: Path, device: str, times: int
+):
+    source = next(one for one in (run_folder / "cells").iterdir() if "-md-" in one.name and "AA" in one.name)
+    folder = Path(shutil.copytree(source, tmp_path / source.name))
+    where = read_provenance(folder).model_copy(update={"device": device, "ranks": 3, "threads": 2})
+    write_json(folder / "provenance.json", where.model_dump(mode="json"))
+    found = _costs(folder, read_record(folder), 60)
+    assert found["device-seconds"] == pytest.approx(times * 0.6)
+    assert found["sampling-seconds"] == pytest.approx(0.6)
 
 
 def test_a_prefix_with_few_frames_is_partial(table: pd.DataFrame):

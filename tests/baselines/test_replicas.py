@@ -13,7 +13,7 @@ from prosebench.dynamics import maxwell_velocities
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble, concatenate
-from prosebench.method import Chunk, Run
+from prosebench.method import Chunk, Method, Run
 from prosebench.peptide import Peptide
 
 PEPTIDE = Peptide.from_sequence("AA")
@@ -78,6 +78,20 @@ def test_all_frames_that_are_scored_are_kept_at_small_budgets(ladders: int, kept
     gaps = np.diff(np.unique(ensemble.evaluations)) // replicas
     assert gaps.max() - gaps.min() <= 1
     np.testing.assert_allclose(TARGET.energy(ensemble.positions_nm), ensemble.energies_kt, atol=1e-2)
+
+
+@pytest.mark.parametrize("method", [ParallelTempering, MDReplicas])
+def test_small_budgets_warm_up(method: type[Method]) -> None:
+    """Wells have other masses than velocities, so replicas begin far too hot; half of 10,000 evaluations mends that."""
+    means = []
+    for seed in range(6):
+        run = Run(f"seed {seed}", PEPTIDE, Meter(TARGET, 10_000), (10_000,), 500)
+        # Per replica as many steps as a ladder of four levels has.
+        settings = {"replicas": 4} if method is MDReplicas else {}
+        ensemble = frames_of(run_chunks(method(method.Settings.model_validate(settings)), run))
+        assert ensemble.evaluations is not None
+        means.append(ensemble.energies_kt[ensemble.evaluations > 6000].mean())
+    assert np.mean(means) == pytest.approx(TARGET.mean_energy_kt, rel=0.12)
 
 
 def test_exchange_keeps_every_level_at_its_temperature(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Frames of other programs become records of declared cost, and anything doubtful about them is refused in words."""
 
 import json
+import re
 from pathlib import Path
 
 import mdtraj
@@ -186,6 +187,7 @@ def test_declared_costs_never_pass_as_metered(tmp_path: Path) -> None:
     assert page.count('class="tag declared"') == 3
     assert "Emulator (declared)" in page
     assert "nothing was metered" in method
+    assert re.search(r"at each of their budgets: \d+ done", method)
     assert "Installed as" not in method
     (row, *_) = (one for one in json.loads(files["leaderboard.json"])["rows"] if one["method"] == EXTERNAL)
     assert row["kind"] == "declared"

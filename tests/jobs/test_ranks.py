@@ -59,6 +59,15 @@ method = "prose-snis"
 weights = "identity"
 chunk_proposals = 500
 batch = 64
+[methods.improving]
+method = "prose-self-improve"
+weights = "breathing"
+rounds = 1
+steps = 3
+tuning_batch = 130
+learning_rate = 1e-3
+chunk_proposals = 300
+batch = 64
 [methods.annealing]
 method = "smc-ula"
 proposal = "gaussian"
