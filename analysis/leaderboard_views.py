@@ -142,7 +142,7 @@ def _notes(board: Board, row: TableRow) -> Iterable[tuple[str, str]]:
     if preparation is not None and preparation.value > LARGE_PREPARATION * row.budget:
         yield (
             "preparation",
-            f"{place}{preparation.value:,.0f} evaluations of preparation, which no budget limits: "
+            f"{place}{preparation.value:,.0f} evaluations of preparation: "
             f"{preparation.value / row.budget:.2g} times the budget",
         )
 

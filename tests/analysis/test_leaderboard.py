@@ -83,7 +83,7 @@ def test_what_is_missing_is_said(files: dict[str, bytes]) -> None:
         "2 of 2 cells failed (FloatingPointError: the trajectory blew up)",
         "cells waiting (not finished yet)",
         "cells hold frames that are not finite",
-        "50 evaluations of preparation, which no budget limits: 0.83 times the budget",
+        "50 evaluations of preparation: 0.83 times the budget",
         "ceiling",
         "floor",
     ):

@@ -152,7 +152,10 @@ def test_draws_that_are_dead_count_in_z() -> None:
 
 def test_a_start_that_is_cut_gives_a_lower_bound() -> None:
     """Half of the draws left out, those with the highest energies or with the highest weights."""
-    for cut, too_low in (({"start_below_kt": 1.44 * WELLS.mean_energy_kt}, False), ({"start_filter": 0.5}, True)):
+    for cut, too_low in (
+        ({"start_below_kt": 1.44 * WELLS.mean_energy_kt}, False),
+        ({"start_filter": 0.5}, True),
+    ):
         found = [anneal(SMCMALA, WELLS, seed, 60, name="log-z-at-least", **cut)[0] for seed in range(20)]
         assert sigmas(np.exp(np.array(found) - log_z(WELLS)), 1.0) < (-N_SIGMA if too_low else N_SIGMA)
 
