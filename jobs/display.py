@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -31,6 +31,7 @@ class Progress:
         self._line = ""
         self._ended: dict[Path, CellState] = {}
         self._history: deque[tuple[float, int]] = deque()
+        self._rates: dict[str, float] = {}
         self._last_look = self._last_log = float("-inf")
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
@@ -56,6 +57,8 @@ class Progress:
             state = self._ended.get(folder) or read_state(folder)
             if state.state in ("done", "skipped"):
                 self._ended[folder] = state
+            if state.rate:
+                self._rates[state.cell.row] = state.rate
             states.append(state)
         self._last_look = time.monotonic()
         self._history.append((self._last_look, sum(state.spent for state in states)))
@@ -79,13 +82,28 @@ class Progress:
         ended = sum(state.state in _ENDED for state in states)
         (first_time, first), (last_time, last) = self._history[0], self._history[-1]
         rate = (last - first) / (last_time - first_time) if last_time > first_time else 0.0
-        left = sum(state.cell.budgets[-1] - state.spent for state in states if state.state not in _ENDED)
         parts = [f"{ended}/{len(states)} cells ended"]
         parts += [f"{counts[name]} {name}" for name in _MENTIONED if counts[name]]
         parts.append(f"{rate:,.0f} evaluations/s")
-        if left and rate:
-            parts.append(f"about {format_seconds(left / rate)} left")
+        parts += time_left([state for state in states if state.state not in _ENDED], self._rates)
         return ", ".join(parts) + (f"; {self._line}" if self._line else "")
+
+
+def time_left(unfinished: Sequence[CellState], rates: Mapping[str, float]) -> list[str]:
+    """What to say of the time left, if anything: at the pace of each row, for those that have one.
+
+    rates holds evaluations per second of a cell by row: one of a flow may take a thousand times as long as one of MD.
+    """
+    seconds = [
+        (state.cell.budgets[-1] - state.spent) / rates[state.cell.row]
+        for state in unfinished
+        if state.cell.row in rates
+    ]
+    if not seconds:
+        return []
+    side_by_side = max(1, sum(state.state == "running" for state in unfinished))
+    about = "about" if len(seconds) == len(unfinished) else "at least"
+    return [f"{about} {format_seconds(sum(seconds) / side_by_side)} left"]
 
 
 def format_seconds(seconds: float) -> str:
