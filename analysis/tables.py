@@ -235,8 +235,8 @@ def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric,
 
     Only rows on the largest numbers of peptides and of frames compete. Floor, ceiling, rows of declared cost and values
     that are not finite never do; one row alone has won nothing, and neither have single seeds of one peptide, which
-    nothing can be tested with. Where all rows are equal to the best, which on five peptides or fewer they always are,
-    none has won. All pairs are tested, and corrected for their number.
+    nothing can be tested with. Where all rows are equal to the best, none has won.
+    All pairs are tested, and corrected for their number.
     """
     rivals = _rivals(rows, lines)
     winners: dict[str, set[str]] = {row.row: set() for row in rows}
@@ -288,7 +288,7 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
         *_ceiling_lines(scored),
         "Bold: the best of its budget and all that a paired test over peptides (for one peptide: over seeds) "
         "does not tell from it at the 5 % level, corrected (Holm) for all pairs of rows; none where it tells none from "
-        "the best, as on five peptides (or seeds) or fewer. Only rows on the most peptides and frames compete.",
+        "the best. Only rows on the most peptides and frames compete.",
         *_declared_lines(scored),
         *([] if single else ["Peptides: scored / in the suite; of a suite of one's own, in the run."]),
         "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a "
