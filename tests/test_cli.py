@@ -134,6 +134,8 @@ def test_a_suite_from_run_to_report(tmp_path: Path) -> None:
         "quickstart",
         "--peptides",
         "AA,SS",
+        "--methods",
+        "md,reference-draw",
         "--budgets",
         "500,2000",
         "--dir",
