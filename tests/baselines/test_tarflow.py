@@ -20,7 +20,9 @@ def test_sizes_differ_in_what_prose_adds(scale: str) -> None:
 def test_recipes_differ_in_the_size(stage: str) -> None:
     prose, tarflow = (load_recipe(f"{kind}-{stage}").model_dump() for kind in ("prose", "tarflow"))
     assert {name for name in prose if prose[name] != tarflow[name]} == {"description", "model"}
-    assert tarflow["model"] == {key: value.replace("prose", "tarflow") for key, value in prose["model"].items()}
+    assert tarflow["model"] == {
+        key: value.replace("prose", "tarflow") for key, value in prose["model"].items()
+    }
 
 
 def test_bundled_weights_saw_the_same_frames() -> None:
