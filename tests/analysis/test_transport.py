@@ -1,5 +1,7 @@
 """The native solver of optimal transport: against POT, on every instruction set, and its certificate."""
 
+import shutil
+
 import numpy as np
 import ot
 import pytest
@@ -15,7 +17,7 @@ from prosebench.energy.native import ENVIRONMENT_VARIABLE, INSTRUCTION_SETS
 from prosebench.energy.native.library import NativeUnavailable, load_library
 
 TURN = 2.0 * np.pi
-native = pytest.mark.skipif(not transport.available(), reason="the native library is not built")
+native = pytest.mark.skipif(not transport.available(), reason=str(transport.why_unavailable()))
 
 
 def _clouds(kind: str, n: int, m: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -36,6 +38,11 @@ def _oracle(x: np.ndarray, y: np.ndarray, period: float | None) -> float:
     gap = np.abs(x[:, None] - y[None])
     costs = ((np.minimum(gap, period - gap) if period else gap) ** 2).sum(-1)
     return float(np.sqrt(ot.emd2([], [], costs, numItermax=10**8)))
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler: nothing could be built")
+def test_it_is_there_where_it_can_be_built():
+    assert transport.why_unavailable() is None
 
 
 @native

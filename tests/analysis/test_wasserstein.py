@@ -149,7 +149,7 @@ def test_a_solver_that_stops_early_is_an_error(monkeypatch):
         euclidean_w2(x, y, weights)
 
 
-@pytest.mark.skipif(not transport.available(), reason="the native library is not built")
+@pytest.mark.skipif(not transport.available(), reason=str(transport.why_unavailable()))
 def test_no_cost_matrix_is_held():
     n = 1500
     x, y = _rng().uniform(-PI, PI, (2, n, 14))
