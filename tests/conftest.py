@@ -1,7 +1,19 @@
-"""Commands that tests type are those of the environment that runs the tests."""
+"""Commands that tests type are those of the environment that runs the tests; a package that brings a method."""
 
 import os
 import sys
 from pathlib import Path
 
+import pytest
+
+PLUGIN = Path(__file__).parent / "plugin"
+
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of a method that rests between chunks where UNHURRIED_SECONDS says so, here and in processes of a test."""
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    monkeypatch.setenv("PYTHONPATH", str(PLUGIN))
+    return "unhurried"

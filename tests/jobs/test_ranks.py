@@ -120,28 +120,25 @@ def test_records_are_those_of_one_rank(alone: Path, directory: Path, ranks: int)
     assert {read_provenance(folder).ranks for folder in folders} == {ranks}
 
 
-@pytest.fixture(scope="module")
-def long_suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A suite of one cell with many chunks, and its run folder, done by one rank."""
-    folder = tmp_path_factory.mktemp("long")
-    (folder / "long.toml").write_text(
+@pytest.fixture
+def long_cell(unhurried: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A suite of one cell with many chunks, and the folder of that cell in a run folder."""
+    monkeypatch.setenv("UNHURRIED_SECONDS", "0.2")
+    suite, directory = tmp_path / "long.toml", tmp_path / "run"
+    suite.write_text(
         'name = "long"\npeptides = ["AA"]\nbudgets = [120000]\nframes = 60\n[methods.replicas]\n'
-        'method = "md-replicas"\nreplicas = 6\nminimise_steps = 5\nchunk_evaluations = 3000\n'
+        f'method = "{unhurried}"\nreplicas = 6\nminimise_steps = 5\nchunk_evaluations = 3000\n'
     )
-    directory = folder / "alone"
-    run_local(lay_out(plan_cells(load_suite(str(folder / "long.toml"))), directory), directory, workers=1)
-    return folder / "long.toml", directory
+    (folder,) = lay_out(plan_cells(load_suite(str(suite))), directory)
+    return suite, folder
 
 
 @needs_mpi
 def test_a_dead_rank_ends_the_cell_and_other_numbers_of_ranks_continue_it(
-    long_suite: tuple[Path, Path], tmp_path: Path
+    long_cell: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    suite, alone = long_suite
+    suite, folder = long_cell
     directory = tmp_path / "run"
-    shutil.copytree(alone / "peptides", directory / "peptides")
-    (folder,) = lay_out(plan_cells(load_suite(str(suite))), directory)
-
     started = subprocess.Popen(
         command(suite, directory, "--ranks", "2", "--workers", "1"), stderr=subprocess.PIPE, text=True
     )
@@ -169,7 +166,10 @@ def test_a_dead_rank_ends_the_cell_and_other_numbers_of_ranks_continue_it(
     assert read_json(folder / "heartbeat.json")["stopped"]
     assert not (folder / "record.json").exists()
 
+    monkeypatch.delenv("UNHURRIED_SECONDS")
     run_local([folder], directory, workers=1)
+    alone = tmp_path / "alone"
+    run_local(lay_out(plan_cells(load_suite(str(suite))), alone), alone, workers=1)
     assert results(directory) == results(alone)
     assert read_record(folder).ledger.sampling.evaluations == 120_000
     assert read_provenance(folder).sittings == 3
@@ -177,15 +177,13 @@ def test_a_dead_rank_ends_the_cell_and_other_numbers_of_ranks_continue_it(
 
 @needs_mpi
 def test_a_rank_that_hangs_is_not_waited_for_without_end(
-    long_suite: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    long_cell: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The launcher sees nothing wrong with it.
     monkeypatch.setattr("jobs.pulse.SILENT_SECONDS", 2 * BEAT_SECONDS)
-    suite, alone = long_suite
-    (folder,) = lay_out(plan_cells(load_suite(str(suite))), tmp_path)
-    shutil.copytree(alone / "peptides", tmp_path / "peptides")
+    _, folder = long_cell
     with ThreadPoolExecutor(1) as pool:
-        ended = pool.submit(spread_cell, folder, Desk(tmp_path, "test", ranks=2))
+        ended = pool.submit(spread_cell, folder, Desk(tmp_path / "run", "test", ranks=2))
         _wait_for_chunks(folder, 3)
         first = read_json(folder / "heartbeat.json")["pid"]
         os.kill(next(pid for pid in ranks_of(folder) if pid != first), signal.SIGSTOP)
@@ -233,7 +231,7 @@ def ranks_of(folder: Path) -> list[int]:
         except OSError:
             continue
         is_rank = b"python" in words[0] and b"jobs.spread" in words
-        if is_rank and any(folder.name.encode() in word for word in words):
+        if is_rank and any(str(folder.resolve()).encode() in word for word in words):
             found.append(int(path.parent.name))
     return sorted(found)
 

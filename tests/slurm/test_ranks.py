@@ -22,17 +22,21 @@ peptides = ["AA"]
 budgets = [400000]
 frames = 60
 [methods.replicas]
-method = "md-replicas"
+method = "unhurried"
 replicas = 32
 minimise_steps = 5
 chunk_evaluations = 4000
 """
 # SLURM 22.05 mangles the long addresses of MPICH's other network module where the machine is busy.
-SPREAD = 'ranks = 4\nextra = {nodes = 2}\nenvironment = {MPIR_CVAR_CH4_NETMOD = "ofi"}\n'
+SPREAD = """
+ranks = 4
+extra = {nodes = 2}
+environment = {MPIR_CVAR_CH4_NETMOD = "ofi", UNHURRIED_SECONDS = "0.2"}
+"""
 
 
 @pytest.fixture
-def spread(site: Site) -> Site:
+def spread(site: Site, unhurried: str) -> Site:
     site.suite.write_text(SUITE)
     site.profile(SPREAD)
     return site
@@ -87,7 +91,7 @@ def test_a_job_is_asked_to_stop_between_two_cells_and_then_preempted(spread: Sit
     assert "--signal=B:USR2@30" in script.read_text()
     run("scancel", "--batch", "--signal=USR2", job)
     until("it is back in the queue", lambda: "goes back into the queue" in spread.log())
-    spread.wait_for_chunks()
+    assert spread.beats()
     take_all_nodes()
     end_of(following)
     assert results(spread.directory) == expected
