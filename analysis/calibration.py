@@ -2,12 +2,13 @@
 
 A synthetic sampler of a peptide draws energies from a normal distribution that is off the true one by a bias and a
 width of its own; its energy-w2 against a finite reference is skewed over peptides as real scores are. `coverage` is
-the share of intervals that hold the true mean, `false_alarms` the share of perfect samplers that are declared worse
-than themselves.
+the share of intervals that hold the true mean, `ratio_coverage` that of intervals of the ratio of two methods, one of
+them with tails so heavy that its scores spread over decades, and `false_alarms` the share of samplers that are declared
+worse than others that are just as good.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from analysis.comparisons import LEVEL, holm, paired_test
-from analysis.statistics import CONFIDENCE, mean_interval, seed_interval, student_quantile
+from analysis.statistics import CONFIDENCE, mean_interval, seed_interval, student_interval
 from analysis.style import (
     INK,
     PAGE_INCHES,
@@ -82,6 +83,17 @@ def sampler_scores(rng: np.random.Generator, peptides: int, seeds: int, *, perfe
     return np.sqrt(np.mean((samples - reference) ** 2, axis=-1))
 
 
+def heavy_scores(rng: np.random.Generator, peptides: int, seeds: int) -> Floats:
+    """Scores over decades: their logarithms are Student's t of 3 degrees of freedom over peptides, times 1.5."""
+    over_peptides = np.exp(1.5 * rng.standard_t(3, (peptides, 1)))
+    return over_peptides * np.exp(_SEED_SPREAD * rng.standard_normal((peptides, seeds)))
+
+
+def perfect_scores(rng: np.random.Generator, peptides: int, seeds: int) -> Floats:
+    """energy-w2 of a sampler of the true distribution."""
+    return sampler_scores(rng, peptides, seeds, perfect=True)
+
+
 def _with_seeds(rng: np.random.Generator, peptides: Floats, seeds: int) -> Floats:
     return peptides * (1.0 + _SEED_SPREAD * rng.standard_normal((len(peptides), seeds)))
 
@@ -93,10 +105,35 @@ SAMPLERS: Mapping[str, Draw] = {
 }
 
 
+RATIOS: Mapping[str, tuple[Draw, Draw]] = {
+    "ratio, heavy-tailed": (heavy_scores, skewed_scores),
+    "ratio to perfect sampler": (sampler_scores, perfect_scores),
+}
+"""Pairs of methods whose ratio is estimated."""
+
+
+def perfect_rows(rng: np.random.Generator, peptides: int, rows: int, seeds: int) -> Floats:
+    """Scores (peptides, rows, seeds) of perfect samplers, against one reference a peptide."""
+    return perfect_scores(rng, peptides, rows * seeds).reshape(peptides, rows, seeds)
+
+
+def heavy_rows(rng: np.random.Generator, peptides: int, rows: int, seeds: int) -> Floats:
+    """Scores (peptides, rows, seeds) of methods that are equally good on average and spread over decades."""
+    return heavy_scores(rng, peptides * rows, seeds).reshape(peptides, rows, seeds)
+
+
+EQUALS: Mapping[str, Callable[[np.random.Generator, int, int, int], Floats]] = {
+    "perfect": perfect_rows,
+    "heavy-tailed": heavy_rows,
+}
+"""Methods of which none is better."""
+
+
 def calibrate(trials: int = 1000) -> list[Rate]:
-    """Coverage of the intervals of each of SAMPLERS at each of SIZES, and false alarms of perfect samplers."""
+    """Coverage of the intervals of SAMPLERS and RATIOS at each of SIZES, and false alarms of EQUALS."""
     rates = [coverage(name, *size, trials=trials) for name in SAMPLERS for size in SIZES]
-    rates += [false_alarms(*size, trials=trials) for size in SIZES]
+    rates += [ratio_coverage(name, *size, trials=trials) for name in RATIOS for size in SIZES]
+    rates += [false_alarms(*size, trials=trials, kind=kind) for kind in EQUALS for size in SIZES]
     return [*rates, reference_coverage(trials=trials)]
 
 
@@ -119,22 +156,33 @@ def coverage(
     return Rate(name, how, peptides, seeds, hits / trials, CONFIDENCE, trials)
 
 
-def false_alarms(peptides: int, seeds: int, *, trials: int, rows: int = 2) -> Rate:
-    """Share of trials in which one of several perfect samplers is declared worse than the best of them."""
+def ratio_coverage(name: str, peptides: int, seeds: int, *, trials: int) -> Rate:
+    """Share of trials in which the interval of a comparison holds the true ratio of two methods of RATIOS."""
+    rng = np.random.default_rng([peptides, seeds, 4])
+    truth, draws = true_log_ratio(name), RATIOS[name]
+    hits = 0
+    for _ in range(trials):
+        row, other = (np.log(draw(rng, peptides, seeds)).mean(axis=1) for draw in draws)
+        low, high = student_interval(row - other)
+        hits += low <= truth <= high
+    return Rate(name, "interval of a ratio", peptides, seeds, hits / trials, CONFIDENCE, trials)
+
+
+def false_alarms(peptides: int, seeds: int, *, trials: int, rows: int = 2, kind: str = "perfect") -> Rate:
+    """Share of trials in which one of several methods of EQUALS is declared worse than the best of them.
+
+    As in the tables of distances: ranked and tested by logarithms, corrected for all pairs.
+    """
     rng = np.random.default_rng([peptides, seeds, 2])
     alarms = 0
     for _ in range(trials):
-        both = (
-            sampler_scores(rng, peptides, seeds * rows, perfect=True)
-            .reshape(peptides, rows, seeds)
-            .mean(axis=-1)
-        )
-        best = int(both.mean(axis=0).argmin())
+        means = np.log(EQUALS[kind](rng, peptides, rows, seeds)).mean(axis=-1)
+        best = int(means.mean(axis=0).argmin())
         pairs = [(i, j) for i in range(rows) for j in range(i)]
-        p_values = holm(paired_test(both[:, i] - both[:, j], len(pairs))[1] for i, j in pairs)
+        p_values = holm(paired_test(means[:, i] - means[:, j], len(pairs))[1] for i, j in pairs)
         alarms += any(p < LEVEL for pair, p in zip(pairs, p_values, strict=True) if best in pair)
-    what = "perfect samplers declared worse"
-    return Rate(what, f"{rows} perfect samplers", peptides, seeds, alarms / trials, LEVEL, trials)
+    what = f"{kind} samplers declared worse"
+    return Rate(what, f"{rows} {kind} samplers", peptides, seeds, alarms / trials, LEVEL, trials)
 
 
 def reference_coverage(
@@ -192,10 +240,12 @@ def true_mean(name: str) -> float:
     return float(np.mean([sampler_scores(rng, 2000, 1).mean() for _ in range(50)]))
 
 
-def student_interval(means: Floats) -> tuple[float, float]:
-    """Student's interval alone, for comparison."""
-    half = student_quantile(len(means) - 1) * float(means.std(ddof=1)) / math.sqrt(len(means))
-    return float(means.mean()) - half, float(means.mean()) + half
+@cache
+def true_log_ratio(name: str) -> float:
+    """Mean over very many peptides of the logarithm of the ratio of two methods of RATIOS."""
+    rng = np.random.default_rng(0)
+    row, other = (np.log(draw(rng, 50_000, 2)).mean() for draw in RATIOS[name])
+    return float(row - other)
 
 
 def percentile_interval(means: Floats) -> tuple[float, float]:
@@ -214,34 +264,21 @@ WAYS: Mapping[str, Callable[[Floats], tuple[float, float]]] = {
 
 
 def calibration_figure(trials: int = 1000) -> Figure:
-    """Coverage against the number of peptides, of the intervals used and of two that are not; false alarms."""
-    marks = {
-        "interval of the tables": ("#0072B2", "o"),
-        "Student's t": ("#009E73", "^"),
-        "percentile bootstrap": ("#D55E00", "s"),
-    }
+    """Against the number of peptides: coverage of the intervals used and of two that are not; of ratios; alarms."""
     with styled():
-        figure = new_figure(PAGE_INCHES, 2.2)
-        panels = figure.subplots(1, len(SAMPLERS) + 1)
+        figure = new_figure(PAGE_INCHES, 4.0)
+        panels = figure.subplots(2, len(SAMPLERS)).ravel()
         for axes, name in zip(panels, SAMPLERS, strict=False):
-            axes.axhspan(*ACCEPTED, color=REFERENCE_FILL, alpha=0.5, linewidth=0)
-            axes.axhline(CONFIDENCE, color=INK, linewidth=0.6, linestyle=(0, (4, 2)))
-            for way, (colour, marker) in marks.items():
-                found = [coverage(name, *size, trials=trials, interval=WAYS[way], how=way) for size in SIZES]
-                axes.errorbar(
-                    range(len(SIZES)), [one.rate for one in found], [one.error for one in found],
-                    color=colour, marker=marker, markersize=3.5, linewidth=0.9, label=way,
-                )  # fmt: skip
-            axes.set_ylim(0.65, 1.0)
-            panel_title(axes, name)
-        panels[0].set_ylabel("true mean inside")
-        _alarm_panel(panels[-1], trials)
-        for axes in panels:
+            _coverage_panel(axes, name, trials)
+        _ratio_panel(panels[-3], trials)
+        _alarm_panel(panels[-2], trials)
+        for axes in panels[: len(SAMPLERS) + 2]:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axes.set_xticks(range(len(SIZES)), [f"{p}×{s}" for p, s in SIZES])
             axes.set_xlabel("peptides × seeds")
-        for axes in panels[1:3]:
+        for axes in panels[1 : len(SAMPLERS)]:
             axes.tick_params(labelleft=False)
+        panels[0].set_ylabel("true mean inside")
         shared_legend(figure, panels)
         return figure
 
@@ -255,13 +292,47 @@ def write_calibration(target: Path, trials: int = 1000) -> list[Rate]:
     return rates
 
 
-def _alarm_panel(panel: Axes, trials: int) -> None:
-    for rows, colour, marker in ((2, "#CC79A7", "v"), (4, "#E69F00", "D")):
-        found = [false_alarms(*size, trials=trials, rows=rows) for size in SIZES]
-        panel.errorbar(
-            range(len(SIZES)), [one.rate for one in found], [one.error for one in found],
-            color=colour, marker=marker, markersize=3.5, linewidth=0.9, label=f"{rows} perfect ones",
-        )  # fmt: skip
-    panel.axhline(LEVEL, color=INK, linewidth=0.6, linestyle=(0, (4, 2)))
-    panel.set_ylim(0.0, 0.12)
-    panel_title(panel, "perfect, declared worse")
+def _coverage_panel(axes: Axes, name: str, trials: int) -> None:
+    _accepted(axes)
+    marks = {
+        "interval of the tables": ("#0072B2", "o"),
+        "Student's t": ("#009E73", "^"),
+        "percentile bootstrap": ("#D55E00", "s"),
+    }
+    for way, look in marks.items():
+        found = [coverage(name, *size, trials=trials, interval=WAYS[way], how=way) for size in SIZES]
+        _rates(axes, found, look, way)
+    axes.set_ylim(0.65, 1.0)
+    panel_title(axes, name)
+
+
+def _ratio_panel(axes: Axes, trials: int) -> None:
+    _accepted(axes)
+    for name, look in zip(RATIOS, (("#56B4E9", "P"), ("#000000", "X")), strict=True):
+        _rates(axes, [ratio_coverage(name, *size, trials=trials) for size in SIZES], look, name)
+    axes.set(ylim=(0.65, 1.0), ylabel="true ratio inside")
+    panel_title(axes, "ratio of two methods")
+
+
+def _alarm_panel(axes: Axes, trials: int) -> None:
+    looks_of = {"perfect": ("#CC79A7", ("v", "^")), "heavy-tailed": ("#E69F00", ("D", "s"))}
+    for kind, (colour, markers) in looks_of.items():
+        for rows, marker in zip((2, 4), markers, strict=True):
+            found = [false_alarms(*size, trials=trials, rows=rows, kind=kind) for size in SIZES]
+            _rates(axes, found, (colour, marker), f"{rows} {kind} ones")
+    axes.axhline(LEVEL, color=INK, linewidth=0.6, linestyle=(0, (4, 2)))
+    axes.set(ylim=(0.0, 0.12), ylabel="declared worse")
+    panel_title(axes, "equally good methods")
+
+
+def _accepted(axes: Axes) -> None:
+    axes.axhspan(*ACCEPTED, color=REFERENCE_FILL, alpha=0.5, linewidth=0)
+    axes.axhline(CONFIDENCE, color=INK, linewidth=0.6, linestyle=(0, (4, 2)))
+
+
+def _rates(axes: Axes, found: Sequence[Rate], look: tuple[str, str], label: str) -> None:
+    colour, marker = look
+    axes.errorbar(
+        range(len(SIZES)), [one.rate for one in found], [one.error for one in found],
+        color=colour, marker=marker, markersize=3.5, linewidth=0.9, label=label,
+    )  # fmt: skip

@@ -1,26 +1,26 @@
 """Tables of paired comparisons and of excess over the floor, as data, Markdown and CSV."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis.comparisons import Comparison, compare_rows, excess
+from analysis.comparisons import DISTANCES, Comparison, compare_rows, excess, ratio_to_floor
 from analysis.statistics import Estimate
 from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, row_order
 from analysis.tables import METRICS, Metric
-from analysis.tables_text import texts
+from analysis.tables_text import ratio_texts, texts
 from prosebench.record import EXTERNAL
 
-EXCESS = ("energy-w2", "torus-w2", "tica-w2")
-"""Distances whose floor is not zero, shown as excess over it too."""
-
 NOTE = (
-    "Difference: first row minus second, mean over the peptides both have, with its 95 % interval. Wins: peptides on "
-    "which the first is better. p: Wilcoxon's signed-rank test over peptides; Student's paired test where so few "
-    "peptides cannot reach 5 % by ranks; Welch's over seeds for one peptide. Corrected by Holm for all comparisons of "
-    "one metric at one budget, those with a row of declared cost apart. Bold: the two differ."
+    "First row against second, on the peptides both have, with its 95 % interval. Distances (W2) spread over decades: "
+    "they are compared by their logarithms, and shown is the ratio first / second, the geometric mean over peptides, 1 "
+    "for equal rows. ESS and JSD lie between 0 and 1 and may be 0: shown is the difference first − second, the mean "
+    "over peptides, 0 for equal rows. Wins: peptides on which the first is better. p: Wilcoxon's signed-rank test over "
+    "peptides; Student's paired test where so few peptides cannot reach 5 % by ranks; Welch's over seeds for one "
+    "peptide; of distances all of them on logarithms. Corrected by Holm for all comparisons of one metric at one "
+    "budget, those with a row of declared cost apart. Bold: the two differ."
 )
 DECLARED = "declared costs"
 """Mark of a comparison in which a row was not metered."""
@@ -130,22 +130,27 @@ def markdown(groups: list[Group]) -> str:
         return ""
     names = titles(group.place for group in groups)
     lines = [
-        "| evaluations | metric | rows | difference | wins | p, corrected (for) | test | |",
+        "| evaluations | metric | rows | ratio or difference | wins | p, corrected (for) | test | |",
         "|" + " --: | :-- | :-- | --: | --: | --: | :-- | :-- |",
     ]
     for group in groups:
         for one in group.comparisons:
-            value, interval = texts(one.difference)
+            value, interval = effect_texts(one)
             better, of = (one.wins, one.losses) if group.metric.better == "less" else (one.losses, one.wins)
             shown = f"**{value}** {interval}" if one.distinguishable else f"{value} {interval}"
             cells = [
-                names[group.place], group.metric.heading, f"{one.row} − {one.other}",
+                names[group.place], group.metric.heading, one.pair,
                 shown.strip(), f"{better} of {better + of}", f"{one.p_corrected:.2g} ({one.n_comparisons})", one.test,
                 "; ".join(one.marks),
             ]  # fmt: skip
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     refused = dict.fromkeys(f"{names[group.place]}: {text}" for group in groups for text in group.refused)
     return "\n".join([*lines, "", NOTE, *(f"\nRefused at {text}." for text in refused), ""])
+
+
+def effect_texts(one: Comparison) -> tuple[str, str]:
+    """Ratio or difference of two rows, and its interval, as texts."""
+    return (ratio_texts if one.metric in DISTANCES else texts)(one.effect)
 
 
 def csv_text(groups: list[Group]) -> str:
@@ -159,10 +164,11 @@ def csv_text(groups: list[Group]) -> str:
             "metric": one.metric,
             "row": one.row,
             "other": one.other,
-            "difference": one.difference.value,
-            "low": one.difference.low,
-            "high": one.difference.high,
-            "peptides": one.difference.n_peptides,
+            "effect": "ratio" if one.metric in DISTANCES else "difference",
+            "value": one.effect.value,
+            "low": one.effect.low,
+            "high": one.effect.high,
+            "peptides": one.effect.n_peptides,
             "smaller": one.wins,
             "larger": one.losses,
             "test": one.test,
@@ -178,8 +184,10 @@ def csv_text(groups: list[Group]) -> str:
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n") if rows else ""
 
 
-def excess_rows(scores: pd.DataFrame) -> list[tuple[Place, str, dict[str, Estimate]]]:
-    """Place, row and excess over the floor by metric, of every row the floor can be taken from.
+def excess_rows(
+    scores: pd.DataFrame, over: Callable[[pd.DataFrame, pd.DataFrame], Estimate | None] = excess
+) -> list[tuple[Place, str, dict[str, Estimate]]]:
+    """Place, row and what `over` (excess, or the ratio) makes of it and the floor, by metric, where it makes anything.
 
     The floor is that of the same peptides, of as many frames.
     """
@@ -191,33 +199,41 @@ def excess_rows(scores: pd.DataFrame) -> list[tuple[Place, str, dict[str, Estima
         for row in row_order(group["row"], methods):
             if methods[row] == FLOOR:
                 continue
-            over = {}
-            for name in EXCESS:
+            known = {}
+            for name in DISTANCES:
                 mine = group[(group["row"] == row) & (group["metric"] == name)]
                 level = floor[floor["metric"] == name]
-                estimate = excess(mine, level) if len(mine) and len(level) else None
+                estimate = over(mine, level) if len(mine) and len(level) else None
                 if estimate is not None:
-                    over[name] = estimate
-            if over:
+                    known[name] = estimate
+            if known:
                 label = "ceiling" if methods[row] == CEILING else row
-                found.append((place, label, over))
+                found.append((place, label, known))
     return found
 
 
 def excess_markdown(scores: pd.DataFrame) -> str:
-    """Excess over the floor in Markdown; empty where nothing can be compared with one."""
+    """Excess over the floor, and ratio to it, in Markdown; empty where nothing can be compared with one."""
     rows = excess_rows(scores)
     if not rows:
         return ""
+    ratios = {(place, label): of for place, label, of in excess_rows(scores, ratio_to_floor)}
     headings = {metric.name: metric.heading for metric in METRICS}
-    heads = [f"{headings[name]} − floor" for name in EXCESS]
+    heads = [f"{headings[name]} {sign} floor" for name in DISTANCES for sign in ("−", "/")]
     names = titles(place for place, _, _ in rows)
     lines = ["| budget | method | " + " | ".join(heads) + " |", "| :-- | :-- |" + " --: |" * len(heads)]
     for place, label, over in rows:
-        cells = [" ".join(texts(over[name])).strip() if name in over else "–" for name in EXCESS]
+        both = ((over, texts), (ratios.get((place, label), {}), ratio_texts))
+        cells = [
+            " ".join(write(of[name])).strip() if name in of else "–"
+            for name in DISTANCES
+            for of, write in both
+        ]
         lines.append(f"| {names[place]} | {label} | " + " | ".join(cells) + " |")
     note = (
-        "Paired by peptide with the floor of as many frames. A perfect sampler's excess is zero within its interval; "
-        "rows of fewer frames than the floor have none."
+        "Paired by peptide with the floor of as many frames. −: mean of the differences, /: geometric mean of the "
+        "ratios. A perfect sampler's excess is 0 and its ratio 1, each within its interval. Where distances spread "
+        "over decades the interval of their excess is wide, and the ratio is the one to judge by. Rows of fewer frames "
+        "than the floor have neither."
     )
     return "\n".join([*lines, "", note, ""])

@@ -1,11 +1,16 @@
-"""Two rows of a benchmark side by side: paired differences over the same peptides at equal cost.
+"""Two rows of a benchmark side by side: paired by peptide, at equal cost.
+
+Distances are compared by their logarithms. They are positive and spread over decades, between peptides and between
+methods: a mean of differences hangs on the largest one, and its error is as large, so that a method that is thousands
+of times worse on every peptide would pass for equal. Effective sample sizes and divergences lie between 0 and 1, may be
+0, and are compared by their differences.
 
 A comparison of unequal budgets, frames or peptides is refused unless it is asked for, and then marked. Where
 several comparisons are made at once, their p-values are corrected by Holm (Scand. J. Statist. 1979, 6, 65).
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -14,11 +19,23 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.statistics import CONFIDENCE, Estimate, estimate, mean_interval, student_quantile
+from analysis.statistics import (
+    CONFIDENCE,
+    Estimate,
+    estimate,
+    mean_interval,
+    student_interval,
+    student_quantile,
+)
 
 LEVEL = 1.0 - CONFIDENCE
 INEQUALITIES = ("budget", "frames", "peptides")
 """What two rows may differ in if that is asked for."""
+
+DISTANCES = ("energy-w2", "torus-w2", "tica-w2")
+"""Metrics without an upper end, and with a floor above 0: they are compared by ratios."""
+
+Interval = Callable[[NDArray[np.float64]], tuple[float, float]]
 
 WELCH = "Welch t"
 TOLERATED_FRAMES = 0.01
@@ -33,15 +50,16 @@ class UnequalComparison(ValueError):
 class Comparison:
     """One row against another in one metric.
 
-    difference: row minus other, mean over peptides (for one peptide over seeds) with its 95 % interval; wins and
-    losses: peptides on which the row has the smaller and the larger value; test: "signed-rank", "paired t" or
-    "Welch t"; p: two-sided; p_corrected: for n_comparisons made together; marks: inequalities that were allowed.
+    effect: with its 95 % interval, row minus other, mean over peptides (for one peptide over seeds); of DISTANCES row
+    divided by other, geometric mean. wins and losses: peptides on which the row has the smaller and the larger value;
+    test: "signed-rank", "paired t" or "Welch t"; p: two-sided; p_corrected: for n_comparisons made together; marks:
+    inequalities that were allowed.
     """
 
     metric: str
     row: str
     other: str
-    difference: Estimate
+    effect: Estimate
     wins: int
     losses: int
     test: str
@@ -51,9 +69,14 @@ class Comparison:
     marks: tuple[str, ...] = ()
 
     @property
+    def pair(self) -> str:
+        """The two rows with the sign of what the effect is: a difference or a ratio."""
+        return f"{self.row} {'/' if self.metric in DISTANCES else '−'} {self.other}"
+
+    @property
     def tested(self) -> bool:
         """Whether there was a spread to test with: for one peptide that takes two seeds of each row."""
-        return self.test != WELCH or self.difference.low is not None
+        return self.test != WELCH or self.effect.low is not None
 
     @property
     def distinguishable(self) -> bool:
@@ -67,12 +90,14 @@ def compare(
     """Compare two rows of the long table of scores, each restricted to one metric and one budget.
 
     allow names INEQUALITIES to pass over. The test is Wilcoxon's signed-rank test on the differences of the
-    peptides, or Student's where so few peptides could not reach LEVEL among n_comparisons; for a single peptide
-    Welch's over seeds, given its reference. Under equal samplers the differences are symmetric about 0, which is
-    all the first one needs. Raises UnequalComparison.
+    peptides (of DISTANCES: of the means of their logarithms), or Student's where so few peptides could not reach LEVEL
+    among n_comparisons; for a single peptide Welch's over seeds, given its reference. Under equal samplers the
+    differences are symmetric about 0, which is all the first one needs. Raises UnequalComparison.
     """
     marks = _inequalities(row, other, allow)
-    values, others = (side.groupby("peptide")["value"].mean() for side in (row, other))
+    metric = str(row["metric"].iloc[0])
+    row, other = (_comparable(side, metric) for side in (row, other))
+    values, others = (peptide_means(side) for side in (row, other))
     shared = values.index.intersection(others.index).sort_values()
     if shared.empty:
         raise UnequalComparison("the two rows have no peptide in common")
@@ -84,17 +109,18 @@ def compare(
             neginf=-math.inf,
         )
     if len(shared) > 1:
-        difference = _paired(differences, row, other)
+        interval = student_interval if metric in DISTANCES else mean_interval
+        effect = _paired(differences, row, other, interval)
         test, p = paired_test(differences, n_comparisons)
     else:
         sides = [side[side["peptide"] == shared[0]]["value"].to_numpy(float) for side in (row, other)]
-        difference, p = _welch(*sides)
+        effect, p = _welch(*sides)
         test = WELCH
     return Comparison(
-        metric=str(row["metric"].iloc[0]),
+        metric=metric,
         row=str(row["row"].iloc[0]),
         other=str(other["row"].iloc[0]),
-        difference=difference,
+        effect=_as_ratio(effect) if metric in DISTANCES else effect,
         wins=int((differences < 0).sum()),
         losses=int((differences > 0).sum()),
         test=test,
@@ -125,6 +151,36 @@ def compare_rows(
     return [
         replace(one, p_corrected=p, n_comparisons=len(made)) for one, p in zip(made, corrected, strict=True)
     ], refused
+
+
+def level(lines: pd.DataFrame) -> float:
+    """What a row is ranked by in one metric: the mean over peptides and seeds of what is compared."""
+    return float(peptide_means(_comparable(lines, str(lines["metric"].iloc[0]))).mean())
+
+
+def peptide_means(lines: pd.DataFrame) -> pd.Series:
+    """Mean over seeds of each peptide."""
+    return lines.groupby("peptide")["value"].mean()
+
+
+def _comparable(lines: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The lines with logarithms instead of distances: that of 0 is minus infinity."""
+    if metric not in DISTANCES:
+        return lines
+    with np.errstate(divide="ignore"):
+        return lines.assign(value=np.log(lines["value"].to_numpy(float)))
+
+
+def _as_ratio(difference: Estimate) -> Estimate:
+    """A difference of logarithms as a ratio."""
+    ends = [None if end is None else _exp(end) for end in (difference.low, difference.high)]
+    return replace(difference, value=_exp(difference.value), low=ends[0], high=ends[1])
+
+
+def _exp(value: float) -> float:
+    """Exponential that is infinite where it is too large for a double."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(value))
 
 
 def holm(p_values: Iterable[float]) -> list[float]:
@@ -175,12 +231,14 @@ def _inequalities(row: pd.DataFrame, other: pd.DataFrame, allow: Collection[str]
     return tuple(found.values())
 
 
-def _paired(differences: NDArray[np.float64], row: pd.DataFrame, other: pd.DataFrame) -> Estimate:
+def _paired(
+    differences: NDArray[np.float64], row: pd.DataFrame, other: pd.DataFrame, interval: Interval
+) -> Estimate:
     seeds = min(int(side.groupby("peptide")["seed"].nunique().min()) for side in (row, other))
     value = float(differences.mean()) if np.isfinite(differences).all() else _infinite_mean(differences)
     if not math.isfinite(value):
         return Estimate(value, None, None, len(differences), seeds)
-    return Estimate(value, *mean_interval(differences), len(differences), seeds)
+    return Estimate(value, *interval(differences), len(differences), seeds)
 
 
 def _infinite_mean(differences: NDArray[np.float64]) -> float:
@@ -230,8 +288,19 @@ def excess(lines: pd.DataFrame, floor: pd.DataFrame) -> Estimate | None:
         _inequalities(lines, floor, ("budget", "peptides"))
     except UnequalComparison:
         return None
-    level = floor.groupby("peptide")["value"].mean()
-    shared = lines[lines["peptide"].isin(level.index)]
+    of_floor = peptide_means(floor)
+    shared = lines[lines["peptide"].isin(of_floor.index)]
     if shared["peptide"].nunique() < lines["peptide"].nunique():
         return None
-    return estimate(shared.assign(value=shared["value"] - shared["peptide"].map(level)))
+    return estimate(shared.assign(value=shared["value"] - shared["peptide"].map(of_floor)))
+
+
+def ratio_to_floor(lines: pd.DataFrame, floor: pd.DataFrame) -> Estimate | None:
+    """Geometric mean of a row's distances in units of the floor's; None where `excess` is.
+
+    Where distances spread over decades this tells a row from the floor when the interval of their excess cannot.
+    """
+    if excess(lines, floor) is None:
+        return None
+    on_floor = floor[floor["peptide"].isin(lines["peptide"])]
+    return compare(lines, on_floor, allow=("budget",)).effect

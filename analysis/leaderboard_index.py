@@ -10,7 +10,6 @@ from analysis.leaderboard_board import Board
 from analysis.leaderboard_runs import KeptRun
 from analysis.leaderboard_views import Notes, method_link, peptide_file, row_view, shown_metrics
 from analysis.style import CEILING, FLOOR
-from analysis.tables_text import texts
 from prosebench.record import EXTERNAL
 from prosebench.reference import name_at
 
@@ -43,7 +42,7 @@ def index_page(board: Board, figures: Sequence[tuple[str, str]]) -> dict[str, An
         "rows": rows,
         "notes": notes.texts,
         "comparisons": [group for group in _comparisons(board) if group["lines"] or group["refused"]],
-        "comparison_note": comparison_tables.NOTE.split("interval. ", 1)[-1],
+        "comparison_note": comparison_tables.NOTE,
         "figures": [
             {"file": file, "caption": caption, "alt": f"{caption} The numbers are in the table."}
             for file, caption in figures
@@ -77,12 +76,12 @@ def _comparisons(board: Board) -> Iterator[dict[str, Any]]:
         lines = []
         for group in groups:
             for one in group.comparisons:
-                value, interval = texts(one.difference)
+                value, interval = comparison_tables.effect_texts(one)
                 pair = (one.wins, one.losses) if group.metric.better == "less" else (one.losses, one.wins)
                 lines.append(
                     {
                         "metric": group.metric.heading,
-                        "pair": f"{one.row} − {one.other}",
+                        "pair": one.pair,
                         "value": value,
                         "interval": interval,
                         "distinguishable": one.distinguishable,

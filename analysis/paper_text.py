@@ -12,8 +12,8 @@ from analysis.tables_text import escape, texts
 NOTE = (
     "Published rows: Tan et al., arXiv 2508.18175, means over the peptides given, without error bars. Measured rows: "
     "mean over peptides with its 95 % interval; bold: the best measured one and all that a paired test does not tell "
-    "from it, none where it tells none. The two kinds stand on the same protocol, and on the same reference only where "
-    "no mark says otherwise."
+    "from it (distances by their logarithms), none where it tells none. The two kinds stand on the same protocol, and "
+    "on the same reference only where no mark says otherwise."
 )
 _EMPTY = "–"
 _STYLE = """

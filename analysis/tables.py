@@ -11,7 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
-from analysis.comparisons import compare_rows, equal_frames
+from analysis.comparisons import DISTANCES, compare_rows, equal_frames, level
 from analysis.scores import at_kelvin
 from analysis.statistics import UNBOUNDED, Estimate, estimate
 from analysis.statuses import SCORED
@@ -215,7 +215,7 @@ def _note(lines: pd.DataFrame) -> str:
 
 def _infinite(scored: pd.DataFrame) -> str:
     """In how many cells a metric is infinite; empty where it is in none."""
-    bad = scored[(scored["value"] == math.inf) & scored["metric"].isin(["energy-w2", "torus-w2", "tica-w2"])]
+    bad = scored[(scored["value"] == math.inf) & scored["metric"].isin(DISTANCES)]
     if bad.empty:
         return ""
     cells = scored.drop_duplicates(["peptide", "seed"])
@@ -236,22 +236,23 @@ def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric,
     Only rows on the largest numbers of peptides and of frames compete. Floor, ceiling, rows of declared cost and values
     that are not finite never do; one row alone has won nothing, and neither have single seeds of one peptide, which
     nothing can be tested with. Where all rows are equal to the best, none has won.
-    All pairs are tested, and corrected for their number.
+    All pairs are tested, and corrected for their number. The best is so on the scale of the tests: of distances it has
+    the smallest geometric mean.
     """
     rivals = _rivals(rows, lines)
     winners: dict[str, set[str]] = {row.row: set() for row in rows}
     for metric in metrics:
-        known = {
-            row.row: row.estimates[metric.name].value
+        known = [
+            row.row
             for row in rivals
             if metric.name in row.estimates and math.isfinite(row.estimates[metric.name].value)
-        }
+        ]
         if not metric.better or len(known) < 2:
             continue
-        sign = 1.0 if metric.better == "less" else -1.0
-        best = min(known, key=lambda name: sign * known[name])
         scored = lines[lines["status"].isin(SCORED) & (lines["metric"] == metric.name)]
-        made, _ = compare_rows(scored, list(known))
+        levels = {name: level(scored[scored["row"] == name]) for name in known}
+        best = (min if metric.better == "less" else max)(known, key=levels.__getitem__)
+        made, _ = compare_rows(scored, known)
         tested = [one for one in made if best in (one.row, one.other) and one.tested]
         equals = {name for one in tested if not one.distinguishable for name in (one.row, one.other)}
         for name in equals | {best} if tested and equals != {*known} else ():
@@ -283,12 +284,14 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
     return (
         f"Frames scored: {_range(scored['frames'].tolist())} of each cell, against the scored half of the "
         "reference.",
-        f"Values: {mean}, with the 95 % interval (in brackets; ±: half its width) from the spread over {of}.",
+        f"Values: {mean}, with the 95 % interval (in brackets; ±: half its width) from the spread over {of}. The mean "
+        "of a few values that spread over decades is ruled by the largest, and known badly.",
         _floor_line(scored),
         *_ceiling_lines(scored),
         "Bold: the best of its budget and all that a paired test over peptides (for one peptide: over seeds) "
         "does not tell from it at the 5 % level, corrected (Holm) for all pairs of rows; none where it tells none from "
-        "the best. Only rows on the most peptides and frames compete.",
+        "the best. Distances (W2) are tested and ranked by their logarithms, ESS and JSD as they are. Only rows on the "
+        "most peptides and frames compete.",
         *_declared_lines(scored),
         *([] if single else ["Peptides: scored / in the suite; of a suite of one's own, in the run."]),
         "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a "

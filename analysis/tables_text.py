@@ -51,6 +51,12 @@ def texts(found: Estimate) -> tuple[str, str]:
     return _number(found.value, decimals), f"[{low}, {high}]"
 
 
+def ratio_texts(found: Estimate) -> tuple[str, str]:
+    """A ratio as ("4.90", "[1.13, 21.3]"): three digits of each number, as its ends may lie far apart."""
+    value, *ends = (_number(one, _decimals(one, None)) for one in (found.value, *found.ends))
+    return value, "" if found.low is None or _is_point(found) else f"[{ends[0]}, {ends[1]}]"
+
+
 def _is_point(found: Estimate) -> bool:
     """Whether the ends of the interval differ by no more than the rounding of the metrics themselves."""
     return math.isclose(*found.ends, rel_tol=1e-6)
@@ -73,7 +79,8 @@ def _number(value: float, decimals: int) -> str:
         return f"{value:g}"
     if abs(value) >= 1e5 or decimals > 6:
         return f"{value:.2e}"
-    return f"{value:.{decimals}f}"
+    shown = f"{value:.{decimals}f}"
+    return shown.removeprefix("-") if not float(shown) else shown
 
 
 def markdown(table: Table) -> str:

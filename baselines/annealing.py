@@ -159,11 +159,16 @@ def reweighted(
     values = log_weights + _grown(log_ratio, change)
     total = float(logsumexp(values))
     if not math.isfinite(total):
-        raise FloatingPointError(
-            f"none of {len(values)} particles has a finite energy and density any more: the steps are too long; "
-            "lower epsilon, or start from a better proposal"
-        )
+        raise nothing_left(len(values))
     return values - total, total
+
+
+def nothing_left(particles: int) -> FloatingPointError:
+    """What is raised where all particles are dead."""
+    return FloatingPointError(
+        f"none of {particles} particles has a finite energy and density any more: the steps are too long; "
+        "lower epsilon, or start from a better proposal"
+    )
 
 
 def conditional_ess(log_weights: NDArray[np.float64], log_ratio: NDArray[np.float64], change: float) -> float:

@@ -34,6 +34,7 @@ from baselines.annealing import (
     joined,
     langevin_move,
     next_time,
+    nothing_left,
     reweighted,
 )
 from baselines.resampling import Scheme, resample
@@ -304,6 +305,15 @@ class SMCMALA(SMC):
         longer_above: float = Field(0.6, ge=0, le=1)
         shorter_below: float = Field(0.55, ge=0, le=1)
 
+        @model_validator(mode="after")
+        def _ordered(self) -> "SMCMALA.Settings":
+            if self.shorter_below > self.longer_above:
+                raise ValueError(
+                    f"shorter_below = {self.shorter_below:g} must be at most longer_above = {self.longer_above:g}: "
+                    "moves of an acceptance between them would be both"
+                )
+            return self
+
     settings: Settings
     contract_settings = _CONTRACT | {"epsilon": 0.02}
     _metropolis = True
@@ -327,8 +337,10 @@ def result(run: Run, proposal: Proposal, state: State) -> tuple[Ensemble, dict[s
     """The particles as an ensemble, without weights where all are equal, and the shares of mirrored ones.
 
     Where the target knows neither centre nor handedness, frames are centred and, with a wrong chirality centre,
-    mirrored: only now, since the proposal's density knows both.
+    mirrored: only now, since the proposal's density knows both. Raises FloatingPointError where no particle is alive.
     """
+    if not state.points.alive.any():
+        raise nothing_left(len(state.points))
     frames: NDArray[np.float32] = state.points.positions_nm
     shares: dict[str, float] = {}
     if proposal.centre_std_nm is not None:

@@ -11,7 +11,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
-_OURS = {"array", "job-name", "output", "error", "open-mode", "signal", "requeue", "chdir"}
+_OURS = {
+    "array", "job-name", "output", "error", "open-mode", "signal", "requeue", "no-requeue", "chdir", "wait", "wrap",
+    "parsable", "test-only",
+}  # fmt: skip
 """Options of sbatch that make resuming, following and cancelling work; a profile may not change them."""
 
 
@@ -25,7 +28,8 @@ class Need(BaseModel):
     With `ranks`, a cell spans so many processes, on one node or several, and cores, memory_gb and gpus are for each.
 
     minutes is the longest time limit that jobs may ask for; they ask for less where less will do. extra reaches every
-    other option of sbatch, as in extra = {exclusive = true, "mail-type" = "END"}.
+    other option of sbatch, as in extra = {exclusive = true, "mail-type" = "END"}; false leaves one out that prosebench
+    would give, as in extra = {mem = false}.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +54,8 @@ class Need(BaseModel):
         refused = sorted(set(extra) & _OURS)
         if refused:
             raise ValueError(f"{', '.join(refused)} is set by prosebench itself and cannot be changed")
+        if "time" in extra:
+            raise ValueError("time has a key of its own: minutes")
         return extra
 
     @model_validator(mode="after")
@@ -83,13 +89,13 @@ class Cluster(Need):
     description: str = ""
     modules: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
-    environment: dict[str, str] = {}
+    environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str] = {}
     pack_minutes: float = Field(default=20.0, gt=0)
     max_jobs: Positive = 1000
     jobs_at_once: int = Field(default=0, ge=0)
     max_array_size: int = Field(default=0, ge=0)
     signal_seconds: Positive = 120
-    mpi_launcher: str = "srun --mpi=pmi2"
+    mpi_launcher: str = Field(default="srun --mpi=pmi2", pattern=r"\S")
     methods: dict[str, dict[str, Any]] = {}
 
     @field_validator("methods")
@@ -141,7 +147,20 @@ def sbatch_options(need: Need, minutes: int, nodes: int = 1) -> dict[str, str | 
         options["mem-per-cpu"] = f"{round(need.memory_gb * 1024 / need.cores)}M"
         if options.pop("gpus-per-node", 0):
             options["gpus-per-task"] = need.gpus
-    return options | need.extra
+    return {name: value for name, value in (options | need.extra).items() if value is not False}
+
+
+def gpus_of_job(need: Need) -> int:
+    """GPUs that a job holds: those of its workers or ranks, or as many as gres or another option asks for."""
+    options = sbatch_options(need, need.minutes)
+    asked = [need.gpus * need.workers * need.ranks]
+    for name in ("gres", "gpus", "gpus-per-node", "gpus-per-task"):
+        kind = r"gpu\b[^,]*" if name == "gres" else ".*"
+        for found in re.findall(kind, str(options.get(name, ""))):
+            number = re.search(r"(?:^|[:=])(\d+)$", found)
+            times = need.ranks if name == "gpus-per-task" else 1
+            asked.append(int(number[1]) * times if number else int(bool(found)))
+    return max(asked)
 
 
 def rank_launcher(cluster: Cluster, need: Need) -> list[str]:
@@ -156,7 +175,8 @@ def srun_options(options: Mapping[str, str | int | bool]) -> list[str]:
     """What srun is to be told: the cores, which since SLURM 22.05 it no longer knows by itself; and, where a task of
     several ends badly, to leave it to the others how they end.
     """
-    return [f"--cpus-per-task={options['cpus-per-task']}", "--kill-on-bad-exit=0"]
+    cores = [f"--cpus-per-task={options['cpus-per-task']}"] if "cpus-per-task" in options else []
+    return [*cores, "--kill-on-bad-exit=0"]
 
 
 def stop_signal(ranks: int, seconds: int) -> str:
@@ -200,7 +220,10 @@ def _explain(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}; known keys: {', '.join(Cluster.model_fields)}"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
+    # What pydantic calls by Python's names is called otherwise in TOML.
+    said = first["msg"].removeprefix("Value error, ")
+    said = said.replace("valid tuple", "list in brackets").replace("valid dictionary", "table")
+    return f"{place}: {said}" if place else said
 
 
 def _quoted(value: str) -> str:

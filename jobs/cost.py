@@ -57,6 +57,10 @@ class CostModel:
             seen, count_atoms(cell.peptide)
         )
 
+    def knows(self, cell: Cell) -> bool:
+        """Whether cells of this kind were seen, so that their time is no guess."""
+        return bool(self._seen.get(_kind(cell), _Seen()).atoms)
+
     def _learn_cell(self, folder: Path) -> None:
         try:
             record, provenance = read_record(folder), read_provenance(folder)

@@ -15,9 +15,11 @@ from jobs.status import STATES, CellState, State, read_state
 from jobs.submission import find_log
 
 REFRESH_SECONDS = 0.5
-LOG_SECONDS = 10.0
+FIRST_LOG_SECONDS, LONGEST_LOG_SECONDS = 10.0, 300.0
+"""Between lines where there is no terminal: who waits for days shall not find a log of ten thousand."""
 RATE_WINDOW_SECONDS = 60.0
 MOST_ROWS = 40
+MOST_NAMED = 8
 _ENDED: tuple[State, ...] = ("done", "skipped", "failed", "parked")
 _MENTIONED: tuple[State, ...] = ("running", "failed", "parked", "skipped")
 
@@ -33,6 +35,7 @@ class Progress:
         self._history: deque[tuple[float, int]] = deque()
         self._rates: dict[str, float] = {}
         self._last_look = self._last_log = float("-inf")
+        self._log_pause = FIRST_LOG_SECONDS
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
     def __enter__(self) -> "Progress":
@@ -70,12 +73,11 @@ class Progress:
         line = self._summary(states)
         if self._live:
             self._live.update(Group(Text(line), _running_table(states)))
-        elif final or self._last_look - self._last_log >= LOG_SECONDS:
+        elif final or self._last_look - self._last_log >= self._log_pause:
+            self._log_pause = min(1.1 * self._log_pause, LONGEST_LOG_SECONDS)
             self._last_log = self._last_look
             now = [f"{state.cell.peptide}/{state.cell.row}" for state in states if state.state == "running"]
-            self._console.print(
-                f"{time.strftime('%H:%M:%S')} {line}{'; on ' + ', '.join(now) if now else ''}"
-            )
+            self._console.print(f"{time.strftime('%H:%M:%S')} {line}{_on(now)}", soft_wrap=True)
 
     def _summary(self, states: list[CellState]) -> str:
         counts = Counter(state.state for state in states)
@@ -87,6 +89,13 @@ class Progress:
         parts.append(f"{rate:,.0f} evaluations/s")
         parts += time_left([state for state in states if state.state not in _ENDED], self._rates)
         return ", ".join(parts) + (f"; {self._line}" if self._line else "")
+
+
+def _on(cells: Sequence[str]) -> str:
+    """Which cells are at work; many of a kind in one."""
+    kinds = [f"{number} x {name}" if number > 1 else name for name, number in Counter(cells).items()]
+    more = f" and {len(kinds) - MOST_NAMED} more kinds" if len(kinds) > MOST_NAMED else ""
+    return f"; on {', '.join(kinds[:MOST_NAMED])}{more}" if kinds else ""
 
 
 def time_left(unfinished: Sequence[CellState], rates: Mapping[str, float]) -> list[str]:
@@ -117,6 +126,11 @@ def format_seconds(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes} min"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def count(number: int, what: str) -> str:
+    """A number of things: 1 job, 2 jobs."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _running_table(states: list[CellState]) -> Table:
@@ -174,11 +188,19 @@ def status_tables(states: Sequence[CellState]) -> list[Table]:
     for state in states:
         if state.state not in ("done", "waiting"):
             numbers = (f"{state.spent:,}", *_pace(state), _ago(state))
-            details.add_row(state.folder.name, state.state, *numbers, escape(_with_log(state)))
+            details.add_row(state.folder.name, state.state, *numbers, escape(with_log(state)))
     return [counts, details] if details.row_count else [counts]
 
 
-def _with_log(state: CellState) -> str:
+def waiting_lines(states: Sequence[CellState]) -> list[str]:
+    """What cells that wait are waiting for, a line a job: first those that ended, then those in the queue."""
+    said = Counter(with_log(state) for state in states if state.state == "waiting" and state.reason)
+    texts = sorted(said, key=lambda text: (text.startswith("in job"), text))
+    lines = [f"waiting: {count(said[text], 'cell')}; {text}" for text in texts[:MOST_NAMED]]
+    return [*lines, f"and {len(texts) - MOST_NAMED} more jobs"] if len(texts) > MOST_NAMED else lines
+
+
+def with_log(state: CellState) -> str:
     """The reason, and where to read more: the traceback, or the output of the job."""
     if state.state == "running":
         return f"job {state.job}" if state.job else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs.scheduler import NoScheduler, QueuedJob, cells_of, describe_queue, ended_jobs, queued_jobs
 from jobs.status import CellState
-from jobs.submission import find_log, read_submissions
+from jobs.submission import Submission, find_log, job_with_output, read_submissions
 
 
 def ask_scheduler(states: Sequence[CellState], directory: Path) -> tuple[list[CellState], str]:
@@ -25,23 +25,30 @@ def ask_scheduler(states: Sequence[CellState], directory: Path) -> tuple[list[Ce
     still = {state.folder.name for state in told if state.state in ("waiting", "lost")} - set(of_cell)
     # The last submission that a cell was part of counts.
     jobs = {
-        cell: (submission.name, index)
+        cell: (submission, index)
         for submission in submissions
         for index, cells in enumerate(submission.jobs)
         for cell in cells
         if cell in still
     }
-    ended = ended_jobs(sorted({name for name, _ in jobs.values()}))
+    ended = ended_jobs(sorted({submission.name for submission, _ in jobs.values()}))
     told = [_with_end(state, jobs.get(state.folder.name), ended) for state in told]
     return told, describe_queue(queued) if queued else ""
 
 
 def describe_end(directory: Path) -> str:
-    """How the jobs of the last submission of a run folder ended, and their output; empty where nobody knows."""
+    """How the jobs of a run folder that ran commands last ended, and their output; empty where there is nothing to say.
+
+    Of several, only those that did not end well.
+    """
     submissions = read_submissions(directory)
-    ended = ended_jobs([submissions[-1].name]) if submissions else {}
+    if not submissions or not submissions[-1].commands:
+        return ""
+    ended = ended_jobs([submissions[-1].name])
     said = [
-        f"job {job} ended as {how}; log: {find_log(directory, job) or 'none'}" for job, how in ended.values()
+        f"job {job} ended as {how}; log: {find_log(directory, job) or 'none'}"
+        for job, how in ended.values()
+        if how != "COMPLETED" or submissions[-1].size == 1
     ]
     return "\n".join(said)
 
@@ -61,16 +68,17 @@ def _with_queue(
 
 
 def _with_end(
-    state: CellState, place: tuple[str, int] | None, ended: dict[tuple[str, int], tuple[str, str]]
+    state: CellState, place: tuple[Submission, int] | None, ended: dict[tuple[str, int], tuple[str, str]]
 ) -> CellState:
     if place is None:
         return state
+    submission, index = place
     # Accounting is some seconds late.
-    job, how = ended.get(place, ("", "RUNNING"))
+    job, how = ended.get((submission.name, index), (job_with_output(submission, index), "RUNNING"))
     known = how not in ("RUNNING", "PENDING", "REQUEUED")
     said = (
         f"job {job} ended as {how}"
         if known
-        else f"job {job or f'{place[1]} of {place[0]}'} has left the queue"
+        else f"job {job or f'{index} of {submission.name}'} has left the queue"
     )
     return replace(state, job=job or state.job, reason=said)

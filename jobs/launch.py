@@ -24,6 +24,7 @@ JOB_PATIENCE_SECONDS = SILENT_SECONDS + 5
 """So long a job waits for cells that others hold: whoever died on one is silent by then. More would waste its node."""
 MOST_UNEXPLAINED_DEATHS = 3
 """Workers may be killed between two cells; more such deaths than this mean that none can start."""
+LIBRARY_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _DISK_FULL_STATUS = 28
 
 
@@ -55,9 +56,7 @@ def run_pool(
     """What `run_local` does, for a worker's desk. In a job, workers that were asked to stop are not replaced."""
     context = multiprocessing.get_context("spawn")
     number = max(1, min(workers, len(folders)))
-    # Threads that libraries start on their own would fight with the workers for the cores.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, str(desk.threads))
+    one_thread_a_library()
 
     def start(index: int) -> BaseProcess:
         turned = [*folders[index:], *folders[:index]]
@@ -128,6 +127,16 @@ def go_through(folders: Sequence[Path], desk: Desk) -> None:
             return
         else:
             time.sleep(LOCKED_PAUSE_SECONDS)
+
+
+def one_thread_a_library() -> None:
+    """Have torch, MKL and the like compute with one thread in processes started from now on, and in this one where
+    they are not loaded yet.
+
+    With more, the sums of matrix products, layer norms' gradients and means end in other last digits, and records
+    would depend on how many. The energies of our own kernel have their own threads, which change nothing.
+    """
+    os.environ.update(dict.fromkeys(LIBRARY_THREADS, "1"))
 
 
 def _pass_on(processes: Sequence[BaseProcess]) -> None:

@@ -15,12 +15,15 @@ SAFETY = 1.5
 
 @dataclass(frozen=True)
 class Work:
-    """A missing cell with an estimate of the seconds and the evaluations that are left of it."""
+    """A missing cell with an estimate of the seconds and the evaluations that are left of it; guessed: none like it
+    has finished yet.
+    """
 
     folder: Path
     cell: Cell
     seconds: float
     evaluations: int
+    guessed: bool = False
 
 
 @dataclass(frozen=True)

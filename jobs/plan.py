@@ -1,7 +1,7 @@
 """From a suite to cells, and from cells to folders."""
 
 import shutil
-import tempfile
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
@@ -55,7 +55,8 @@ def _lay_out_cell(directory: Path, cell: Cell) -> Path:
             write_json(folder / "cell.json", cell.model_dump(mode="json"))
     else:
         # Never a moment with a folder that lacks its cell.json: another process would take it for foreign.
-        fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
+        fresh = directory / f".new-{uuid.uuid4().hex}"
+        fresh.mkdir()
         write_json(fresh / "cell.json", cell.model_dump(mode="json"))
         try:
             fresh.rename(folder)

@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from jobs.cluster import Cluster, Need, sbatch_options
-from jobs.display import Progress, format_seconds
-from jobs.scheduler import NoScheduler, QueuedJob, cancel, describe_queue, queued_jobs
+from jobs.cluster import Cluster, Need, gpus_of_job, sbatch_options
+from jobs.display import Progress, count, format_seconds
+from jobs.packing import Array
+from jobs.scheduler import NoScheduler, QueuedJob, cancel, describe_queue, queued_jobs, this_user
 from jobs.slurm import Plan, follow, submit_commands, submit_missing, write_scripts
 from jobs.submission import read_submissions
 from prosebench.record import Cell
@@ -28,14 +29,15 @@ def submit_and_follow(
     plan, submissions = submit_missing(cells, directory, cluster, references)
     show_plan(plan, out)
     for submission in submissions:
-        out.print(f"submitted {submission.size} jobs as {submission.name}; output in {submission.logs}")
+        out.print(
+            f"submitted {count(submission.size, 'job')} as {submission.name}; output in {submission.logs}",
+            soft_wrap=True,
+        )
     if plan.queued and not followed:
         out.print(describe_queue(queued_jobs(read_submissions(directory))))
     if not followed:
         if plan.works or plan.queued:
-            out.print(
-                f"`prosebench status {directory}` shows how far they are; the same command continues what is left"
-            )
+            _tell_what_next(directory, out)
         return
     folders = [directory / "cells" / cell.folder_name for cell in cells]
     with Progress(folders, out) as progress:
@@ -54,12 +56,27 @@ def write_and_tell(
     plan, paths = write_scripts(cells, directory, cluster, references, script)
     show_plan(plan, out)
     for path in paths:
-        out.print(f"sbatch {path}")
+        out.print(f"sbatch {path}", soft_wrap=True)
+
+
+def show_work(plan: Plan, workers: int, out: Console) -> None:
+    """Print what is to be done on this machine: cells, evaluations, hours."""
+    out.print(f"{count(plan.finished, 'cell')} finished, {plan.parked} parked, {len(plan.works)} to run")
+    if not plan.works:
+        return
+    seconds = sum(work.seconds for work in plan.works)
+    at_once = min(workers, len(plan.works))
+    out.print(
+        f"{_cells_and_evaluations(plan)}, about {format_seconds(seconds)} of one worker, "
+        f"{format_seconds(seconds / at_once)} with {at_once}",
+        soft_wrap=True,
+    )
+    _tell_guesses(plan, out)
 
 
 def show_plan(plan: Plan, out: Console) -> None:
-    """Print what is to be done: cells, jobs, hours, evaluations."""
-    counts = f"{plan.finished} cells finished, {plan.queued} in queued jobs, {plan.parked} parked"
+    """Print what is to be done by jobs: cells, jobs, hours, evaluations."""
+    counts = f"{count(plan.finished, 'cell')} finished, {plan.queued} in queued jobs, {plan.parked} parked"
     out.print(f"{counts}, {len(plan.works)} to run")
     if not plan.works:
         return
@@ -75,20 +92,54 @@ def show_plan(plan: Plan, out: Console) -> None:
             f"{len(works)}",
             f"{sum(work.evaluations for work in works):,}",
             f"{need.cores * need.workers * need.ranks}",
-            f"{need.gpus * need.workers * need.ranks}",
+            f"{gpus_of_job(need)}",
             format_seconds(60 * array.minutes),
-            f"{array.hours * need.cores * need.ranks:.2g}",
-            f"{array.hours * need.gpus * need.ranks:.2g}",
+            _hours(array.hours * need.cores * need.ranks),
+            _hours(_gpu_hours(array)),
             " ".join(f"{name}={options[name]}" for name in _TOLD if name in options),
         )
     out.print(table)
-    jobs = sum(len(array.jobs) for array in plan.arrays)
-    evaluations = sum(work.evaluations for work in plan.works)
+    jobs = count(sum(len(array.jobs) for array in plan.arrays), "job")
     took = format_seconds(3600 * sum(array.hours for array in plan.arrays))
-    gpu_hours = sum(array.hours * array.need.gpus * array.need.ranks for array in plan.arrays)
+    gpu_hours = sum(map(_gpu_hours, plan.arrays))
     out.print(
-        f"{len(plan.works)} cells in {jobs} jobs: {evaluations:,} evaluations, "
-        f"about {took} of one worker, {gpu_hours:.2g} GPU hours"
+        f"{_cells_and_evaluations(plan, f' in {jobs}')}, "
+        f"about {took} of one worker, {_hours(gpu_hours)} GPU hours",
+        soft_wrap=True,
+    )
+    _tell_guesses(plan, out)
+
+
+def _cells_and_evaluations(plan: Plan, place: str = "") -> str:
+    evaluations = sum(work.evaluations for work in plan.works)
+    return f"{count(len(plan.works), 'cell')}{place}: {evaluations:,} evaluations"
+
+
+def _gpu_hours(array: Array) -> float:
+    """Hours of GPUs that the cells of an array are expected to hold."""
+    return array.hours / array.need.workers * gpus_of_job(array.need)
+
+
+def _hours(hours: float) -> str:
+    """Two digits, or all before the point."""
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+
+
+def _tell_guesses(plan: Plan, out: Console) -> None:
+    """Name the rows whose time is not known from finished cells."""
+    rows = dict.fromkeys(work.cell.row for work in plan.works if work.guessed)
+    if rows:
+        out.print(
+            f"the time of {', '.join(rows)} is a rough guess until some of their cells have finished here or in a run "
+            "folder beside; run a small budget first",
+            soft_wrap=True,
+        )
+
+
+def _tell_what_next(directory: Path, out: Console) -> None:
+    out.print(
+        f"`prosebench status {directory}` shows how far they are; the same command continues what is left",
+        soft_wrap=True,
     )
 
 
@@ -110,13 +161,13 @@ def submit_each(
     submission = submit_commands(commands, directory, cluster, need, nodes=nodes, processes=processes)
     queued = len(commands) - submission.size
     output = f"; output in {submission.logs}" if submission.size else ""
-    out.print(f"submitted {submission.size} jobs, {queued} were queued already{output}", soft_wrap=True)
+    out.print(
+        f"submitted {count(submission.size, 'job')}, {queued} were queued already{output}", soft_wrap=True
+    )
     if progress:
         _follow_commands(directory, progress, out)
     else:
-        out.print(
-            f"`prosebench status {directory}` shows how far they are; the same command continues what is left"
-        )
+        _tell_what_next(directory, out)
 
 
 def _follow_commands(directory: Path, progress: Callable[[], tuple[str, bool]], out: Console) -> None:
@@ -141,15 +192,20 @@ def _follow_commands(directory: Path, progress: Callable[[], tuple[str, bool]], 
 
 
 def cancel_jobs(directory: Path, out: Console) -> None:
-    """End all jobs of a run folder. What they stored stays. Raises NoScheduler."""
-    submissions = read_submissions(directory)
-    jobs = queued_jobs(submissions)
-    names = {job.name for job in jobs}
-    cancel(submission for submission in submissions if submission.name in names)
-    running = sum(not job.pending for job in jobs)
+    """End this user's jobs of a run folder. What they stored stays. Raises NoScheduler."""
+    jobs = queued_jobs(read_submissions(directory))
+    mine = [job for job in jobs if job.user == this_user()]
+    cancel(sorted({job.name for job in mine}))
+    running = sum(not job.pending for job in mine)
     out.print(
-        f"cancelled {len(jobs)} jobs ({running} were running); `prosebench run` with the same arguments continues"
+        f"cancelled {count(len(mine), 'job')} ({running} of them running); the command that submitted them continues",
+        soft_wrap=True,
     )
+    if len(mine) < len(jobs):
+        whose = ", ".join(sorted({job.user for job in jobs if job.user != this_user()}))
+        out.print(
+            f"{count(len(jobs) - len(mine), 'job')} of {whose} go on: only who submitted them can end them"
+        )
 
 
 _LOOK_SECONDS, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 1.0, 20.0

@@ -1,6 +1,7 @@
 """What the scheduler says: a hint beside the records. Every answer may be missing or late."""
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -19,13 +20,16 @@ class NoScheduler(OSError):
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job in the queue: its submission and number there, id, state (PENDING, RUNNING ...), and why it waits."""
+    """A job in the queue: its submission and number there, id, state (PENDING, RUNNING ...), why it waits, and whose
+    it is.
+    """
 
     name: str
     index: int
     job: str
     state: str
     reason: str
+    user: str = ""
 
     @property
     def pending(self) -> bool:
@@ -45,12 +49,13 @@ def queued_jobs(submissions: Iterable[Submission]) -> list[QueuedJob]:
     names = [submission.name for submission in submissions]
     if not names:
         return []
-    said = _ask("squeue", "--noheader", "--array", f"--name={','.join(names)}", "--format=%j|%F|%K|%T|%r")
+    said = _ask("squeue", "--noheader", "--array", f"--name={','.join(names)}", "--format=%j|%F|%K|%T|%u|%r")
     jobs = []
     for line in said.splitlines():
-        name, array, task, state, reason = line.strip().split("|", 4)
+        name, array, task, state, user, reason = line.strip().split("|", 5)
         index = int(task) if task.isdigit() else 0
-        jobs.append(QueuedJob(name, index, f"{array}_{task}" if task.isdigit() else array, state, reason))
+        job = f"{array}_{task}" if task.isdigit() else array
+        jobs.append(QueuedJob(name, index, job, state, reason, user))
     return jobs
 
 
@@ -79,11 +84,18 @@ def describe_queue(jobs: Sequence[QueuedJob]) -> str:
     return f"jobs: {len(jobs) - len(pending)} running, {len(pending)} pending{why}"
 
 
-def cancel(submissions: Iterable[Submission]) -> None:
-    """End all jobs of these submissions. Running ones finish their chunk first. Raises NoScheduler."""
-    names = [submission.name for submission in submissions]
+def this_user() -> str:
+    """Who this process belongs to, as SLURM names it."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def cancel(names: Sequence[str]) -> None:
+    """End all jobs of this user's submissions of these names. Running ones finish their chunk. Raises NoScheduler."""
     if names:
-        _ask("scancel", f"--name={','.join(names)}", f"--user={os.environ.get('USER') or os.geteuid()}")
+        _ask("scancel", f"--name={','.join(names)}", f"--user={this_user()}")
 
 
 def ended_jobs(names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from jobs.array_script import array_script
 from jobs.cluster import Cluster, Need, rank_launcher, sbatch_options, srun_options, stop_signal
 from jobs.cost import CostModel
+from jobs.display import count
 from jobs.failures import parked as is_parked
 from jobs.packing import Array, Work, pack
 from jobs.scheduler import (
@@ -67,6 +68,15 @@ def make_plan(
     return Plan(pack(missing, cluster, size), finished, parked, waiting)
 
 
+def preview(cells: Sequence[Cell], directory: Path, cluster: Cluster) -> Plan:
+    """What `submit_missing` would submit; where no scheduler answers, as if nothing were queued."""
+    try:
+        queued = queued_jobs(read_submissions(directory))
+    except NoScheduler:
+        queued = []
+    return make_plan(cells, directory, cluster, queued)
+
+
 def submit_missing(
     cells: Sequence[Cell], directory: Path, cluster: Cluster, references: Sequence[Path]
 ) -> tuple[Plan, list[Submission]]:
@@ -75,11 +85,20 @@ def submit_missing(
     with submitting(directory):
         queued = queued_jobs(read_submissions(directory))
         plan = make_plan(cells, directory, cluster, queued)
-        submissions = []
+        submissions: list[Submission] = []
         for array in plan.arrays:
             submission = _submission(array, directory, cluster, references)
             submission.write()
-            _submit(submission, sbatch_options(array.need, array.minutes), cluster)
+            try:
+                _submit(submission, sbatch_options(array.need, array.minutes), cluster)
+            except NoScheduler as refused:
+                before = sum(one.size for one in submissions)
+                stay = (
+                    f"; {count(before, 'job')} of another need were submitted before, and stay"
+                    if before
+                    else ""
+                )
+                raise NoScheduler(f"{refused}{stay}") from refused
             submissions.append(submission)
     return plan, submissions
 
@@ -89,11 +108,7 @@ def write_scripts(
 ) -> tuple[Plan, list[Path]]:
     """Write what `submit_missing` would submit as scripts for `sbatch`, next to path where there are several."""
     directory = directory.resolve()
-    try:
-        queued = queued_jobs(read_submissions(directory))
-    except NoScheduler:
-        queued = []
-    plan = make_plan(cells, directory, cluster, queued)
+    plan = preview(cells, directory, cluster)
     paths = []
     for number, array in enumerate(plan.arrays):
         submission = _submission(array, directory, cluster, references)
@@ -163,7 +178,8 @@ def follow(folders: Sequence[Path], directory: Path, watch: Callable[[str], None
 def _work(cell: Cell, folder: Path, costs: CostModel) -> Work:
     spent = read_state(folder).spent if folder.exists() else 0
     left = cell.budgets[-1] - spent
-    return Work(folder, cell, max(1.0, costs.seconds(cell) * left / cell.budgets[-1]), left)
+    seconds = max(1.0, costs.seconds(cell) * left / cell.budgets[-1])
+    return Work(folder, cell, seconds, left, guessed=not costs.knows(cell))
 
 
 def _sources(directory: Path) -> list[Path]:
@@ -225,4 +241,5 @@ def _submit(submission: Submission, options: dict[str, str | int | bool], cluste
         executor.submit_array(tasks)
     except FailedJobError as error:
         shutil.rmtree(submission.folder)
-        raise NoScheduler(f"sbatch refused: {' '.join(str(error).split())}") from error
+        lines = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines()]
+        raise NoScheduler(f"sbatch refused: {'; '.join(filter(None, lines))}") from error

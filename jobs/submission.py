@@ -91,6 +91,17 @@ def submitting(directory: Path) -> Iterator[None]:
         yield
 
 
+def job_with_output(submission: Submission, index: int) -> str:
+    """Id of the last job that worked on number `index` of a submission, by its output; empty where there is none."""
+    paths = [*submission.logs.glob(f"*_{index}_0_log.out"), *submission.logs.glob(f"*_{index}.log")]
+    if submission.size == 1:
+        paths += [path for path in submission.logs.glob("*_0_log.out") if path.name.count("_") == 2]
+    if not paths:
+        return ""
+    words = max(paths, key=lambda path: path.stat().st_mtime_ns).stem.split("_")
+    return words[0] if words[2:] == ["log"] else f"{words[0]}_{words[1]}"
+
+
 def find_log(directory: Path, job: str) -> Path | None:
     """The output of a job by its id, 123_4 or 123."""
     array, _, task = job.partition("_")

@@ -14,7 +14,7 @@ from pathlib import Path
 from jobs.commands import run_command
 from jobs.failures import count_chunks, may_run, note_failure
 from jobs.heartbeat import scheduler_job
-from jobs.launch import go_through, run_pool
+from jobs.launch import LIBRARY_THREADS, go_through, one_thread_a_library, run_pool
 from jobs.scheduler import NoScheduler, being_preempted, requeue
 from jobs.signals import listen, stop_asked
 from jobs.submission import Submission, read_submission
@@ -31,10 +31,11 @@ def run_task(folder: Path, index: int) -> int:
         os.environ.get("CUDA_VISIBLE_DEVICES", "none"),
     )
     print(f"job {scheduler_job()} on {node}, GPUs {gpus}: {submission.name}, number {index}", flush=True)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, str(submission.threads))
     if submission.commands:
+        for name in LIBRARY_THREADS:
+            os.environ.setdefault(name, str(submission.threads))
         return run_command(submission, index)
+    one_thread_a_library()
     cells = [submission.directory / "cells" / name for name in submission.jobs[index]]
     desk = Desk(
         submission.directory,

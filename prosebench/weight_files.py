@@ -7,6 +7,7 @@ down.
 
 import contextlib
 import json
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,11 +62,15 @@ def read_state(path: Path, anchor: str, kind: str) -> dict[str, Tensor]:
         content: Any = read_safetensors(path)
     else:
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            # Files from before torch 1.6 are no zip archives, and only those can be mapped into memory.
+            mmap = zipfile.is_zipfile(path)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         except Exception as error:
             # torch raises many types for files that are damaged, of another kind, or hold more than weights.
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise WeightsError(
-                f"{path} cannot be read as torch weights ({str(error).splitlines()[0]})"
+                f"{path} cannot be read as torch weights ({reason}); get it again, or give a file that holds weights "
+                "and nothing else"
             ) from error
     sets = dict(_weight_sets(content, anchor, ""))
     if not sets:
@@ -89,7 +94,7 @@ def _weight_sets(content: Any, anchor: str, where: str) -> Iterator[tuple[str, d
 
 
 def compare(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origin: str) -> None:
-    """Raise WeightsError with the first names and shapes that differ."""
+    """Raise WeightsError with the first names and shapes that differ, or with a name whose weights are not finite."""
     differences = [f"lacks {name} {tuple(wanted[name].shape)}" for name in wanted if name not in given]
     differences += [
         f"has an unknown {name} {tuple(given[name].shape)}" for name in given if name not in wanted
@@ -102,6 +107,11 @@ def compare(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origin: s
     if differences:
         more = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
         raise WeightsError(f"{origin} does not fit this size: {'; '.join(differences[:3])}{more}")
+    broken = next((name for name in wanted if not torch.isfinite(given[name]).all()), None)
+    if broken:
+        raise WeightsError(
+            f"{origin} holds numbers that are not finite in {broken}; get it again, or take an earlier checkpoint"
+        )
 
 
 def write_own(

@@ -13,7 +13,10 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of a method that rests between chunks where UNHURRIED_SECONDS says so, here and in processes of a test."""
+    """Name of a method that rests between chunks where UNHURRIED_SECONDS says so, here and in processes of a test.
+
+    It is md-replicas; with "-md" behind its name it is md.
+    """
     monkeypatch.syspath_prepend(str(PLUGIN))
     monkeypatch.setenv("PYTHONPATH", str(PLUGIN))
     return "unhurried"

@@ -116,9 +116,11 @@ def bench_inverse_(
     ] = "prose-8aa",
     peptides: Annotated[str, typer.Option(help="Comma-separated sequences.")] = "AA,ARIP,ISKCKNGE",
     batches: Annotated[str, typer.Option(help="Comma-separated batch sizes.")] = "64,256",
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
-    blocks: Annotated[int, typer.Option(help="Measure this many blocks and scale up; 0: all.")] = 0,
-    layers: Annotated[int, typer.Option(help="Measure this many layers a block and scale up; 0: all.")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are over them.")] = 3,
+    blocks: Annotated[int, typer.Option(min=0, help="Measure this many blocks and scale up; 0: all.")] = 0,
+    layers: Annotated[
+        int, typer.Option(min=0, help="Measure this many layers a block and scale up; 0: all.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
 ) -> None:
     """Sampling speed of the flow, beside the matrix rate of this machine and the straightforward way."""
@@ -143,7 +145,7 @@ def bench_sampling_(
     prose: Annotated[str, typer.Option(help="Weights of a Prose or TarFlow.")] = "prose-mini",
     tbg: Annotated[str, typer.Option(help="Weights of a continuous flow.")] = "tbg-mini",
     samples: Annotated[str, typer.Option(help="Batch of Prose, and of TBG.")] = "256,16",
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are over them.")] = 3,
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
 ) -> None:
     """Seconds of a proposal with its exact density: the continuous flow of TBG beside Prose."""
@@ -173,7 +175,7 @@ def bench_training_(
     compile_: Annotated[
         str, typer.Option("--compile", help="no, or layers (takes minutes at first).")
     ] = "no",
-    seconds: Annotated[float, typer.Option(help="So long each is measured.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.0, help="So long each is measured.")] = 10.0,
     recipe: Annotated[str, typer.Option(help="Recipe that says what is trained, as tbg-mini.")] = "prose-8aa",
 ) -> None:
     """Training speed of flows, and its share of the matrix rate of this machine."""

@@ -34,6 +34,7 @@ from prosebench.cli.results import write_and_print
 from prosebench.suite import Suite, load_suite, narrow
 
 if TYPE_CHECKING:
+    from jobs.cluster import Cluster
     from prosebench.record import Cell
 
 
@@ -63,8 +64,8 @@ def run(
     from jobs.display import Progress
     from jobs.launch import run_local, threads_per_worker
     from jobs.plan import plan_cells
-    from jobs.remote import show_plan, submit_and_follow
-    from jobs.slurm import make_plan
+    from jobs.remote import show_plan, show_work, submit_and_follow
+    from jobs.slurm import preview
     from jobs.spread import check_ranks
 
     profile = load_profile(executor, cluster)
@@ -73,15 +74,21 @@ def run(
     elif ranks > 1:
         profile = profile.model_copy(update={"ranks": ranks})
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
+    _warn_of_tables(profile, chosen)
     directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
+    number = workers or max(1, len(os.sched_getaffinity(0)) // ranks)
     if dry_run:
-        show_plan(make_plan(cells, directory, profile), out)
+        plan = preview(cells, directory, profile)
+        if executor == "slurm":
+            show_plan(plan, out)
+        else:
+            show_work(plan, number, out)
         return
     folders = _lay_out(cells, directory, retry_parked)
-    number = workers or max(1, len(os.sched_getaffinity(0)) // ranks)
     out.print(
         f"{chosen.name}: {len(folders)} cells ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
-        f"budgets {', '.join(f'{budget:,}' for budget in chosen.budgets)}) in {directory}"
+        f"budgets {', '.join(f'{budget:,}' for budget in chosen.budgets)}) in {directory}",
+        soft_wrap=True,
     )
     for row in chosen.methods:
         if left_out := sorted({*chosen.budgets} - {*chosen.row_budgets(row)}):
@@ -128,10 +135,10 @@ def submit(
 
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
+    profile = load_profile("slurm", cluster)
+    _warn_of_tables(profile, chosen)
     _lay_out(cells, directory, retry_parked)
-    write_and_tell(
-        cells, directory, load_profile("slurm", cluster), references or [OWN_REFERENCES], script, out
-    )
+    write_and_tell(cells, directory, profile, references or [OWN_REFERENCES], script, out)
 
 
 @app.command()
@@ -163,6 +170,21 @@ def narrowed(
     )
     chosen.check()
     return chosen
+
+
+def _warn_of_tables(profile: "Cluster", suite: Suite) -> None:
+    """Name tables of a profile that no command would ever look into: a name misspelt there costs days unnoticed."""
+    from prosebench.method import method_entry_points
+
+    known = {*suite.methods, *method_entry_points(), "reference", "score", "train"}
+    for name in sorted(set(profile.methods) - known):
+        err.print(
+            escape(
+                f"warning: [methods.{name}] in the cluster profile names neither a row of suite {suite.name} nor an "
+                f"installed method; rows: {', '.join(suite.methods)}"
+            ),
+            soft_wrap=True,
+        )
 
 
 def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool) -> list[Path]:

@@ -28,10 +28,12 @@ def doctor(
         out.print(table)
         raise typer.Exit(1 if bad else 0)
     from analysis.conformance import check_metrics
+    from prosebench.device import choose_device
     from prosebench.ecnf.conformance import check_ecnf
     from prosebench.prose.conformance import check_atom_orders
     from prosebench.prose.network_conformance import check_prose, check_tarflow
 
+    choose_device(device)
     checkers: dict[str, Checker] = {
         "atom_orders": check_atom_orders,
         "ecnf_": partial(check_ecnf, device=device),

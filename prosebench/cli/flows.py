@@ -1,7 +1,7 @@
 """Commands around the flow: sample, improve."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -9,12 +9,16 @@ from pydantic import ValidationError
 from prosebench.cli.options import app, err, fail, out
 
 if TYPE_CHECKING:
+    from prosebench.ensemble import Ensemble
     from prosebench.method import MethodSettings
+    from prosebench.peptide import Peptide
+    from prosebench.prose import Prose
 
 Settings = TypeVar("Settings", bound="MethodSettings")
-Temperature = Annotated[float, typer.Option("--temperature", min=1.0, help="In kelvin.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=1.0, max=1e5, help="In kelvin.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the proposals and of the draws.")]
 
-RELIABLE_K_HAT = 0.7
+TUNED = "tuned.npz"
 
 
 @app.command()
@@ -27,47 +31,89 @@ def sample(
     weights: Annotated[str, typer.Option(help="Name of a model, or a weights file.")] = "prose-mini",
     size: Annotated[str, typer.Option(help="Size of a published file, where its name does not say it.")] = "",
     temperature_kelvin: Temperature = 310.0,
-    seed: Annotated[int, typer.Option(help="Seed of the proposals.")] = 0,
+    seed: Seed = 0,
     resample: Annotated[
         bool, typer.Option(help="Write n frames drawn by their weights instead of the proposals.")
     ] = False,
+    weighting: Annotated[
+        Literal["smoothed", "filtered"],
+        typer.Option(help="Of --resample: Pareto-smoothed weights, or the published filter of the highest."),
+    ] = "smoothed",
 ) -> None:
     """Sample a peptide with a trained flow; an .npz file holds energies and log-weights too."""
-    import numpy as np
-
-    from prosebench.importance import ess, k_hat_text, pareto_k
     from prosebench.prose import Prose
-    from prosebench.prose.export import check_format, drawn_by_weight, write_frames
+    from prosebench.prose.export import check_writable, write_frames
     from prosebench.prose.flow import as_peptide
 
-    check_format(path)
+    check_writable(path)
     peptide = as_peptide(sequence)
     prose = Prose.from_pretrained(weights, size=size or None)
-    if len(sequence) > prose.config.max_residues:
-        err.print(f"{weights} was made for peptides of up to {prose.config.max_residues} residues")
-    ensemble = prose.sample(peptide, n, temperature_kelvin, seed)
-    assert ensemble.log_weights is not None
-    share, k_hat = ess(ensemble.log_weights), pareto_k(ensemble.log_weights)
-    out.print(
-        f"median energy {np.median(ensemble.energies_kt):.1f} kT; effective sample size {share * n:,.0f} of {n:,} "
-        f"proposals ({share:.3%}), Pareto k-hat {k_hat_text(k_hat)}; below 0.7 is reliable",
-        soft_wrap=True,
-    )
+    _warn_of_unknown(prose, weights, peptide)
+    ensemble = _proposals(prose, peptide, n, temperature_kelvin, seed)
     if resample:
-        ensemble = drawn_by_weight(ensemble, n, seed)
-        distinct = len(np.unique(ensemble.positions_nm, axis=0))
-        out.print(f"{n:,} frames drawn by weight, {distinct:,} of them distinct", soft_wrap=True)
+        ensemble = _drawn(ensemble, seed, weighting)
     elif path.suffix != ".npz":
         out.print(
             "these are proposals, without their weights: use --resample, or an .npz file, for averages",
             soft_wrap=True,
         )
-    if k_hat >= RELIABLE_K_HAT:
+    out.print(f"wrote {', '.join(str(one) for one in write_frames(path, peptide, ensemble))}", soft_wrap=True)
+
+
+def _proposals(
+    prose: "Prose", peptide: "Peptide", n: int, temperature_kelvin: float, seed: int
+) -> "Ensemble":
+    """Proposals with their weights; says how far they can be trusted."""
+    import numpy as np
+
+    from prosebench.importance import RELIABLE_PARETO_K, ess, k_hat_text, pareto_k
+    from prosebench.prose.flow import Proposals
+    from prosebench.prose.snis import proposal_shares
+
+    shares: list[dict[str, float]] = []
+    published: list[np.ndarray] = []
+    with err.status(f"0 of {n:,} proposals") as status:
+
+        def watch(proposals: Proposals, energies_kt: np.ndarray) -> None:
+            counted = proposal_shares(proposals, energies_kt)
+            shares.append({name: share * len(energies_kt) for name, share in counted.items()})
+            published.append(proposals.log_weights(energies_kt, "published"))
+            status.update(f"{sum(map(len, published)):,} of {n:,} proposals")
+
+        ensemble = prose.sample(peptide, n, temperature_kelvin, seed, watch=watch)
+    assert ensemble.log_weights is not None
+    share, k_hat = ess(ensemble.log_weights), pareto_k(ensemble.log_weights)
+    out.print(
+        f"median energy {np.median(ensemble.energies_kt):.1f} kT; effective sample size {share * n:,.0f} of {n:,} "
+        f"proposals ({share:.3%}; {ess(np.concatenate(published)):.3%} with the published density of the centre), "
+        f"Pareto k-hat {k_hat_text(k_hat)}; below {RELIABLE_PARETO_K} is reliable",
+        soft_wrap=True,
+    )
+    counts = (f"{round(sum(one[name] for one in shares)):,} {name}" for name in shares[0])
+    out.print(f"of {n:,} proposals {', '.join(counts)}", soft_wrap=True)
+    if k_hat >= RELIABLE_PARETO_K:
         err.print(
             "[yellow]warning:[/yellow] a few frames carry nearly all the weight: averages are not to be trusted",
             soft_wrap=True,
         )
-    out.print(f"wrote {', '.join(str(one) for one in write_frames(path, peptide, ensemble))}", soft_wrap=True)
+    return ensemble
+
+
+def _drawn(ensemble: "Ensemble", seed: int, weighting: Literal["smoothed", "filtered"]) -> "Ensemble":
+    import numpy as np
+
+    from prosebench.prose.export import drawn_by_weight
+
+    drawn = drawn_by_weight(ensemble, len(ensemble), seed, weighting)
+    distinct = len(np.unique(drawn.positions_nm, axis=0))
+    out.print(f"{len(drawn):,} frames drawn by weight, {distinct:,} of them distinct", soft_wrap=True)
+    return drawn
+
+
+def _warn_of_unknown(prose: "Prose", weights: str, peptide: "Peptide") -> None:
+    unknown = prose.unknown(peptide)
+    if unknown:
+        err.print(f"[yellow]warning:[/yellow] {peptide.sequence}: {weights} {unknown}", soft_wrap=True)
 
 
 @app.command()
@@ -79,40 +125,46 @@ def improve(
     ] = 1_000_000,
     weights: Annotated[str, typer.Option(help="Name of a model, or a weights file.")] = "prose-mini",
     temperature_kelvin: Temperature = 310.0,
-    seed: Annotated[int, typer.Option(help="Seed of the proposals and of the draws.")] = 0,
+    seed: Seed = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, as in rounds=2.")] = None,
 ) -> None:
     """Fine-tune a flow on its own weighted proposals of some peptides, then sample them with it."""
     from prosebench.energy.meter import Meter
     from prosebench.energy.settings import TargetSettings, make_target
     from prosebench.prose import Prose
+    from prosebench.prose.export import check_writable
     from prosebench.prose.flow import as_peptide
     from prosebench.prose.self_improvement import TuningSettings
     from prosebench.prose.self_improvement import improve as improve_flow
     from prosebench.prose.weights import save_weights
 
     settings = _settings(TuningSettings, set_ or [])
-    peptides = [as_peptide(sequence) for sequence in sequences]
+    peptides = [as_peptide(sequence) for sequence in dict.fromkeys(sequences)]
+    ensemble_files = [directory / f"{peptide.sequence}.npz" for peptide in peptides]
+    for file in (*ensemble_files, directory / TUNED):
+        check_writable(file)
+    start = Prose.from_pretrained(weights)
+    for peptide in peptides:
+        _warn_of_unknown(start, weights, peptide)
     physics = TargetSettings(temperature_kelvin=temperature_kelvin)
-    meters = [Meter(make_target(peptide, physics), budget) for peptide in peptides]
     tuned, ensembles = improve_flow(
-        Prose.from_pretrained(weights),
+        start,
         peptides,
-        meters,
+        [Meter(make_target(peptide, physics), budget) for peptide in peptides],
         settings,
         seed=seed,
         watch=lambda done, sequence, efficiency: out.print(f"round {done}, {sequence}: ESS {efficiency:.3%}"),
     )
-    for peptide, ensemble in zip(peptides, ensembles, strict=True):
-        ensemble.save(directory / f"{peptide.sequence}.npz")
+    for file, ensemble in zip(ensemble_files, ensembles, strict=True):
+        ensemble.save(file)
     notes = {
         "start": tuned.source,
-        "peptides": sequences,
+        "peptides": [peptide.sequence for peptide in peptides],
         "seed": seed,
         "settings": settings.model_dump(mode="json"),
     }
-    save_weights(directory / "tuned.npz", tuned.network, notes)
-    out.print(f"{budget:,} evaluations of each peptide; ensembles and tuned.npz are in {directory}")
+    save_weights(directory / TUNED, tuned.network, notes)
+    out.print(f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}")
 
 
 def _settings(kind: type[Settings], assignments: list[str]) -> Settings:

@@ -5,16 +5,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from prosebench.cli.options import Directory, app, fail, out
 from prosebench.suite import load_suite, suite_names
 
+_LOG_COLUMNS = 160
+
 
 @app.command()
 def status(directory: Directory) -> None:
     """Where each cell of a run folder stands, or how far training is: from the disk, and from SLURM where it is."""
-    from jobs.display import status_tables
+    from jobs.display import status_tables, waiting_lines
     from jobs.hints import ask_scheduler, describe_end
     from jobs.status import read_states
 
@@ -24,11 +28,13 @@ def status(directory: Directory) -> None:
         out.print(training, soft_wrap=True)
     if not (states or training or queue):
         fail(f"{directory} holds no cells; `prosebench run --dir {directory}` makes some")
+    # Names and paths in a log are there to be copied: not broken at the 80 columns that stand in for a terminal.
+    wide = out if out.is_terminal else Console(width=max(out.width, _LOG_COLUMNS), highlight=False)
     for table in status_tables(states) if states else []:
-        out.print(table)
-    said = queue or (describe_end(directory) if training else "")
-    if said:
-        out.print(said, soft_wrap=True)
+        wide.print(table)
+    for line in [*waiting_lines(states), queue or describe_end(directory)]:
+        if line:
+            out.print(escape(line), soft_wrap=True)
 
 
 def _training_status(directory: Path) -> str:

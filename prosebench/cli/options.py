@@ -86,6 +86,8 @@ def load_profile(executor: str, cluster: str) -> "Cluster":
 
     if executor not in ("local", "slurm"):
         fail(f"unknown --executor {executor!r}; known: local, slurm")
+    if executor == "local" and cluster:
+        fail("--cluster is for --executor slurm; without it everything runs on this machine")
     if executor == "slurm" and not cluster:
         fail("--executor slurm needs --cluster FILE: a profile of your cluster (see docs/cluster.md)")
     return load_cluster(cluster) if cluster else Cluster()
@@ -106,6 +108,7 @@ def without_cluster(line: list[str], *more: str) -> list[str]:
 
 def tell_unfinished(folders: list[Path], *, whole: bool = True) -> NoReturn:
     """Say what did not finish, and exit with 1 where anything did not, or where the report is not whole."""
+    from jobs.display import count, with_log
     from jobs.hints import ask_scheduler
     from jobs.status import read_state
 
@@ -113,8 +116,11 @@ def tell_unfinished(folders: list[Path], *, whole: bool = True) -> NoReturn:
     if states:
         states, _ = ask_scheduler(states, folders[0].parent.parent)
     unfinished = [state for state in states if state.state not in ("done", "skipped")]
+    alike: dict[tuple[str, str], list[str]] = {}
     for state in unfinished:
-        err.print(
-            f"[red]{state.state}:[/red] {escape(f'{state.folder.name}: {state.reason}')}", soft_wrap=True
-        )
+        alike.setdefault((state.state, with_log(state)), []).append(state.folder.name)
+    for (name, reason), cells in alike.items():
+        more = f" and {count(len(cells) - 1, 'more cell')}" if len(cells) > 1 else ""
+        said = f"{cells[0]}{more}: {reason}" if reason else f"{cells[0]}{more}"
+        err.print(f"[red]{name}:[/red] {escape(said)}", soft_wrap=True)
     raise typer.Exit(1 if unfinished or not whole else 0)

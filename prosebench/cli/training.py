@@ -29,8 +29,10 @@ def train(
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Folder of the run; default: runs/<recipe>.")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Stop after so long; the same command continues.")] = 0.0,
-    threads: Annotated[int, typer.Option(help="Threads of torch; 0: as torch likes.")] = 0,
+    minutes: Annotated[
+        float, typer.Option(min=0.0, help="Stop after so long; the same command continues.")
+    ] = 0.0,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of torch; 0: as torch likes.")] = 0,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, as in data.source=shards.")
     ] = None,

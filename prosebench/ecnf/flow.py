@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from prosebench.device import choose_device
 from prosebench.ecnf.config import EcnfConfig
 from prosebench.ecnf.divergence import hutchinson, velocity_and_divergence
 from prosebench.ecnf.integrator import Parts, Rate, Solution, integrate, integrate_fixed
@@ -76,7 +77,7 @@ class Ecnf:
         device: str | None = None,
         integration: Integration = Integration(),
     ) -> None:
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = choose_device(device)
         self.field = field.to(self.device).eval()
         self.source = source or {}
         self.integration = integration

@@ -12,7 +12,9 @@ from prosebench.energy.target import (
     LangevinResult,
     LangevinSettings,
     PhaseState,
+    bath_temperatures,
     check_frames,
+    check_keep_steps,
     kt_kj_mol,
 )
 from prosebench.geometry import remove_center
@@ -100,13 +102,12 @@ class HarmonicTarget:
     ) -> LangevinResult:
         """See `Target.langevin`; noise from (key, step) for all replicas at once, those before first_replica too."""
         positions, velocities = state.positions_nm.copy(), state.velocities_nm_ps.copy()
-        if temperatures_kelvin is None:
-            temperatures_kelvin = np.full(len(positions), settings.temperature_kelvin)
+        temperatures = bath_temperatures(settings, temperatures_kelvin, len(positions))
         step_ps = settings.time_step_fs / 1000
         decay = np.exp(-settings.friction_per_ps * step_ps)
-        kt = BOLTZMANN_KJ_MOL_K * temperatures_kelvin[:, None, None]
+        kt = BOLTZMANN_KJ_MOL_K * temperatures[:, None, None]
         spread = np.sqrt((1 - decay**2) * kt / self.mass_dalton)
-        kept, wanted = [], set(keep_steps.tolist())
+        kept, wanted = [], set(check_keep_steps(keep_steps, n_steps).tolist())
         for step in range(1, n_steps + 1):
             velocities -= step_ps * self.constant_kj_mol_nm2 / self.mass_dalton * self.shifts(positions)
             positions += step_ps / 2 * velocities

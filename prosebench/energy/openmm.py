@@ -13,7 +13,9 @@ from prosebench.energy.target import (
     LangevinResult,
     LangevinSettings,
     PhaseState,
+    bath_temperatures,
     check_frames,
+    check_keep_steps,
     kt_kj_mol,
 )
 from prosebench.force_field import ForceField
@@ -87,25 +89,24 @@ class OpenMMEnergy:
         temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
         """See `Target.langevin`. Each replica gets its own context and its own seed from (key, replica, step)."""
-        n_replicas = len(state.positions_nm)
+        n_replicas, keep = len(state.positions_nm), check_keep_steps(keep_steps, n_steps)
+        temperatures = bath_temperatures(settings, temperatures_kelvin, n_replicas)
         positions, velocities = state.positions_nm.copy(), state.velocities_nm_ps.copy()
-        frames = np.full((len(keep_steps), n_replicas, self.n_atoms, 3), np.nan, dtype=np.float32)
-        energies = np.full((len(keep_steps), n_replicas), np.inf)
+        frames = np.full((len(keep), n_replicas, self.n_atoms, 3), np.nan, dtype=np.float32)
+        energies = np.full((len(keep), n_replicas), np.inf)
         failed = np.zeros(n_replicas, dtype=bool)
         for replica in range(n_replicas):
-            bath = settings
-            if temperatures_kelvin is not None:
-                bath = replace(settings, temperature_kelvin=float(temperatures_kelvin[replica]))
             context = self._langevin_context(
-                bath, _integrator_seed(random_key, first_replica + replica, first_step)
+                replace(settings, temperature_kelvin=float(temperatures[replica])),
+                _integrator_seed(random_key, first_replica + replica, first_step),
             )
             context.setPositions(positions[replica])
             context.setVelocities(velocities[replica])
             try:
-                for kept, n in enumerate(np.diff(keep_steps, prepend=0)):
+                for kept, n in enumerate(np.diff(keep, prepend=0)):
                     context.getIntegrator().step(int(n))
                     frames[kept, replica], energies[kept, replica] = self._read(context)
-                context.getIntegrator().step(n_steps - (int(keep_steps[-1]) if len(keep_steps) else 0))
+                context.getIntegrator().step(n_steps - int(keep[-1] if len(keep) else 0))
                 end = context.getState(positions=True, velocities=True)
                 positions[replica] = end.getPositions(asNumpy=True)._value
                 velocities[replica] = end.getVelocities(asNumpy=True)._value

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prosebench.energy.target import Target
 from prosebench.force_field import ForceField
@@ -16,6 +16,7 @@ class TargetSettings(BaseModel):
 
     engine "batched" is our own kernel (OpenMM's CPU platform takes over for a System that it does not know, and the
     record says so); "openmm" computes on `platform`. All of this decides numbers, so it is part of a cell's identity.
+    Raises ValueError for a platform or precision that the batched engine would not heed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,6 +26,16 @@ class TargetSettings(BaseModel):
     engine: Literal["batched", "openmm"] = "batched"
     platform: str = "CPU"
     precision: Literal["single", "mixed", "double"] | None = None
+
+    @model_validator(mode="after")
+    def _batched_on_the_cpu(self) -> "TargetSettings":
+        if self.engine == "batched" and self.platform != "CPU":
+            raise ValueError(
+                f'platform {self.platform!r} is one of OpenMM\'s; it goes with engine = "openmm"'
+            )
+        if self.engine == "batched" and self.precision == "mixed":
+            raise ValueError('engine = "batched" has precision "single" or "double"')
+        return self
 
 
 def make_target(peptide: "Peptide", settings: TargetSettings, threads: int = 1) -> Target:

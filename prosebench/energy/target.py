@@ -56,6 +56,27 @@ class LangevinResult:
     failed: NDArray[np.bool_]
 
 
+def check_keep_steps(keep_steps: NDArray[np.int64], n_steps: int) -> NDArray[np.int64]:
+    """Steps as `Target.langevin` takes them. Raises ValueError unless they ascend within 1 to n_steps."""
+    keep = np.ascontiguousarray(keep_steps, dtype=np.int64)
+    if n_steps < 0:
+        raise ValueError(f"n_steps must not be negative, got {n_steps}")
+    if keep.ndim != 1 or (keep.size and (keep[0] < 1 or keep[-1] > n_steps or (np.diff(keep) <= 0).any())):
+        raise ValueError(f"keep_steps must be ascending numbers from 1 to n_steps = {n_steps}")
+    return keep
+
+
+def bath_temperatures(
+    settings: LangevinSettings, temperatures_kelvin: NDArray[np.float64] | None, n_replicas: int
+) -> NDArray[np.float64]:
+    """The temperature of every replica (replicas,). Raises ValueError for another shape, or one below 0."""
+    given = settings.temperature_kelvin if temperatures_kelvin is None else temperatures_kelvin
+    temperatures = np.full(n_replicas, given) if np.ndim(given) == 0 else np.asarray(given)
+    if temperatures.shape != (n_replicas,) or not (temperatures >= 0).all():
+        raise ValueError(f"temperatures_kelvin must be {n_replicas} numbers of at least 0")
+    return np.ascontiguousarray(temperatures, dtype=np.float64)
+
+
 @runtime_checkable
 class Target(Protocol):
     """The Boltzmann distribution of a system at a temperature."""

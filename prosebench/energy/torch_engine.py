@@ -10,7 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from prosebench.energy.parameters import EnergyParameters
-from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, kt_kj_mol
+from prosebench.energy.target import (
+    LangevinResult,
+    LangevinSettings,
+    PhaseState,
+    bath_temperatures,
+    check_keep_steps,
+    kt_kj_mol,
+)
 from prosebench.energy.torch_energy import TorchEnergy
 
 Floats = NDArray[np.float64]
@@ -74,12 +81,9 @@ class TorchEngine:
         The state stays in double precision. A replica whose energy or position stops being finite is NaN from
         then on.
         """
-        keep = _checked_keep_steps(keep_steps, n_steps)
+        keep = check_keep_steps(keep_steps, n_steps)
         positions, velocities = state.positions_nm.copy(), state.velocities_nm_ps.copy()
-        kt = kt_kj_mol(1.0) * np.broadcast_to(
-            settings.temperature_kelvin if temperatures_kelvin is None else temperatures_kelvin,
-            len(positions),
-        )
+        kt = kt_kj_mol(1.0) * bath_temperatures(settings, temperatures_kelvin, len(positions))
         time_step = settings.time_step_fs / 1000.0
         decay = np.exp(-settings.friction_per_ps * time_step)
         noise = np.sqrt((1.0 - decay**2) * kt[:, None, None] * self._inverse_mass)
@@ -107,15 +111,6 @@ class TorchEngine:
         energies, gradients = self.energy_and_gradient(positions)
         gradients[~np.isfinite(energies)] = np.nan
         return gradients
-
-
-def _checked_keep_steps(keep_steps: NDArray[np.int64], n_steps: int) -> NDArray[np.int64]:
-    keep = np.asarray(keep_steps, dtype=np.int64)
-    if n_steps < 0:
-        raise ValueError(f"n_steps must not be negative, got {n_steps}")
-    if keep.ndim != 1 or (keep.size and (keep[0] < 1 or keep[-1] > n_steps or (np.diff(keep) <= 0).any())):
-        raise ValueError(f"keep_steps must be ascending numbers from 1 to n_steps = {n_steps}")
-    return keep
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from prosebench.device import choose_device
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig, load_size
 from prosebench.prose.inverse import Inverter, PeptideInverter, inverse_reference
@@ -61,8 +62,14 @@ def bench_inverse(
     second are those of the whole network. Each row: size, peptide, atoms, batch, device, threads, samples_per_second,
     matrix_gflops (the rate, FLOP/ns), over_bound (time over the bound; 1 is the rate of the matrix product), and with
     reference, reference_over_bound and speedup (of the fast way over the straightforward one).
+    Raises ValueError where there is nothing to measure.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not (sizes and peptides and batches and min(batches) > 0):
+        raise ValueError(
+            f"nothing to measure: sizes {sizes}, peptides {peptides}, batches {batches}; give one of each, and frames "
+            "in a batch"
+        )
+    device = choose_device(device)
     return [
         row
         for size in sizes

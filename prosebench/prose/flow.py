@@ -10,6 +10,7 @@ that training gives the centre, N(c; 0, 1/atoms), as wide as the latent where th
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from prosebench.device import choose_device
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble, concatenate
@@ -77,7 +79,7 @@ class Prose:
     def __init__(
         self, network: Network, source: dict[str, Any] | None = None, device: str | None = None
     ) -> None:
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = choose_device(device)
         self.network = network.to(self.device).eval()
         self.source = source or {}
         self._inverter: Inverter | None = None
@@ -116,15 +118,20 @@ class Prose:
         com: CentreDensity = "gaussian",
         target: Target | None = None,
         batch: int | None = None,
+        watch: Callable[[Proposals, NDArray[np.float64]], None] = lambda proposals, energies_kt: None,
     ) -> Ensemble:
         """n proposals with energies (kT at the temperature) and log-weights, in the order drawn.
 
         Of another temperature than that of training, the latent is drawn from N(0, T / 310 K). The frames
         depend on (weights, sequence, seed) and not on n or batch: those of a smaller n are the first of a
-        larger one. target is the published force field at the temperature unless given.
+        larger one. target is the published force field at the temperature unless given. watch sees each chunk
+        of proposals with its energies. Raises ValueError for an n, a temperature or a seed that cannot be.
         """
         if n < 1:
             raise ValueError(f"{n} frames were asked for; ask for at least one")
+        if seed < 0:
+            raise ValueError(f"the seed is {seed}; give 0 or a larger whole number")
+        latent_spread(temperature_kelvin)
         peptide = as_peptide(sequence)
         target = target or make_target(peptide, TargetSettings(temperature_kelvin=temperature_kelvin))
         parts = []
@@ -133,6 +140,7 @@ class Prose:
             size = min(CHUNK_FRAMES, n - first)
             proposals = self.propose(peptide, size, rng, temperature_kelvin=temperature_kelvin, batch=batch)
             energies = target.energy(proposals.frames_nm)
+            watch(proposals, energies)
             spent = np.arange(first + 1, first + size + 1)
             parts.append(Ensemble(proposals.frames_nm, energies, proposals.log_weights(energies, com), spent))
         return concatenate(parts)
@@ -153,10 +161,11 @@ class Prose:
         temperature_kelvin scales the latent; leave it at 310 for the naive transfer, where weights alone know
         the temperature. Mirroring is the published protocol: the density stays that of the frame before it.
         Coordinates may be non-finite or clash; a target gives such frames the energy inf or a high one.
-        ranks share the batches out among them; all must call this with the same arguments.
+        ranks share the batches out among them; all must call this with the same arguments. Raises ValueError for
+        a temperature that cannot be.
         """
         peptide = as_peptide(peptide)
-        spread = temperature_kelvin / TRAINING_TEMPERATURE_KELVIN
+        spread = latent_spread(temperature_kelvin)
         z = rng.standard_normal((n, peptide.n_atoms, 3)) * math.sqrt(spread)
         self._inverter = self._inverter or Inverter(self.network)
         start = torch.as_tensor(z, dtype=self._dtype, device=self.device)
@@ -205,6 +214,14 @@ class Prose:
             return log_q
         return log_q - centre_log_density(u.mean(axis=1), u.shape[1], com, self.config.nm_per_unit)
 
+    def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
+        """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
+        longest, known = self.config.max_residues, self.source.get("notes", {}).get("residues")
+        if len(peptide.sequence) > longest and not any_length:
+            return f"was made for peptides of up to {longest} residues"
+        new = [letter for letter in dict.fromkeys(peptide.sequence) if known and letter not in known]
+        return f"has never seen {', '.join(new)}; it knows {known}" if new else None
+
     def tokens(self, peptide: Peptide) -> Tokens:
         """What the network is told of a peptide."""
         return Tokens.of([peptide.topology], self.config.block_orders).to(self.device)
@@ -217,6 +234,13 @@ class Prose:
 def as_peptide(sequence: str | Peptide) -> Peptide:
     """A peptide from its sequence; a peptide as it is. Raises PeptideError for a sequence that is none."""
     return sequence if isinstance(sequence, Peptide) else Peptide.from_sequence(sequence)
+
+
+def latent_spread(temperature_kelvin: float) -> float:
+    """Variance T / 310 K of the latent at a temperature. Raises ValueError for one that is not above 0, or infinite."""
+    if not 0.0 < temperature_kelvin < math.inf:
+        raise ValueError(f"the temperature is {temperature_kelvin} K; give one above 0, such as 310")
+    return temperature_kelvin / TRAINING_TEMPERATURE_KELVIN
 
 
 def centre_log_density(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prosebench.conformance import Check
+from prosebench.device import choose_device
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.inverse import inverse
@@ -42,7 +43,7 @@ def _check(path: Path, device: str | None) -> list[Check]:
         n.removeprefix("state/"): torch.from_numpy(a) for n, a in arrays.items() if n.startswith("state/")
     }
     network = from_published(state, config_of(meta, state), str(path))
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device(device)
     network.to(device)
     with torch.no_grad():
         checks = _padded(network, meta, arrays, device)

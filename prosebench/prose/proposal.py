@@ -11,7 +11,7 @@ from torch.func import functional_call
 from prosebench.energy.target import check_frames
 from prosebench.peptide import Peptide
 from prosebench.proposal import Draws, finite_or_nothing
-from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, Prose
+from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, Prose, latent_spread
 
 GRADIENT_BYTES = {"cpu": 2**30, "cuda": 24 * 2**30}
 """Memory of a backward pass, by kind of device."""
@@ -85,4 +85,4 @@ class FlowProposal:
 
     @property
     def _spread(self) -> float:
-        return self.latent_kelvin / TRAINING_TEMPERATURE_KELVIN
+        return latent_spread(self.latent_kelvin)

@@ -21,7 +21,7 @@ from prosebench.ensemble import Ensemble, concatenate
 from prosebench.importance import clean_log_weights, ess, filter_top, resample
 from prosebench.method import Carry, Chunk, Method, Run
 from prosebench.peptide import Peptide
-from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose
+from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose, latent_spread
 from prosebench.prose.network import Network
 from prosebench.prose.snis import CONTRACT_SPREAD_NM, FlowSettings, LatentSettings, proposal_shares
 from prosebench.prose.trainable import FlowLoss, augment
@@ -229,7 +229,7 @@ def fine_tune(
     latent_kelvin is the temperature at which the latent of the next proposals is drawn. Ranks share the batches of a
     network on a CPU; on GPUs, where passing gradients on takes longer than computing them, each does all.
     """
-    spread = latent_kelvin / TRAINING_TEMPERATURE_KELVIN
+    spread = latent_spread(latent_kelvin)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
     )

@@ -70,12 +70,8 @@ class FlowSettings(LatentSettings):
 
     def reason_to_skip(self, peptide: Peptide) -> str | None:
         """Why the flow does not know a peptide, or None."""
-        prose = self.load()
-        longest, known = prose.config.max_residues, prose.source.get("notes", {}).get("residues")
-        if len(peptide.sequence) > longest and not self.extrapolate:
-            return f"{self.weights} was made for peptides of up to {longest} residues"
-        new = [letter for letter in dict.fromkeys(peptide.sequence) if known and letter not in known]
-        return f"{self.weights} has never seen {', '.join(new)}; it knows {known}" if new else None
+        unknown = self.load().unknown(peptide, any_length=self.extrapolate)
+        return unknown and f"{self.weights} {unknown}"
 
 
 class ProseSNIS(Method):

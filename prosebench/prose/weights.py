@@ -100,9 +100,9 @@ def load_weights(
 ) -> Weights:
     """The weights of a bundled model, of a published one (from the hub, kept in a cache), or of a file.
 
-    size tells what a published file holds, where its name does not: the name of a size, or a TOML file.
-    revision is a branch, tag or commit of the hub. Raises WeightsError, naming the first differences where a
-    file does not fit.
+    size tells what a published file holds, where its name does not: the name of a size, or a TOML file; our own
+    `.npz` files know theirs. revision is a branch, tag or commit of the hub. Raises WeightsError, naming the first
+    differences where a file does not fit.
     """
     name = str(name_or_path)
     if name in PUBLISHED:
@@ -116,6 +116,8 @@ def load_weights(
         known = ", ".join([*bundled_names(), *PUBLISHED])
         raise WeightsError(f"there are no weights {name!r}; known: {known}, or the path of a file")
     if path.suffix == ".npz":
+        if size:
+            raise WeightsError(f"{name} knows its own size; leave size {str(size)!r} out")
         return _load_own(path)
     sizes = {Path(file).name: its_size for file, its_size in PUBLISHED.values()}
     config = load_size(size or sizes.get(path.name, "prose-8aa"))

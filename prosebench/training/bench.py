@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from prosebench.device import choose_device
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
 from prosebench.training.optimiser import RunOptimiser
@@ -40,9 +41,15 @@ def bench_training(
     Steps are whole: augmentation, forward, backward, clipping, AdamW, averaging, on frames of one peptide. Each row:
     model, parameters, peptide, atoms, batch, precision, compile, threads, first_seconds (the first step, compilation
     with it), frames_per_second (of the median step), frames_per_core_second (the same by CPU time), gflop_per_frame,
-    matrix_gflops (the rate, FLOP/ns), share (of it that the steps reach).
+    matrix_gflops (the rate, FLOP/ns), share (of it that the steps reach). Raises ValueError where there is nothing to
+    measure.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not (models and peptides and batches and min(batches) > 0):
+        raise ValueError(
+            f"nothing to measure: models {models}, peptides {peptides}, batches {batches}; give one of each, and "
+            "frames in a batch"
+        )
+    device = choose_device()
     rows: list[Row] = []
     for model in models:
         changed = recipe.model_copy(update={"model": model})

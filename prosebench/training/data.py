@@ -62,7 +62,7 @@ class TrainingData:
 
     Those are in the folder that PROSEBENCH_DATA names, else on the hub: from there, shards are fetched when they come
     up, and kept in the cache of huggingface_hub. Peptides with more than longest residues are passed over. faults
-    names what was left out, with the reason. Raises TrainingDataError for a folder without shards.
+    names what was left out, with the reason. Raises TrainingDataError for a folder without shards or topologies.
     """
 
     def __init__(
@@ -74,6 +74,11 @@ class TrainingData:
         cache: Path | None = None,
     ) -> None:
         self.source, self.longest = str(source), longest
+        if self.source != PUBLISHED and not Path(source).is_dir():
+            raise TrainingDataError(
+                f"there is no folder {source} with training data: `prosebench reference --training` makes one, and "
+                f"data.source={PUBLISHED} takes the published data"
+            )
         self._fetch = dataset_files(None if str(source) == PUBLISHED else Path(source), revision, cache)
         folder: Path | None = getattr(self._fetch, "folder", None)
         self.shards = (
@@ -85,6 +90,7 @@ class TrainingData:
             raise TrainingDataError(
                 f"there are no shards {SHARDS}/*.tar in {source}; `prosebench reference --training` makes some"
             )
+        self._topology_file = self._find_topologies()
         self.faults: dict[str, str] = {}
         self._peptides: dict[str, Peptide] = {}
 
@@ -119,11 +125,13 @@ class TrainingData:
     def _n_atoms(self, sequence: str) -> int | None:
         return self.peptide(sequence).n_atoms if self._wanted(sequence) else None
 
-    @cached_property
-    def _topology_file(self) -> Path:
+    def _find_topologies(self) -> Path:
         path = self._fetch(TOPOLOGIES)
         if path is None:
-            raise TrainingDataError(f"{self.source} lacks {TOPOLOGIES}, which fixes the order of the atoms")
+            raise TrainingDataError(
+                f"{self._fetch.name} lacks {TOPOLOGIES}, which fixes the order of the atoms; give a whole copy of the "
+                "data: data.source=FOLDER"
+            )
         return path
 
     @cached_property

@@ -12,7 +12,7 @@ from rich.console import Console
 from analysis.comparison_tables import comparison_groups
 from analysis.statistics import Estimate
 from analysis.tables import Table, main_table, peptide_table
-from analysis.tables_text import TerminalTable, csv_text, escape, latex, markdown, texts
+from analysis.tables_text import TerminalTable, csv_text, escape, latex, markdown, ratio_texts, texts
 from prosebench.record import EXTERNAL
 
 
@@ -45,7 +45,7 @@ def scores() -> pd.DataFrame:
     return pd.DataFrame(
         [
             *lines_of("reference-draw", {"AA": [0.1, 0.1], "KG": [0.1, 0.1]}),
-            *lines_of("worse", {"AA": [2.0, 2.1], "KG": [2.2, 2.3]}),
+            *lines_of("worse", {"AA": [2.0, 2.1], "KG": [5.2, 5.3]}),
             *lines_of("md", {"AA": [1.0, 1.2], "KG": [1.1, 1.3]}),
             *lines_of("prose-snis", {"AA": [0.9, 1.3], "KG": [1.2, 1.25]}),
             *lines_of("half", {"AA": [0.2, 0.2]}),
@@ -96,6 +96,38 @@ def test_the_best_is_bold_with_all_that_cannot_be_told_from_it(scores: pd.DataFr
     # Two peptides cannot tell anything apart: nobody has won.
     few = main_table(scores)
     assert not any(row.best for row in few.rows)
+
+
+def test_no_spread_however_wide_makes_a_hopeless_method_equal_to_the_best():
+    """energy-w2 in kT that was measured on four dipeptides: the spread of the first is larger than its mean's error."""
+    measured = {
+        "bg": [4181.1, 4931.0, 3495.6, 12346.5],
+        "prose-snis": [24.8, 64.1, 29.1, 119.1],
+        "parallel-tempering": [1.14, 4.76, 2.08, 5.75],
+        "md": [0.636, 1.447, 1.152, 3.216],
+    }
+    lines = [
+        line
+        for row, values in measured.items()
+        for line in lines_of(
+            row, {name: [one] for name, one in zip(("AA", "KG", "SS", "VF"), values, strict=True)}
+        )
+    ]
+    table = main_table(pd.DataFrame(lines))
+    assert {row.row for row in table.rows if row.best} == {"md", "parallel-tempering"}
+    assert any("by their logarithms" in line for line in table.footer)
+
+
+def test_the_best_has_the_smallest_geometric_mean_although_another_has_the_smaller_mean():
+    names = [f"{one}{other}" for one in "ACDEF" for other in "AK"]
+    good = {name: [0.1, 0.11] for name in names[1:]} | {names[0]: [40.0, 41.0]}
+    plain = {name: [2.0, 2.1] for name in names}
+    table = main_table(pd.DataFrame([*lines_of("md", good), *lines_of("prose-snis", plain)]))
+    assert (
+        row_of(table, "md").estimates["energy-w2"].value
+        > row_of(table, "prose-snis").estimates["energy-w2"].value
+    )
+    assert {row.row for row in table.rows if row.best} == {"md"}
 
 
 def test_rows_of_fewer_frames_do_not_compete():
@@ -189,7 +221,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_ones(scores: pd.DataFra
     assert "JSD" in shown(table)
     assert "…" not in shown(table)
     narrow = shown(table, 80)
-    assert "JSD" not in narrow
+    assert "JSD" not in narrow.split("Frames scored")[0]
     assert "…" not in narrow
     assert "1,000,000" in narrow
 
@@ -239,10 +271,25 @@ def test_the_footer_says_what_the_numbers_are(scores: pd.DataFrame):
         (Estimate(0.0785, 0.0785, 0.0785 * (1 + 1e-9), 4, 2), ("0.0785", "")),
         (Estimate(np.inf, 1.5, np.inf, 4, 2), ("inf", "[1.50, inf]")),
         (Estimate(np.nan, None, None, 4, 2), ("nan", "")),
+        (Estimate(-0.00003, -0.0008, 0.0026, 4, 1), ("0.0000", "[-0.0008, 0.0026]")),
     ],
 )
 def test_numbers_show_what_is_known(found: Estimate, expected: tuple[str, str]):
     assert texts(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (Estimate(4.9, 1.13, 21.31, 4, 2), ("4.90", "[1.13, 21.3]")),
+        (Estimate(4019.3, 2334.2, 6919.1, 4, 1), ("4019", "[2334, 6919]")),
+        (Estimate(0.0089, 0.00531, 0.0149, 4, 1), ("0.00890", "[0.00531, 0.0149]")),
+        (Estimate(np.inf, None, None, 4, 1), ("inf", "")),
+        (Estimate(1.0, 1.0, 1.0, 4, 1), ("1.00", "")),
+    ],
+)
+def test_both_ends_of_a_ratio_keep_their_digits(found: Estimate, expected: tuple[str, str]):
+    assert ratio_texts(found) == expected
 
 
 def test_latex_escapes_and_balances(scores: pd.DataFrame):

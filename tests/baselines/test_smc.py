@@ -200,6 +200,8 @@ def test_acceptance_decides_the_step() -> None:
         assert lengths[0] == pytest.approx(epsilon / 12 * 0.35**2)
         factors = lengths[1:] / lengths[:-1]
         np.testing.assert_allclose(factors, 1.1 if grows else 1 / 1.1)
+    between = {"longer_above": 1.0, "shorter_below": 0.0}
+    assert len(set(trace(run_chunks(made(steps=5, **between), make_run(600)), "step-nm2"))) == 1
     assert "acceptance" not in run_chunks(made(SMCULA, steps=5), make_run(600))[-1].diagnostics
     steady = trace(run_chunks(made(SMCULA, steps=5), make_run(600)), "step-nm2")
     assert len(set(steady)) == 1
@@ -226,9 +228,10 @@ def test_the_dead_do_not_live_on() -> None:
     assert np.isinf(ensemble.energies_kt).any()
 
 
-def test_moves_that_leave_all_numbers_end_the_run() -> None:
+@pytest.mark.parametrize(("steps", "epsilon"), [(5, 1e30), (1, 1e80)], ids=["on the way", "at the end"])
+def test_moves_that_leave_all_numbers_end_the_run(steps: int, epsilon: float) -> None:
     with pytest.raises(FloatingPointError, match="none of 100 particles has a finite energy"):
-        run_chunks(made(SMCULA, steps=5, epsilon=1e30), make_run(600))
+        run_chunks(made(SMCULA, steps=steps, epsilon=epsilon), make_run(100 * (1 + steps)))
 
 
 def test_a_start_without_a_usable_draw_says_so() -> None:
@@ -307,6 +310,8 @@ def test_settings_name_what_is_wrong() -> None:
         made(proposal_settings={"no_such": 1})
     with pytest.raises(ValidationError, match="com = 'published' has no meaning for a proposal"):
         made(proposal="prose-snis", proposal_settings={"weights": "identity", "com": "published"})
+    with pytest.raises(ValidationError, match=r"must be at most longer_above = 0\.3"):
+        made(longer_above=0.3)
     settings = SMCMALA.Settings(proposal="gaussian")
     assert settings.proposal_settings == {"std_nm": 0.05}
     assert SMCMALA.Settings(**json.loads(json.dumps(settings.model_dump(mode="json")))) == settings

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cluster import Cluster, ClusterError, cluster_names, load_cluster, sbatch_options
+from jobs.cluster import Cluster, ClusterError, cluster_names, gpus_of_job, load_cluster, sbatch_options
+from prosebench.method import method_entry_points
 
 
 @pytest.mark.parametrize("name", cluster_names())
@@ -22,6 +23,12 @@ def test_shipped_examples_load(name: str) -> None:
         ("minutes = 0", "minutes: Input should be greater than 0"),
         ('[methods.prose]\nminutes = "long"', "method 'prose': minutes: Input should be a valid integer"),
         ('extra = { job-name = "mine" }', "job-name is set by prosebench itself"),
+        ("extra = { wait = true }", "wait is set by prosebench itself"),
+        ("extra = { time = 5 }", "time has a key of its own: minutes"),
+        ("ranks = 2\nworkers = 2", "site.toml: where cells span several ranks, jobs have one cell at a time"),
+        ('modules = "cuda"', "modules: Input should be a list in brackets"),
+        ('environment = { MY-PATH = "x" }', "environment.MY-PATH"),
+        ('mpi_launcher = ""', "mpi_launcher"),
         ("partition main", "is not TOML"),
     ],
 )
@@ -63,6 +70,37 @@ def test_options_of_sbatch() -> None:
         "exclusive": True,
     }
     assert "gpus-per-node" not in sbatch_options(Cluster(gpus=1, gres="gpu:h100:1").need("md", "md"), 1)
+
+
+def test_false_leaves_an_option_out() -> None:
+    need = Cluster(extra={"mem": False, "exclusive": False, "nodelist": "n1"}).need("md", "md")
+    options = sbatch_options(need, 30)
+    assert options["nodelist"] == "n1"
+    assert {"mem", "exclusive"}.isdisjoint(options)
+
+
+@pytest.mark.parametrize(
+    ("profile", "gpus"),
+    [
+        ({}, 0),
+        ({"gpus": 1, "workers": 4}, 4),
+        ({"gpus": 2, "ranks": 4}, 8),
+        ({"gres": "gpu:h100:4,license:2"}, 4),
+        ({"gres": "license:2"}, 0),
+        ({"gres": "gpu"}, 1),
+        ({"extra": {"gpus-per-node": "h100:2"}}, 2),
+        ({"extra": {"gpus": 3}}, 3),
+        ({"ranks": 2, "extra": {"gpus-per-task": 1}}, 2),
+    ],
+)
+def test_gpus_of_a_job_are_counted_whichever_option_asks_for_them(profile: dict, gpus: int) -> None:
+    assert gpus_of_job(Cluster(**profile).need("md", "md")) == gpus
+
+
+@pytest.mark.parametrize("name", cluster_names())
+def test_tables_of_the_examples_name_what_there_is(name: str) -> None:
+    known = {*method_entry_points(), "reference", "score", "train"}
+    assert set(load_cluster(name).methods) <= known
 
 
 def test_the_start_of_a_job() -> None:

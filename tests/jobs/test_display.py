@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jobs.display import time_left
+from jobs.display import time_left, waiting_lines
 from jobs.plan import plan_cells
 from jobs.status import CellState
 from prosebench.suite import load_suite, narrow
@@ -16,3 +16,23 @@ def test_every_row_has_its_own_pace() -> None:
     assert time_left([md], rates) == ["about 10 s left"]
     assert time_left([md, prose], rates) == ["about 5 min left"]  # (10 + 600) / 2
     assert time_left([prose, control], rates) == ["at least 5 min left"]
+
+
+def test_what_cells_wait_for_is_said_once_a_job() -> None:
+    suite = narrow(load_suite("quickstart"), peptides=["AA"], budgets=[1000])
+    cells = plan_cells(suite)[:6]
+    reasons = ["in job 7_1: pending, Priority"] * 3 + ["job 5_0 ended as FAILED"] * 2 + [""]
+    states = [
+        CellState(Path("a/cells/b"), cell, "waiting", 0, why)
+        for cell, why in zip(cells, reasons, strict=True)
+    ]
+    assert waiting_lines(states) == [
+        "waiting: 2 cells; job 5_0 ended as FAILED",
+        "waiting: 3 cells; in job 7_1: pending, Priority",
+    ]
+    assert waiting_lines(states[5:]) == []
+    many = [
+        CellState(Path("a/cells/b"), cells[0], "waiting", 0, f"in job 7_{task}: pending")
+        for task in range(30)
+    ]
+    assert waiting_lines(many)[-1] == "and 22 more jobs"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from prosebench.record import cell_folders, read_provenance, read_record
+from tests.conftest import PLUGIN
 from tests.jobs.conftest import command, results, run
 
 KILLS = 50
@@ -25,10 +26,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
     suite = folder / "kill.toml"
     suite.write_text(
         'name = "kill"\npeptides = ["AA", "SS"]\nbudgets = [1000, 60000]\nframes = 500\n[target]\nengine = "openmm"\n'
-        "[methods.md]\nwarm_up_ps = 1.0\nchunk_steps = 500\n"
+        '[methods.md]\nmethod = "unhurried-md"\nwarm_up_ps = 1.0\nchunk_steps = 500\n'
     )
-    run(*command(suite, folder / "run"))
+    run(*command(suite, folder / "run"), env=os.environ | {"PYTHONPATH": str(PLUGIN), "OMP_NUM_THREADS": "1"})
     return suite, results(folder / "run")
+
+
+@pytest.fixture(autouse=True)
+def _at_leisure(unhurried: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast a machine is, the 120 chunks of a cell take some sittings."""
+    monkeypatch.setenv("UNHURRIED_SECONDS", "0.05")
 
 
 def _copy_start(undisturbed: Path, directory: Path) -> None:
@@ -38,7 +45,9 @@ def _copy_start(undisturbed: Path, directory: Path) -> None:
         (directory / "peptides" / path.name).write_bytes(path.read_bytes())
 
 
-def test_fifty_kills_change_nothing(undisturbed: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+def test_fifty_kills_change_nothing(
+    undisturbed: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite, expected = undisturbed
     directory = tmp_path / "run"
     _copy_start(suite.parent / "run", directory)
@@ -58,6 +67,7 @@ def test_fifty_kills_change_nothing(undisturbed: tuple[Path, dict[str, bytes]], 
         with contextlib.suppress(ProcessLookupError):  # a run that has ended by itself is gone already
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    monkeypatch.delenv("UNHURRIED_SECONDS")
     run(*command(suite, directory))
     assert results(directory) == expected
     sittings = [read_provenance(folder).sittings for folder in cell_folders(directory)]
@@ -82,7 +92,7 @@ def _newest(directory: Path) -> int:
 
 
 def test_ctrl_c_stops_at_once_and_the_same_command_continues(
-    undisturbed: tuple[Path, dict[str, bytes]], tmp_path: Path
+    undisturbed: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suite, expected = undisturbed
     directory = tmp_path / "run"
@@ -102,6 +112,7 @@ def test_ctrl_c_stops_at_once_and_the_same_command_continues(
     _, said = process.communicate(timeout=90)
     assert process.returncode == 130
     assert "the same command continues" in said
+    monkeypatch.delenv("UNHURRIED_SECONDS")
     run(*command(suite, directory))
     assert results(directory) == expected
 

@@ -106,5 +106,7 @@ def test_a_plan_counts_what_is_finished_and_writes_nothing(tmp_path: Path) -> No
     before = sorted(tmp_path.rglob("*"))
     plan = make_plan(cells, tmp_path / "run", Cluster())
     assert (plan.finished, len(plan.works)) == (1, 2)
+    assert not any(work.guessed for work in plan.works)
+    assert all(work.guessed for work in make_plan(cells, tmp_path / "elsewhere" / "run", Cluster()).works)
     assert sum(work.evaluations for work in plan.works) == 20_000
     assert sorted(tmp_path.rglob("*")) == before

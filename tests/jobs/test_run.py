@@ -55,8 +55,14 @@ def test_a_failing_cell_becomes_a_reason_and_the_others_go_on(small_suite: Path,
     assert "left finite numbers" in shown
 
 
-def test_a_worker_that_is_killed_is_replaced_and_its_cell_marked(small_suite: Path, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_is_replaced_and_its_cell_marked(
+    small_suite: Path, tmp_path: Path, unhurried: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory = tmp_path / "run"
+    # However fast a machine is, the worker is there when the signal comes.
+    monkeypatch.setenv("UNHURRIED_SECONDS", "0.05")
+    md = f'[methods.md]\nmethod = "{unhurried}-md"'
+    small_suite.write_text(small_suite.read_text().replace("[methods.md]", md))
     process = subprocess.Popen(
         command(small_suite, directory, "--budgets", "20000", "--workers", "1", "--methods", "md"),
         stdout=subprocess.DEVNULL,
@@ -71,6 +77,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_cell_marked(small_suite: Pa
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "its worker process ended by signal SIGKILL" in said
+    monkeypatch.delenv("UNHURRIED_SECONDS")
     run(*command(small_suite, directory, "--budgets", "20000", "--methods", "md"))
     assert [state.state for state in read_states(directory)] == ["done"]
 
@@ -98,6 +105,66 @@ def test_damaged_and_foreign_files_are_named_and_set_aside(small_suite: Path, tm
         assert name in done.stderr
     assert results(directory) == expected
     assert len(list((directory / "set-aside").iterdir())) == 4
+
+
+def test_a_run_folder_can_be_read_by_whom_the_umask_lets(small_suite: Path, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        folders = lay_out(plan_cells(load_suite(str(small_suite))), tmp_path / "run")
+    finally:
+        os.umask(before)
+    assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o755}
+
+
+def test_the_plan_of_a_local_run_is_shown_and_nothing_is_written(small_suite: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "new" / "run"
+    said = run(*command(small_suite, directory, "--dry-run", "--workers", "2")).stdout
+    assert "0 cells finished, 0 parked, 2 to run" in said
+    assert "2 cells: 3,000 evaluations, about " in said
+    assert "the time of md, slow is a rough guess" in said
+    assert not directory.parent.exists()
+    refused = run(*command(small_suite, directory, "--cluster", "cpu-nodes"), check=False)
+    assert refused.returncode == 2
+    assert "--cluster is for --executor slurm" in refused.stderr
+
+
+def test_a_table_of_the_profile_that_fits_nothing_is_named(small_suite: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "site.toml"
+    profile.write_text("[methods.slow]\ncores = 2\n[methods.prose]\ngpus = 1\n")
+    cluster = ("--executor", "slurm", "--cluster", str(profile), "--dry-run")
+    said = run(*command(small_suite, tmp_path / "run", *cluster)).stderr
+    assert "[methods.prose] in the cluster profile names neither a row of suite small" in said
+    assert "[methods.slow]" not in said
+
+
+FLOWS = """
+name = "flows"
+peptides = ["AA"]
+budgets = [140]
+frames = 100
+[methods.flow]
+method = "prose-snis"
+chunk_proposals = 100
+batch = 100
+[methods.improving]
+method = "prose-self-improve"
+rounds = 1
+steps = 2
+tuning_batch = 70
+learning_rate = 1e-3
+batch = 70
+"""
+
+
+def test_flows_leave_the_same_numbers_whatever_threads_they_are_offered(tmp_path: Path) -> None:
+    suite, left = tmp_path / "flows.toml", []
+    suite.write_text(FLOWS)
+    for threads in ("1", "2"):
+        offered = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        run(*command(suite, tmp_path / threads, "--workers", "1"), env=offered)
+        left.append(results(tmp_path / threads))
+    assert len(left[0]) == 4
+    assert left[0] == left[1]
 
 
 def test_status_knows_waiting_cells(small_suite: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A method of another package, as a user's would be: replicas that rest between chunks, so that tests can disturb them.
+"""Methods of another package, as a user's would be: MD that rests between chunks, so that tests can disturb it.
 
 How fast a machine computes then decides nothing.
 """
@@ -6,6 +6,7 @@ How fast a machine computes then decides nothing.
 import os
 import time
 
+from baselines.md import MD
 from baselines.md_replicas import MDReplicas
 from prosebench.method import Carry, Chunk, Run
 
@@ -18,5 +19,18 @@ class Unhurried(MDReplicas):
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The same chunk, later."""
-        time.sleep(float(os.environ.get(REST, "0")))
+        _rest()
         return super().chunk(run, index, carry)
+
+
+class UnhurriedMD(MD):
+    """MD, at leisure."""
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """The same chunk, later."""
+        _rest()
+        return super().chunk(run, index, carry)
+
+
+def _rest() -> None:
+    time.sleep(float(os.environ.get(REST, "0")))

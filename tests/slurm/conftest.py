@@ -13,6 +13,7 @@ import pytest
 
 from jobs.heartbeat import read_beat
 from prosebench.record import cell_folders
+from tests.conftest import PLUGIN
 from tests.jobs.conftest import results, run
 from tests.slurm import lab
 
@@ -28,11 +29,14 @@ frames = 200
 [target]
 engine = "openmm"
 [methods.md]
+method = "unhurried-md"
 warm_up_ps = 0.2
 minimise_steps = 5
 chunk_steps = 250
 """
 EVALUATIONS = 10_000
+REST_SECONDS = "0.1"
+"""Between two of the 80 chunks of this suite: however fast a machine is, there is time to disturb it."""
 PATIENCE_SECONDS = 200.0
 LIMIT_SECONDS = 300.0
 """Of a wait, and of a test. Far more than anything here takes: also a machine with much else to do comes this far."""
@@ -116,6 +120,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "--dir",
         str(folder / "run"),
         "--no-report",
+        env=os.environ | {"PYTHONPATH": str(PLUGIN), "OMP_NUM_THREADS": "1"},
     )
     return results(folder / "run")
 
@@ -216,7 +221,8 @@ class Site:
 
 
 @pytest.fixture
-def site(cluster: Path, tmp_path: Path) -> Iterator[Site]:
+def site(cluster: Path, tmp_path: Path, unhurried: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setenv("UNHURRIED_SECONDS", REST_SECONDS)
     site = Site(tmp_path)
     yield site
     site.leave()

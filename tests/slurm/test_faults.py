@@ -34,6 +34,7 @@ def sittings(site: Site) -> int:
 def finish(site: Site) -> None:
     """What a user does after a fault: the same command again."""
     site.wait_until_idle()
+    os.environ["UNHURRIED_SECONDS"] = "0"
     site.run("--follow")
 
 
@@ -192,8 +193,41 @@ def test_a_job_that_never_starts(site: Site) -> None:
     again = site.run().stdout
     assert "2 in queued jobs" in again
     assert "JobHeldUser" in again
+    assert "2 in queued jobs, 0 parked, 0 to run" in site.run("--dry-run").stdout
+    assert re.search(r"waiting: 2 cells; in job \d+: pending, JobHeldUser", site.status())
     assert len(list(site.directory.glob("jobs/prosebench-*"))) == 1
     run("prosebench", "cancel", str(site.directory))
+    site.profile()
+    finish(site)
+
+
+def test_a_job_that_ends_before_it_has_begun(site: Site) -> None:
+    site.profile('setup = ["echo the site is closed", "exit 3"]')
+    said = site.run("--follow", check=False).stderr
+    found = re.search(
+        r"waiting: \S+ and 1 more cell: job \d+ (?:ended as FAILED|has left the queue); log: (\S+)", said
+    )
+    assert found, said
+    assert "the site is closed" in Path(found[1]).read_text()
+    until("accounting knows", lambda: "ended as FAILED" in site.status())
+    assert re.search(r"waiting: 2 cells; job \d+ ended as FAILED; log: ", site.status())
+    site.profile()
+    finish(site)
+
+
+def test_jobs_of_somebody_else_are_not_said_to_be_cancelled(site: Site) -> None:
+    site.profile("extra = { hold = true }")
+    site.run()
+    (name,) = (path.name for path in site.directory.glob("jobs/prosebench-*"))
+    theirs = ["--uid=nobody", f"--job-name={name}", "--array=0-1", "--hold", "--chdir=/tmp"]
+    run("sbatch", *theirs, "--output=/dev/null", "--wrap=true")
+    try:
+        said = run("prosebench", "cancel", str(site.directory)).stdout
+        assert "cancelled 1 job (0 of them running)" in said
+        assert "2 jobs of nobody go on" in said
+        assert "2 pending" in site.status()
+    finally:
+        run("scancel", f"--name={name}")
     site.profile()
     finish(site)
 

@@ -26,7 +26,14 @@ from prosebench.energy.native.library import (
     why_unavailable,
 )
 from prosebench.energy.parameters import EnergyParameters, GBParameters, UnsupportedForce, pair_indices
-from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, kt_kj_mol
+from prosebench.energy.target import (
+    LangevinResult,
+    LangevinSettings,
+    PhaseState,
+    bath_temperatures,
+    check_keep_steps,
+    kt_kj_mol,
+)
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -218,8 +225,8 @@ class NativeEnergy:
         if positions.shape != velocities.shape:
             raise ValueError(f"positions {positions.shape} and velocities {velocities.shape} differ in shape")
         n_replicas = len(positions)
-        keep = self._keep_steps(keep_steps, n_steps)
-        kt = self._kt(settings, temperatures_kelvin, n_replicas)
+        keep = check_keep_steps(keep_steps, n_steps)
+        kt = kt_kj_mol(1.0) * bath_temperatures(settings, temperatures_kelvin, n_replicas)
         if not 0 <= first_step < 2**64 - n_steps or not 0 <= first_replica <= 2**32 - n_replicas:
             raise ValueError(f"first_step {first_step} or first_replica {first_replica} is out of range")
         frames = np.empty((len(keep), n_replicas, self.n_atoms, 3), dtype=np.float32)
@@ -252,21 +259,3 @@ class NativeEnergy:
         if copy.ndim != 3 or copy.shape[1:] != (self.n_atoms, 3):
             raise ValueError(f"state has shape {copy.shape}, expected (replicas, {self.n_atoms}, 3)")
         return copy
-
-    def _keep_steps(self, keep_steps: NDArray[np.int64], n_steps: int) -> NDArray[np.int64]:
-        keep = np.ascontiguousarray(keep_steps, dtype=np.int64)
-        if n_steps < 0:
-            raise ValueError(f"n_steps must not be negative, got {n_steps}")
-        if keep.ndim != 1 or (
-            keep.size and (keep[0] < 1 or keep[-1] > n_steps or (np.diff(keep) <= 0).any())
-        ):
-            raise ValueError(f"keep_steps must be ascending numbers from 1 to n_steps = {n_steps}")
-        return keep
-
-    def _kt(self, settings: LangevinSettings, temperatures_kelvin: Floats | None, n_replicas: int) -> Floats:
-        temperatures = np.full(n_replicas, settings.temperature_kelvin, dtype=np.float64)
-        if temperatures_kelvin is not None:
-            temperatures = np.asarray(temperatures_kelvin, dtype=np.float64)
-        if temperatures.shape != (n_replicas,) or not (temperatures >= 0).all():
-            raise ValueError(f"temperatures_kelvin must be {n_replicas} numbers of at least 0")
-        return np.ascontiguousarray(temperatures * kt_kj_mol(1.0))

@@ -9,7 +9,6 @@ namespace {
 template <class Real, bool kGradient>
 void bonds(const Molecule<Real>& molecule, Block<Real>& block) {
     using V = Vec<Real>;
-    V energy = 0.0;
     for (int k = 0; k < molecule.n_bonds; k++) {
         const Bond<Real>& bond = molecule.bonds[k];
         const int a = bond.atoms[0], b = bond.atoms[1];
@@ -17,13 +16,12 @@ void bonds(const Molecule<Real>& molecule, Block<Real>& block) {
         const V squared = dot(d, d), inverse = rsqrt(squared);
         const V stretch = fma(squared, inverse, V(-bond.length));
         const V pull = V(bond.constant) * stretch;  // dE/dr
-        energy = fma(V(0.5) * pull, stretch, energy);
+        block.energy.add(V(0.5) * pull * stretch);
         if (kGradient) {
             add(block.gradient, a, pull * inverse, d);
             add(block.gradient, b, -(pull * inverse), d);
         }
     }
-    block.energy.add(energy);
 }
 
 // theta = atan2(|p|, v.w) with p = v x w; d theta/d a = (v (v.w)/v^2 - w)/|p|, and for c with v and w exchanged.
@@ -31,7 +29,6 @@ template <class Real, bool kGradient>
 void angles(const Molecule<Real>& molecule, Block<Real>& block) {
     using V = Vec<Real>;
     const V smallest = 1e-12;  // of p^2 in nm^4: a straight angle has no direction to push in (as in OpenMM)
-    V energy = 0.0;
     for (int k = 0; k < molecule.n_angles; k++) {
         const Angle<Real>& angle = molecule.angles[k];
         const int a = angle.atoms[0], b = angle.atoms[1], c = angle.atoms[2];
@@ -41,7 +38,7 @@ void angles(const Molecule<Real>& molecule, Block<Real>& block) {
         const V overlap = dot(v, w);
         const V bend = atan2_positive(length_squared * inverse, overlap) - V(angle.radians);
         const V torque = V(angle.constant) * bend;  // dE/dtheta
-        energy = fma(V(0.5) * torque, bend, energy);
+        block.energy.add(V(0.5) * torque * bend);
         if (kGradient) {
             const V scaled = torque * inverse;
             const Vec3<Real> on_a = scaled * (overlap * rcp(dot(v, v)) * v - w);
@@ -51,7 +48,6 @@ void angles(const Molecule<Real>& molecule, Block<Real>& block) {
             add(block.gradient, b, V(-1.0), on_a + on_c);
         }
     }
-    block.energy.add(energy);
 }
 
 // Normals m = b1 x b2, n = b2 x b3; cos(m phi), sin(m phi) by the addition theorem, without the angle itself.

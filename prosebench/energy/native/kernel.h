@@ -7,20 +7,21 @@
 
 namespace {
 
-// Read a block of frames, each relative to an atom in the middle of the chain: float keeps more digits near 0.
+// A frame is read relative to an atom in the middle of the chain: floats keep more digits near 0. The place of that atom
+// is rounded to this length, so that nothing is subtracted, and no digit lost, from a frame near the origin.
+constexpr double kGridNm = 2.0;
+
 template <class Real, class Input>
 void read_frames(const Molecule<Real>& molecule, const EnergyBatch& batch, int64_t first, int used,
                  Block<Real>& block) {
-    const int n_components = 3 * molecule.n_atoms, origin = 3 * (molecule.n_atoms / 2);
+    const int n_components = 3 * molecule.n_atoms, middle = 3 * (molecule.n_atoms / 2);
     for (int lane = 0; lane < Vec<Real>::lanes; lane++) {
         const int64_t number = first + (lane < used ? lane : used - 1);
         const Input* frame = static_cast<const Input*>(batch.frames) + number * n_components;
-        const Input x = frame[origin], y = frame[origin + 1], z = frame[origin + 2];
-        for (int i = 0; i < n_components; i += 3) {
-            block.position[i].v[lane] = frame[i] - x;
-            block.position[i + 1].v[lane] = frame[i + 1] - y;
-            block.position[i + 2].v[lane] = frame[i + 2] - z;
-        }
+        Input origin[3];
+        for (int c = 0; c < 3; c++) origin[c] = kGridNm * __builtin_rint(frame[middle + c] / kGridNm);
+        for (int k = 0; k < n_components; k += 3)
+            for (int c = 0; c < 3; c++) block.position[k + c].v[lane] = frame[k + c] - origin[c];
     }
 }
 

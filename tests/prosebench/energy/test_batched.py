@@ -33,6 +33,26 @@ def test_md_frames_in_single_precision(path: str, sequence: str) -> None:
 
 
 @both_paths
+def test_the_largest_peptide_in_single_precision(path: str) -> None:
+    """233 atoms with large charges, as warm as they are sampled, against the double precision checked below."""
+    peptide = fr.peptide("RKRKRKRKRK")
+    rough, exact = (
+        BatchedEnergy(peptide, path=path, precision=precision) for precision in ("single", "double")
+    )
+    frames = np.repeat(peptide.start_nm[None], 16, axis=0)
+    warm = BatchedEnergy(peptide).langevin(
+        PhaseState(frames, np.zeros_like(frames)),
+        300,
+        LangevinSettings(friction_per_ps=20.0),
+        1,
+        0,
+        np.array([300]),
+    )
+    frames = warm.frames_nm[0].astype(np.float64)
+    assert np.abs(rough.energy(frames) - exact.energy(frames)).max() * KT < 2e-3
+
+
+@both_paths
 @pytest.mark.parametrize("sequence", fr.SEQUENCES)
 @pytest.mark.parametrize("kind", [fr.md_frames, fr.stretched_frames, fr.clashing_frames, fr.shaken_frames])
 def test_any_frames_in_double_precision(path: str, sequence: str, kind: Callable[[str], fr.Floats]) -> None:

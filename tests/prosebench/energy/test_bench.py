@@ -1,7 +1,22 @@
-"""Measured speeds are rows that the throughput figure can draw."""
+"""Measured speeds are rows: of every engine in one run, and such as the throughput figure can draw."""
 
 from analysis.figures_costs import throughput
-from prosebench.energy.bench import bench_batches
+from prosebench.energy import native
+from prosebench.energy.bench import QUANTITIES, YARDSTICK, bench_batches, bench_energy
+
+
+def test_engines_are_measured_in_one_run() -> None:
+    """Every engine, quantity and number of threads; the yardstick is 1, batches are far beyond it."""
+    rows = bench_energy(("AA",), (1, 2), rounds=1)
+    ratios = {(row["engine"], row["threads"], row["quantity"]): float(row["ratio"]) for row in rows}
+    engines = {(YARDSTICK, 1), ("openmm-reference", 1), ("torch", 1), ("torch", 2)}
+    if native.available():
+        engines |= {("native", 1), ("native", 2)}
+    assert ratios.keys() == {(*engine, quantity) for engine in engines for quantity in QUANTITIES}
+    for quantity in QUANTITIES:
+        assert ratios[YARDSTICK, 1, quantity] == 1.0
+        assert not native.available() or ratios["native", 1, quantity] > 20.0
+    assert all(float(row["microseconds"]) > 0.0 for row in rows)
 
 
 def test_batches_are_measured_by_engine_and_drawn() -> None:

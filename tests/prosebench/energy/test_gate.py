@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from prosebench.energy import OpenMMEnergy
 from prosebench.energy.gate import Gate, GateClosed, make_gate, pass_gate
@@ -45,3 +46,18 @@ def test_an_unknown_force_falls_back_to_openmm_and_says_so() -> None:
     settings = TargetSettings(force_field=ForceField(files=("amber14-all.xml", "implicit/hct.xml")))
     assert make_target(PEPTIDE, settings).describe()["engine"] == "openmm"
     assert make_target(PEPTIDE, TargetSettings()).describe()["engine"] == "batched"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"platform": "CUDA"}, 'it goes with engine = "openmm"'),
+        ({"precision": "mixed"}, 'has precision "single" or "double"'),
+        ({"engine": "torch"}, "batched' or 'openmm'"),
+    ],
+    ids=str,
+)
+def test_what_an_engine_would_not_heed_is_refused(settings: dict[str, str], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        TargetSettings.model_validate(settings)
+    assert TargetSettings(engine="openmm", platform="CUDA", precision="mixed").platform == "CUDA"

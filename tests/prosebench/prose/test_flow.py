@@ -152,6 +152,42 @@ def test_no_frames_are_refused(identity):
         identity.sample("GG", 0, target=Harmonic(0.3))
 
 
+@pytest.mark.parametrize("kelvin", [0.0, -5.0, np.nan, np.inf])
+def test_temperatures_that_cannot_be_are_refused(identity, kelvin):
+    for draw in (
+        lambda: identity.sample("GG", 2, temperature_kelvin=kelvin),
+        lambda: identity.propose("GG", 2, rng(), temperature_kelvin=kelvin),
+    ):
+        with pytest.raises(ValueError, match=r"the temperature is .* K; give one above 0"):
+            draw()
+
+
+def test_negative_seeds_and_absent_devices_are_refused(identity):
+    with pytest.raises(ValueError, match="the seed is -1; give 0 or"):
+        identity.sample("GG", 2, seed=-1)
+    with pytest.raises(ValueError, match="there is no device 'abacus' here"):
+        Prose(identity.network, device="abacus")
+
+
+def test_what_a_flow_does_not_know_is_said(identity):
+    knows = Prose(identity.network, {"notes": {"residues": "GK"}}, device="cpu")
+    assert knows.unknown(PEPTIDE) is None
+    assert knows.unknown(Peptide.from_sequence("GSA")) == "has never seen S, A; it knows GK"
+    long = Peptide.from_sequence("G" * 9)
+    assert identity.unknown(long) == "was made for peptides of up to 8 residues"
+    assert identity.unknown(long, any_length=True) is None
+
+
+def test_each_chunk_can_be_watched(identity):
+    seen = []
+    ensemble = identity.sample(
+        "GG", CHUNK_FRAMES + 5, target=Harmonic(0.3), watch=lambda *chunk: seen.append(chunk)
+    )
+    assert [len(energies) for _, energies in seen] == [CHUNK_FRAMES, 5]
+    weights = np.concatenate([proposals.log_weights(energies) for proposals, energies in seen])
+    np.testing.assert_array_equal(weights, ensemble.log_weights)
+
+
 def test_three_lines(tmp_path, prose):
     save_weights(tmp_path / "mine.npz", prose.network, {"seed": 1})
     loaded = Prose.from_pretrained(tmp_path / "mine.npz", device="cpu")

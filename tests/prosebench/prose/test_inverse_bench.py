@@ -26,6 +26,14 @@ def test_every_combination_gets_a_row(tmp_path, monkeypatch):
     assert all(row["speedup"] > 0 for row in rows)
 
 
+def test_nothing_to_measure_is_said():
+    for peptides, batches in ((["GG"], [0]), (["GG"], []), ([], [2])):
+        with pytest.raises(ValueError, match="nothing to measure"):
+            bench.bench_inverse(["prose-mini"], peptides, batches)
+    with pytest.raises(ValueError, match="there is no device 'abacus' here"):
+        bench.bench_inverse(["prose-mini"], ["GG"], [2], device="abacus")
+
+
 def test_weights_are_those_of_the_blocks():
     whole = load_size("prose-8aa")
     assert bench.n_block_weights(whole) == pytest.approx(285e6, rel=0.015)

@@ -155,6 +155,39 @@ def test_a_wrong_file_is_refused_with_the_first_differences(tmp_path, network, s
         load_weights(tmp_path / "b.pth")
 
 
+def test_files_from_before_zip_archives_are_read(tmp_path, network, size):
+    path = tmp_path / "old.pth"
+    torch.save(published(network), path, _use_new_zipfile_serialization=False)
+    assert_same(load_weights(path, size=size).network.state_dict(), network.state_dict())
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path, network, size):
+    with torch.no_grad():
+        network.blocks[1].project_in.weight[3, 1] = float("nan")
+    save_weights(tmp_path / "a.npz", network, {})
+    with pytest.raises(
+        WeightsError, match=r"a\.npz holds numbers that are not finite in blocks\.1\.project_in"
+    ):
+        load_weights(tmp_path / "a.npz")
+    torch.save(published(network), tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"a\.pth holds numbers that are not finite in blocks\.1\.proj_in"):
+        load_weights(tmp_path / "a.pth", size=size)
+
+
+def test_an_own_file_takes_no_size(tmp_path, network, size):
+    save_weights(tmp_path / "a.npz", network, {})
+    with pytest.raises(WeightsError, match=r"a\.npz knows its own size; leave size .* out"):
+        load_weights(tmp_path / "a.npz", size=size)
+
+
+def test_a_cut_file_is_refused(tmp_path, network):
+    save_weights(tmp_path / "a.npz", network, {})
+    content = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(WeightsError, match=r"a\.npz is not a model of prosebench .*; get it again"):
+        load_weights(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize("content", [b"", b"nothing", None])
 def test_what_holds_no_weights_is_refused(tmp_path, content):
     path = tmp_path / "a.pth"

@@ -152,6 +152,8 @@ def test_ranks_share_the_shards(folder: Path) -> None:
 
 
 def test_what_cannot_be_used_is_said(folder: Path, copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDataError, match=r"no folder nowhere with .*reference --training` makes one"):
+        TrainingData("nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(TrainingDataError, match="there are no shards"):
         TrainingData(tmp_path / "empty")
