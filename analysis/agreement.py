@@ -1,11 +1,14 @@
 """Do measured scores agree with repeats that were published with the authors' code? In units of sigma.
 
-`published/seed_spread.csv` holds mean and standard deviation over 5 seeds for single peptides.
+`published/seed_spread.csv` holds mean and standard deviation over 5 seeds for single peptides. Sigma is told where
+weights, settings, reference and number of frames are the published ones; elsewhere it would measure what differs, and
+that is named instead.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +26,29 @@ ROWS = {
 }
 """Method that measures what a published one does."""
 
-PUBLISHED_WEIGHTS = ("prose-up-to-8aa", "tbg-up-to-4aa")
-"""Names of the weights that the published repeats were made with."""
+_PROSE = {"weights": "prose-up-to-8aa"}
+PUBLISHED_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "prose-snis": _PROSE | {"com": "gaussian"},
+    "prose-self-improve": _PROSE
+    | {"com": "gaussian", "rounds": 4, "steps": 250, "tuning_batch": 256, "learning_rate": 5e-6, "teacher": 0.5},
+    "smc-mala": _PROSE
+    | {
+        "proposal": "prose-snis", "com": "gaussian", "steps": 50, "moves": 1, "epsilon": 5e-4, "length_unit_nm": None,
+        "published_schedule": True, "adaptive_ess": None, "resampling": "systematic", "ess_threshold": 1.0,
+        "start_below_kt": 100.0, "start_filter": 0.002, "adapt": 1.1, "longer_above": 0.6, "shorter_below": 0.55,
+    },
+    "tbg": {"weights": "tbg-up-to-4aa", "tolerance": 1e-4, "steps": 0, "divergence": "exact"},
+}  # fmt: skip
+"""What decides a score in the settings of a method, as the published repeats had it. The weights are those of its
+proposal where a method has one.
+"""
 
+NOTE = (
+    "5 seeds: mean ± standard deviation of repeats with the authors' code; paper: its own number. Sigma: measured "
+    "minus the mean of those repeats, in standard errors of that difference (a measured row of fewer than 3 seeds is "
+    "taken to spread as the repeats do). It is told only where nothing differs from what they were made with; beyond "
+    "about 2 the two disagree."
+)
 _FRAMES = 10_000
 _METRICS = {"ess": "ess", "energy_w2": "energy-w2", "torus_w2": "torus-w2", "tica_w2": "tica-w2"}
 
@@ -34,8 +57,8 @@ _METRICS = {"ess": "ess", "energy_w2": "energy-w2", "torus_w2": "torus-w2", "tic
 class Agreement:
     """One published repeat beside what was measured.
 
-    sigma: (measured - published) / standard error of that difference; NaN where neither side has a spread.
-    differs: what is not as published, and would explain a disagreement.
+    sigma: (measured - published) / standard error of that difference; NaN where something differs, or neither side has
+    a spread. differs: what is not as published, and would explain a disagreement.
     """
 
     published_method: str
@@ -55,13 +78,13 @@ class Agreement:
 def agreements(
     scores: pd.DataFrame,
     published_references: Mapping[str, bool] | None = None,
-    weights: Mapping[str, str] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Agreement]:
     """Every published repeat of which the same method, peptide, budget and metric was scored.
 
     The error of the measured mean is that of its seeds, or of the published spread where there are fewer than 3;
-    published_references says of which peptides the reference is the published one, weights names those of each cell
-    that has any, by its id.
+    published_references says of which peptides the reference is the published one, settings holds those of each cell by
+    its id.
     """
     scored = scores[scores["status"].isin(SCORED)]
     found = []
@@ -83,6 +106,7 @@ def agreements(
             own = float(np.std(values, ddof=1)) if len(values) >= 3 else spread
             error = math.hypot(spread / math.sqrt(PUBLISHED_SEEDS), own / math.sqrt(len(values)))
             difference = float(values.mean()) - mean
+            differs = _differences(cells, published_references or {}, settings or {})
             found.append(
                 Agreement(
                     published_method=line["method"],
@@ -95,46 +119,61 @@ def agreements(
                     paper=float(line["paper"]),
                     measured=float(values.mean()),
                     seeds=len(values),
-                    sigma=difference / error if error > 0.0 else math.nan,
-                    differs=tuple(_differences(cells, published_references or {}, weights or {})),
+                    sigma=difference / error if error > 0.0 and not differs else math.nan,
+                    differs=tuple(differs),
                 )
             )
     return found
 
 
 def _differences(
-    cells: pd.DataFrame, published_references: Mapping[str, bool], weights: Mapping[str, str]
+    cells: pd.DataFrame,
+    published_references: Mapping[str, bool],
+    settings: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
     first = cells.iloc[0]
-    used = sorted({weights[cell_id] for cell_id in cells["cell_id"] if cell_id in weights})
-    differs = [f"weights {name}" for name in used if name not in PUBLISHED_WEIGHTS]
+    ids = sorted(set(cells["cell_id"]))
+    differs = list(
+        dict.fromkeys(text for one in ids for text in _other_settings(first["method"], settings.get(one)))
+    )
     kelvin = float(first.get("temperature_kelvin", 310.0))
     if not published_references.get(name_at(str(first["peptide"]), kelvin), False):
         differs.append("own reference")
     frames = int(cells["frames"].min())
     if frames < 0.99 * _FRAMES:
         differs.append(f"{frames:,} frames, not {_FRAMES:,}")
-    if first["row"] != first["method"]:
-        differs.append("settings of its own")
     if kelvin != 310.0:
         differs.append(f"at {kelvin:g} K")
     return differs
 
 
+def _other_settings(method: str, settings: Mapping[str, Any] | None) -> list[str]:
+    """Settings of a cell that are not as published, those of its proposal among them."""
+    if settings is None:
+        return ["settings that are not known"]
+    known = dict(settings.get("proposal_settings", {})) | dict(settings)
+    return [
+        f"weights {known.get(name)}" if name == "weights" else f"{name} = {known.get(name)}, not {published}"
+        for name, published in PUBLISHED_SETTINGS[method].items()
+        if known.get(name, "?") != published
+    ]
+
+
 def agreement_markdown(found: list[Agreement]) -> str:
-    """A table of agreements in Markdown; empty for none."""
+    """A table of agreements in Markdown, sigma or what keeps it from being told; empty for none."""
     if not found:
         return ""
     lines = [
-        "| published | row | peptide | evaluations | metric | 5 seeds | paper | measured | seeds | sigma |"
-        " differs in |",
+        "| published | row | peptide | evaluations | metric | 5 seeds | paper | measured | seeds | sigma | not as "
+        "published |",
         "| :-- | :-- | :-- | --: | :-- | --: | --: | --: | --: | --: | :-- |",
     ]
     for one in found:
+        sigma = f"{one.sigma:+.1f}" if math.isfinite(one.sigma) else "–"
         cells = (
             one.published_method, one.row, one.peptide, f"{one.budget:,}", one.metric,
             f"{one.published:.4g} ± {one.published_spread:.2g}", f"{one.paper:.4g}", f"{one.measured:.4g}",
-            str(one.seeds), f"{one.sigma:+.1f}", "; ".join(one.differs) or "nothing",
+            str(one.seeds), sigma, "; ".join(one.differs) or "nothing",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", NOTE, ""])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -148,7 +149,7 @@ def _text_makers(
 
     def agreement() -> dict[str, str]:
         published = _published_references(scores, reference_folders)
-        return {"agreement.md": agreement_markdown(agreements(scores, published, _weights(directory)))}
+        return {"agreement.md": agreement_markdown(agreements(scores, published, _settings(directory)))}
 
     return {
         "the table of scores": whole,
@@ -160,16 +161,15 @@ def _text_makers(
     }
 
 
-def _weights(directory: Path) -> dict[str, str]:
-    """Name of the weights of each cell that has any, by its id."""
+def _settings(directory: Path) -> dict[str, dict[str, Any]]:
+    """Settings of each readable cell, by its id."""
     found = {}
     for folder in cell_folders(directory):
         try:
             cell = read_cell(folder)
         except (DamagedFile, OSError):
             continue
-        if "weights" in cell.settings:
-            found[cell.id] = str(cell.settings["weights"])
+        found[cell.id] = cell.settings
     return found
 
 

@@ -53,60 +53,66 @@ class ParallelTempering(Method):
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """Rounds of dynamics and exchange, about chunk_evaluations of them; chunk 0 also makes the starts."""
-        temperatures = self._temperatures(run)
         if carry:
             state = PhaseState(carry["positions_nm"], carry["velocities_nm_ps"])
             rounds_done = int(carry["rounds"])
         else:
-            state, rounds_done = self._start(run, temperatures), 0
-        replicas, exchange_steps = self._replicas, self.settings.exchange_steps
-        total, schedule = run.budgets[-1] // replicas, self._schedule(run)
-        settings = LangevinSettings(
-            run.meter.temperature_kelvin, self.settings.friction_per_ps, self.settings.time_step_fs
-        )
-        parts, accepted, tried = [], 0, 0
-        rounds = max(1, self.settings.chunk_evaluations // (replicas * exchange_steps))
-        for _ in range(rounds):
-            done = rounds_done * exchange_steps
-            steps = min(exchange_steps, total - done)
-            if steps <= 0:
-                break
-            wanted = schedule[(schedule > done) & (schedule <= done + steps)] - done
-            # Exchange needs the energies at the end of the round.
-            keep = np.union1d(wanted, [steps])
-            result = run.meter.langevin(
-                state,
-                steps,
-                settings,
-                run.random_key,
-                done,
-                keep,
-                temperatures_kelvin=temperatures,
-            )
-            if result.failed.any():
-                raise FloatingPointError(
-                    f"{result.failed.sum()} of {replicas} replicas of {run.peptide.sequence} left finite numbers; "
-                    f"use a shorter time step than {self.settings.time_step_fs} fs or a lower hottest_kelvin"
-                )
-            rounds_done += 1
-            if len(wanted):
-                parts.append(self._coldest(result, np.isin(keep, wanted), (done + wanted) * replicas))
-            rng = run.rng(rounds_done)
-            order, hits, tries = self._exchange(result.energies_kt[-1], rounds_done, rng, run)
+            state, rounds_done = self._start(run, self._temperatures(run)), 0
+        exchange_steps, schedule = self.settings.exchange_steps, self._schedule(run)
+        total_rounds = -(-(run.budgets[-1] // self._replicas) // exchange_steps)
+        rounds = max(1, self.settings.chunk_evaluations // (self._replicas * exchange_steps))
+        last = min(rounds_done + rounds, total_rounds)
+        parts, accepted, tried = list[Ensemble](), 0, 0
+        for number in range(rounds_done + 1, last + 1):
+            state, frames, hits, tries = self._round(run, number, state, schedule)
+            parts += frames
             accepted, tried = accepted + hits, tried + tries
-            # Whoever moves to another temperature takes its structure along, and velocities of that temperature.
-            scale = np.sqrt(temperatures / temperatures[order])[:, None, None]
-            state = PhaseState(result.state.positions_nm[order], scale * result.state.velocities_nm_ps[order])
         return Chunk(
             ensemble=concatenate(parts) if parts else None,
             carry={
                 "positions_nm": state.positions_nm,
                 "velocities_nm_ps": state.velocities_nm_ps,
-                "rounds": np.array(rounds_done),
+                "rounds": np.array(last),
             },
-            done=rounds_done * exchange_steps >= total,
+            done=last == total_rounds,
             diagnostics={"exchange-acceptance": accepted / tried} if tried else {},
         )
+
+    def _round(
+        self, run: Run, number: int, state: PhaseState, schedule: NDArray[np.int64]
+    ) -> tuple[PhaseState, list[Ensemble], int, int]:
+        """Round `number`, from 1: dynamics, then exchange. The state after it, frames of the coldest levels if any are
+        due, and how many exchanges were accepted and tried."""
+        temperatures = self._temperatures(run)
+        done = (number - 1) * self.settings.exchange_steps
+        steps = min(self.settings.exchange_steps, run.budgets[-1] // self._replicas - done)
+        wanted = schedule[(schedule > done) & (schedule <= done + steps)] - done
+        # Exchange needs the energies at the end of the round.
+        keep = np.union1d(wanted, [steps])
+        result = run.meter.langevin(
+            state,
+            steps,
+            LangevinSettings(
+                run.meter.temperature_kelvin, self.settings.friction_per_ps, self.settings.time_step_fs
+            ),
+            run.random_key,
+            done,
+            keep,
+            temperatures_kelvin=temperatures,
+        )
+        if result.failed.any():
+            raise FloatingPointError(
+                f"{result.failed.sum()} of {self._replicas} replicas of {run.peptide.sequence} left finite numbers; "
+                f"use a shorter time step than {self.settings.time_step_fs} fs or a lower hottest_kelvin"
+            )
+        frames = []
+        if len(wanted):
+            frames = [self._coldest(result, np.isin(keep, wanted), (done + wanted) * self._replicas)]
+        order, hits, tries = self._exchange(result.energies_kt[-1], number, run.rng(number), run)
+        # Whoever moves to another temperature takes its structure along, and velocities of that temperature.
+        scale = np.sqrt(temperatures / temperatures[order])[:, None, None]
+        moved = PhaseState(result.state.positions_nm[order], scale * result.state.velocities_nm_ps[order])
+        return moved, frames, hits, tries
 
     def _temperatures(self, run: Run) -> NDArray[np.float64]:
         """Temperatures (replicas,): ladder by ladder, coldest level first."""

@@ -178,7 +178,7 @@ def download(file: str, revision: str, cache: Path | None, example: str) -> Path
         raise WeightsError(
             f"{file} of https://huggingface.co/{HUB_REPOSITORY} at {revision} cannot be had "
             f"({type(error).__name__}); download it where the hub is in reach, and give the path of your copy "
-            f"instead: {example}"
+            f'instead: {example}, or in a suite weights = "PATH"'
         ) from error
 
 

@@ -133,8 +133,8 @@ def improve(
     from prosebench.energy.settings import TargetSettings, make_target
     from prosebench.prose import Prose
     from prosebench.prose.export import check_writable
+    from prosebench.prose.fine_tuning import TuningSettings
     from prosebench.prose.flow import as_peptide
-    from prosebench.prose.self_improvement import TuningSettings
     from prosebench.prose.self_improvement import improve as improve_flow
     from prosebench.prose.weights import save_weights
 

@@ -114,7 +114,9 @@ class OpenMMEnergy:
                 if "NaN" not in str(error):
                     raise
                 failed[replica] = True
-                positions[replica] = velocities[replica] = np.nan
+        # Only what was read on the way makes OpenMM's Reference platform complain.
+        failed |= ~(np.isfinite(positions) & np.isfinite(velocities)).all(axis=(1, 2))
+        positions[failed] = velocities[failed] = np.nan
         return LangevinResult(PhaseState(positions, velocities), frames, energies, failed)
 
     def describe(self) -> Description:

@@ -103,7 +103,10 @@ class PeptideInverter:
     @torch.no_grad()
     def __call__(self, z: Tensor, batch: int | None = None, ranks: Ranks = ALONE) -> tuple[Tensor, Tensor]:
         """x (frames, atoms, 3) and log |det dx/dz| (frames,) of z, `batch` frames at a time (by default, what
-        fits). Ranks, which all have the same z, do a batch each, and get the whole result."""
+        fits). Ranks, which all have the same z, do a batch each, and get the whole result. Raises ValueError for a
+        batch below 1."""
+        if batch is not None and batch < 1:
+            raise ValueError(f"the batch is {batch} frames; give at least one, or leave it out")
         size = min(batch or batch_that_fits(self.inverter.network.config, z), max(1, len(z)))
         self.inverter.pack(size)
         parts = ranks.map(self._batch, z.split(size))

@@ -6,7 +6,7 @@ log-weights; the filter and the resampling of the published protocol are part of
 
 import math
 from functools import lru_cache
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose
 from prosebench.prose.proposal import FlowProposal
-from prosebench.prose.weights import HUB_REVISION, PUBLISHED, weights_file
+from prosebench.prose.weights import HUB_REVISION, PUBLISHED, WeightsError, weights_file
 from prosebench.weight_files import content_sha256
 
 CLASH_NM = 0.08
@@ -43,9 +43,9 @@ class FlowSettings(LatentSettings):
 
     weights is a bundled model, a published one, or the path of a file; size says what a published file holds where
     its name does not. weights_sha256, which is filled in for files on this machine, makes their content part of what
-    identifies a cell; published weights are identified by their revision. com is the density of the centre that is
-    taken out of the flow's. extrapolate admits peptides longer than the flow was made for. batch decides rounding, so
-    it is a setting and not left to the free memory.
+    identifies a cell; published weights are identified by their revision, and by it where it is given. com is the
+    density of the centre that is taken out of the flow's. extrapolate admits peptides longer than the flow was made
+    for. batch decides rounding, so it is a setting and not left to the free memory.
     """
 
     weights: str = "prose-mini"
@@ -202,4 +202,10 @@ def tail_ess(tail: NDArray[np.float64], n: int) -> float:
 
 @lru_cache(maxsize=1)
 def _load(weights: str, sha256: str, size: str, revision: str) -> Prose:
-    return Prose.from_pretrained(weights, size=cast(Any, size or None), revision=revision)
+    prose = Prose.from_pretrained(weights, size=size or None, revision=revision)
+    if sha256 not in ("", prose.source["sha256"]):
+        raise WeightsError(
+            f"{weights} has the SHA-256 {prose.source['sha256']}, and weights_sha256 is {sha256}: get the file again, "
+            "or name the revision that it was taken from"
+        )
+    return prose

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -44,35 +45,39 @@ def _draw(rows: Sequence[Row]) -> bytes:
     FigureCanvasAgg(figure)
     with_ess = any(row.get("ess", 0.0) > 0.0 for row in rows)
     panels = figure.subplots(1 + with_ess, 1, sharex=True, squeeze=False)[:, 0]
-    loss = panels[0]
-    frames = [row["frames"] for row in rows]
-    losses = [row["loss"] for row in rows]
-    loss.plot(frames, losses, color="0.75", linewidth=0.8, label="training")
-    over = max(1, min(SMOOTHING, len(rows) // 20))
-    smooth = [
-        sum(part) / len(part) for part in (losses[max(0, i - over + 1) : i + 1] for i in range(len(losses)))
-    ]
-    loss.plot(frames, smooth, color="C0", label=f"training, mean of {over} rows")
-    validated = next((name for name in LOSSES if any(name in row for row in rows)), "")
-    for axes, name, style in ((loss, validated, "C1o-"), (panels[-1], "ess" if with_ess else "", "C2o-")):
-        known = [row for row in rows if name in row]
-        if known:
-            at, values = [row["frames"] for row in known], [row[name] for row in known]
-            axes.plot(at, values, style, markersize=3, label=f"validation {name}")
-    loss.set_ylabel(LOSSES.get(validated, "loss"))
-    # The first steps are far above the rest and would flatten it.
-    shown = losses[len(losses) // 20 :] + [row[validated] for row in rows if validated in row]
-    late = sorted(value for value in shown if math.isfinite(value))
-    if late:
-        loss.set_ylim(late[0] - 0.05, late[-1] + 0.05)
+    _draw_losses(panels[0], rows)
     if with_ess:
+        _draw_validated(panels[1], rows, "ess", "C2o-")
         least = min(row["ess"] for row in rows if row.get("ess", 0.0) > 0.0)
-        panels[-1].set(ylabel="effective sample size / proposals", yscale="log", ylim=(least / 2, 1.0))
+        panels[1].set(ylabel="effective sample size / proposals", yscale="log", ylim=(least / 2, 1.0))
     panels[-1].set_xlabel("training frames")
     for axes in panels:
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "prosebench"}):
-        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _draw_losses(axes: Axes, rows: Sequence[Row]) -> None:
+    """Training loss as it is and smoothed, and the validation loss where there is one."""
+    frames, losses = [row["frames"] for row in rows], [row["loss"] for row in rows]
+    axes.plot(frames, losses, color="0.75", linewidth=0.8, label="training")
+    over = max(1, min(SMOOTHING, len(rows) // 20))
+    smooth = [float(np.mean(losses[max(0, i - over + 1) : i + 1])) for i in range(len(losses))]
+    axes.plot(frames, smooth, color="C0", label=f"training, mean of {over} rows")
+    validated = next((name for name in LOSSES if any(name in row for row in rows)), "")
+    _draw_validated(axes, rows, validated, "C1o-")
+    axes.set_ylabel(LOSSES.get(validated, "loss"))
+    # The first steps are far above the rest and would flatten it.
+    shown = losses[len(losses) // 20 :] + [row[validated] for row in rows if validated in row]
+    late = [value for value in shown if math.isfinite(value)]
+    if late:
+        axes.set_ylim(min(late) - 0.05, max(late) + 0.05)
+
+
+def _draw_validated(axes: Axes, rows: Sequence[Row], name: str, style: str) -> None:
+    known = [row for row in rows if name in row]
+    if known:
+        at, values = [row["frames"] for row in known], [row[name] for row in known]
+        axes.plot(at, values, style, markersize=3, label=f"validation {name}")

@@ -7,7 +7,7 @@ precision means float arithmetic with energies summed in double; double precisio
 """
 
 from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_uint8
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -59,65 +59,78 @@ def _pointer(array: NDArray[Any], kind: Any) -> Any:
 class _Checked:
     """Arrays in the layout the library reads; kept alive while it copies them."""
 
-    arrays: dict[str, NDArray[Any]]
-    numbers: dict[str, float]
+    n_atoms: int
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    def put(self, name: str, values: NDArray[Any], shape: tuple[int, ...], dtype: Any = np.float64) -> None:
+        """Add an array. Raises ValueError for another shape, or atoms that are not there."""
+        if values.shape != shape:
+            raise ValueError(f"{name} has shape {values.shape}, expected {shape}")
+        are_atoms = dtype == np.int32 and values.size
+        if are_atoms and not 0 <= values.min() <= values.max() < self.n_atoms:
+            raise ValueError(f"{name} names atoms outside 0..{self.n_atoms - 1}")
+        self.arrays[name] = np.ascontiguousarray(values, dtype=dtype)
 
     def structure(self) -> Parameters:
         kinds = {np.dtype(np.float64): c_double, np.dtype(np.int32): c_int32, np.dtype(np.uint8): c_uint8}
         pointers = {name: _pointer(array, kinds[array.dtype]) for name, array in self.arrays.items()}
-        return Parameters(**pointers, **self.numbers)
+        return Parameters(n_atoms=self.n_atoms, **pointers, **self.numbers)
 
 
-def _check(parameters: EnergyParameters) -> _Checked:
-    p = parameters
-    n, n_pairs = p.n_atoms, p.n_atoms * (p.n_atoms - 1) // 2
-    if not np.array_equal(p.pair_atoms, pair_indices(n)):
-        raise ValueError("pair_atoms must hold all pairs i < j, i slowest")
-    sizes = {"n_bonds": len(p.bond_atoms), "n_angles": len(p.angle_atoms), "n_torsions": len(p.torsion_atoms)}
-    bonds, angles, torsions = sizes.values()
-    arrays: dict[str, NDArray[Any]] = {}
-
-    def put(name: str, values: NDArray[Any], shape: tuple[int, ...], dtype: Any = np.float64) -> None:
-        if values.shape != shape:
-            raise ValueError(f"{name} has shape {values.shape}, expected {shape}")
-        if np.issubdtype(dtype, np.int32) and values.size and not (0 <= values.min() <= values.max() < n):
-            raise ValueError(f"{name} names atoms outside 0..{n - 1}")
-        arrays[name] = np.ascontiguousarray(values, dtype=dtype)
-
-    put("masses", p.masses_dalton, (n,))
-    put("bond_atoms", p.bond_atoms, (bonds, 2), np.int32)
-    put("bond_length", p.bond_length_nm, (bonds,))
-    put("bond_constant", p.bond_constant, (bonds,))
-    put("angle_atoms", p.angle_atoms, (angles, 3), np.int32)
-    put("angle_radians", p.angle_radians, (angles,))
-    put("angle_constant", p.angle_constant, (angles,))
-    put("torsion_atoms", p.torsion_atoms, (torsions, 4), np.int32)
-    put("torsion_cos", p.torsion_cos, (torsions, 7))
-    put("torsion_sin", p.torsion_sin, (torsions, 7))
-    for name in ("pair_c12", "pair_c6", "pair_charge"):
-        put(name, getattr(p, name), (n_pairs,))
-    put("pair_is_exception", p.pair_is_exception, (n_pairs,), np.uint8)
-    numbers = {
-        "n_atoms": n,
-        **sizes,
-        "has_solvent": int(p.gb is not None),
-        "cutoff": p.cutoff_nm,
-        "reaction_k": p.reaction_field_k,
-        "reaction_c": p.reaction_field_c,
-    }
+def _check(p: EnergyParameters) -> _Checked:
+    """All parameters for the library. Raises ValueError where their shapes disagree, UnsupportedForce."""
+    checked = _Checked(p.n_atoms)
+    checked.put("masses", p.masses_dalton, (p.n_atoms,))
+    _put_bonded(checked, p)
+    _put_pairs(checked, p)
     if p.gb is not None:
         _refuse(p.gb, p.cutoff_nm)
-        numbers["solvent_shift"] = p.gb.pair_shift
-        put("pair_solvent", p.gb.pair_coefficient, (n_pairs,))
-        for name in ("radius", "offset_radius", "scaled_radius", "alpha", "beta", "gamma"):
-            put(name, getattr(p.gb, name), (n,))
-        put("self_coefficient", p.gb.self_coefficient, (n,))
-        put("surface_coefficient", p.gb.surface_coefficient, (n,))
-        if p.gb.neck is not None:
-            put("neck_height", p.gb.neck.height, (n_pairs, 2))
-            put("neck_distance", p.gb.neck.distance, (n_pairs, 2))
-            put("neck_reach", p.gb.neck.reach, (n_pairs,))
-    return _Checked(arrays, numbers)
+        _put_solvent(checked, p.gb)
+    return checked
+
+
+def _put_bonded(checked: _Checked, p: EnergyParameters) -> None:
+    bonds, angles, torsions = len(p.bond_atoms), len(p.angle_atoms), len(p.torsion_atoms)
+    checked.numbers.update(n_bonds=bonds, n_angles=angles, n_torsions=torsions)
+    checked.put("bond_atoms", p.bond_atoms, (bonds, 2), np.int32)
+    checked.put("bond_length", p.bond_length_nm, (bonds,))
+    checked.put("bond_constant", p.bond_constant, (bonds,))
+    checked.put("angle_atoms", p.angle_atoms, (angles, 3), np.int32)
+    checked.put("angle_radians", p.angle_radians, (angles,))
+    checked.put("angle_constant", p.angle_constant, (angles,))
+    checked.put("torsion_atoms", p.torsion_atoms, (torsions, 4), np.int32)
+    checked.put("torsion_cos", p.torsion_cos, (torsions, 7))
+    checked.put("torsion_sin", p.torsion_sin, (torsions, 7))
+
+
+def _put_pairs(checked: _Checked, p: EnergyParameters) -> None:
+    if not np.array_equal(p.pair_atoms, pair_indices(p.n_atoms)):
+        raise ValueError("pair_atoms must hold all pairs i < j, i slowest")
+    checked.numbers.update(
+        has_solvent=int(p.gb is not None),
+        cutoff=p.cutoff_nm,
+        reaction_k=p.reaction_field_k,
+        reaction_c=p.reaction_field_c,
+    )
+    for name in ("pair_c12", "pair_c6", "pair_charge"):
+        checked.put(name, getattr(p, name), (len(p.pair_atoms),))
+    checked.put("pair_is_exception", p.pair_is_exception, (len(p.pair_atoms),), np.uint8)
+
+
+def _put_solvent(checked: _Checked, gb: GBParameters) -> None:
+    atoms = (checked.n_atoms,)
+    pairs = checked.n_atoms * (checked.n_atoms - 1) // 2
+    checked.numbers["solvent_shift"] = gb.pair_shift
+    checked.put("pair_solvent", gb.pair_coefficient, (pairs,))
+    for name in ("radius", "offset_radius", "scaled_radius", "alpha", "beta", "gamma"):
+        checked.put(name, getattr(gb, name), atoms)
+    checked.put("self_coefficient", gb.self_coefficient, atoms)
+    checked.put("surface_coefficient", gb.surface_coefficient, atoms)
+    if gb.neck is not None:
+        checked.put("neck_height", gb.neck.height, (pairs, 2))
+        checked.put("neck_distance", gb.neck.distance, (pairs, 2))
+        checked.put("neck_reach", gb.neck.reach, (pairs,))
 
 
 def _refuse(gb: GBParameters, cutoff_nm: float) -> None:

@@ -17,6 +17,7 @@ from prosebench.energy.native import NativeEnergy, NativeUnavailable, library
 from prosebench.energy.parameters import EnergyParameters, GBParameters, UnsupportedForce, read_parameters
 from prosebench.force_field import ForceField
 from prosebench.peptide import Peptide
+from tests.prosebench.energy.frames import reference, relative_error
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=str(native.why_unavailable()))
 
@@ -44,23 +45,6 @@ def noisy_frames(width_nm: float, n: int = 5, sequence: str = "AA") -> Floats:
     return (start + noise).astype(np.float32).astype(np.float64)
 
 
-def reference(system: openmm.System, frames: Floats) -> tuple[Floats, Floats]:
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-    energies, gradients = [], []
-    for frame in frames:
-        context.setPositions(frame)
-        state = context.getState(energy=True, forces=True)
-        energies.append(state.getPotentialEnergy()._value)
-        gradients.append(-state.getForces(asNumpy=True)._value)
-    return np.array(energies), np.array(gradients)
-
-
-def relative(x: Floats, y: Floats) -> float:
-    """Largest error of a frame's whole gradient, relative to it."""
-    return float((np.linalg.norm(x - y, axis=(1, 2)) / np.linalg.norm(y, axis=(1, 2))).max())
-
-
 @pytest.mark.parametrize(("precision", "tolerance"), [("single", 1e-5), ("double", 1e-11)])
 @pytest.mark.parametrize("width_nm", [0.003, 0.02, 0.08])
 @pytest.mark.parametrize(
@@ -75,7 +59,7 @@ def test_reference_agrees(
     energies, gradients = kernel.energy_and_gradient(frames)
     expected, expected_gradients = reference(peptide(sequence).system(force_field), frames)
     np.testing.assert_allclose(energies, expected, rtol=tolerance, atol=100 * tolerance)
-    assert relative(gradients, expected_gradients) < tolerance
+    assert relative_error(gradients, expected_gradients) < tolerance
     if width_nm == 0.08:
         assert expected.max() > 1e6 * KT
     np.testing.assert_array_equal(kernel.energy(frames), energies)
@@ -90,7 +74,7 @@ def test_cutoff_of_solvent_terms(model: ForceField, cutoff_nm: float) -> None:
     )
     expected, expected_gradients = reference(peptide().system(force_field), frames)
     np.testing.assert_allclose(energies, expected, rtol=1e-11)
-    assert relative(gradients, expected_gradients) < 1e-11
+    assert relative_error(gradients, expected_gradients) < 1e-11
 
 
 def test_torsions_with_any_phase_and_angles_near_the_line() -> None:
@@ -113,7 +97,7 @@ def test_torsions_with_any_phase_and_angles_near_the_line() -> None:
     )
     expected, expected_gradients = reference(system, frames)
     np.testing.assert_allclose(energies, expected, rtol=1e-7)  # OpenMM takes acos there
-    assert relative(gradients, expected_gradients) < 1e-6
+    assert relative_error(gradients, expected_gradients) < 1e-6
     rough = NativeEnergy(read_parameters(system)).energy(frames)
     np.testing.assert_allclose(rough, energies, rtol=1e-3, atol=1e-3)
 
@@ -195,7 +179,7 @@ def test_an_atom_within_a_sphere_of_negative_radius() -> None:
     energies, gradients = NativeEnergy(parameters(GBN2, "HM"), precision="double").energy_and_gradient(frames)
     expected, expected_gradients = reference(peptide("HM").system(GBN2), frames)
     np.testing.assert_allclose(energies, expected, rtol=1e-11)
-    assert relative(gradients, expected_gradients) < 1e-11
+    assert relative_error(gradients, expected_gradients) < 1e-11
 
 
 def test_frames_that_are_not_finite_leave_the_others_alone() -> None:
@@ -269,7 +253,7 @@ def test_every_instruction_set_of_this_cpu_agrees(
         assert results["name"] == name
         for precision, tolerance in (("single", 1e-5), ("double", 1e-11)):
             np.testing.assert_allclose(results[precision], expected, rtol=tolerance)
-            assert relative(results[f"{precision}-gradient"], expected_gradients) < tolerance
+            assert relative_error(results[f"{precision}-gradient"], expected_gradients) < tolerance
 
 
 def test_an_instruction_set_the_cpu_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,3 +93,15 @@ def test_a_blow_up_is_told_and_harms_no_other_replica() -> None:
     np.testing.assert_array_equal(result.failed, [True, False])
     assert np.isinf(result.energies_kt[0, 0])
     assert np.isfinite(result.energies_kt[0, 1])
+
+
+@pytest.mark.parametrize("platform", ["CPU", "Reference"])
+def test_a_blow_up_is_told_where_no_frame_is_kept(platform: str) -> None:
+    start = PEPTIDE.start_nm[None]
+    hasty, nothing = LangevinSettings(time_step_fs=20.0), np.array([], dtype=np.int64)
+    target = OpenMMEnergy(PEPTIDE, platform=platform)
+    result = target.langevin(PhaseState(start, np.zeros_like(start)), 50, hasty, 1, 0, nothing)
+    assert result.failed.all()
+    assert np.isnan(result.state.positions_nm).all()
+    with pytest.raises(ValueError, match="keep_steps must be ascending"):
+        target.langevin(PhaseState(start, np.zeros_like(start)), 5, hasty, 1, 0, np.array([3, 2]))

@@ -61,6 +61,14 @@ def test_no_frames():
     assert log_det.shape == (0,)
 
 
+@pytest.mark.parametrize("batch", [0, -3])
+def test_batches_of_no_frames_are_refused(batch):
+    network = tiny_network()
+    z, tokens = latent(network, "GG")
+    with pytest.raises(ValueError, match=f"the batch is {batch} frames; give at least one"):
+        Inverter(network).of(tokens)(z, batch)
+
+
 def test_several_peptides_and_padding_are_refused():
     network = tiny_network()
     for topologies, length in ([topology_of("GG")] * 2, None), ([topology_of("GG")], 20):

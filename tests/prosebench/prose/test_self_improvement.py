@@ -10,9 +10,10 @@ from prosebench.ensemble import concatenate
 from prosebench.importance import ess, normalise
 from prosebench.method import Run
 from prosebench.peptide import Peptide
+from prosebench.prose.fine_tuning import TuningSettings, draw_buffer, fine_tune
 from prosebench.prose.flow import Prose
 from prosebench.prose.network import Network
-from prosebench.prose.self_improvement import ProseSelfImprove, TuningSettings, draw_buffer, fine_tune
+from prosebench.prose.self_improvement import ProseSelfImprove
 from prosebench.prose.self_improvement import improve as together
 from prosebench.prose.tokens import Tokens
 from prosebench.prose.weights import save_weights

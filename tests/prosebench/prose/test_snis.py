@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from prosebench.method import Run
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import Prose
 from prosebench.prose.snis import ProseSNIS, clashing
-from prosebench.prose.weights import WeightsError, save_weights
+from prosebench.prose.weights import WeightsError, save_weights, to_published
+from prosebench.storage import file_sha256
 
 from .conftest import tiny_network
 
@@ -152,6 +154,22 @@ def test_an_unknown_model_is_named() -> None:
 def test_published_weights_are_identified_without_reading_them() -> None:
     settings = ProseSNIS.Settings(weights="prose-up-to-8aa")
     assert (settings.weights_sha256, settings.revision) == ("", "main")
+
+
+def test_published_weights_can_be_pinned_by_their_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, size = tmp_path / "prose_up_to_8aa.pth", tmp_path / "tiny.toml"
+    network = tiny_network(dtype=torch.float32)
+    torch.save(to_published(network), path)
+    config = network.config.model_dump(mode="json", exclude={"description"})
+    size.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items()))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda **where: str(path))
+    published = {"weights": "prose-up-to-8aa", "size": str(size)}
+    right = ProseSNIS.Settings(**published, weights_sha256=file_sha256(path))
+    assert right.load().source["sha256"] == right.weights_sha256
+    with pytest.raises(WeightsError, match="and weights_sha256 is 0123: get the file again"):
+        ProseSNIS.Settings(**published, weights_sha256="0123").load()
 
 
 def test_the_bundled_identity_is_a_gaussian() -> None:

@@ -1,0 +1,139 @@
+"""Fine-tuning of a flow on weighted proposals of its own, with a term that holds it near the model it started from."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from prosebench.importance import clean_log_weights, filter_top, resample
+from prosebench.peptide import Peptide
+from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, Prose, latent_spread
+from prosebench.prose.network import Network
+from prosebench.prose.snis import LatentSettings
+from prosebench.prose.tokens import Tokens
+from prosebench.prose.trainable import FlowLoss, augment
+from prosebench.ranks import ALONE, Ranks
+from prosebench.training.schedule import one_cycle
+
+Frames = NDArray[np.float32]
+
+PIECE_FRAMES = 64
+"""A batch of fine-tuning is cut into pieces of so many frames, and their gradients are summed in order: ranks share
+the pieces, and the sum is the same however many ranks there are."""
+
+
+class TuningSettings(LatentSettings):
+    """Fine-tuning of a round: steps of AdamW with a one-cycle learning rate, and how much the start model holds back.
+
+    The loss is NLL / (3 atoms) + teacher * mean (log q - log q of the start model)^2, with the latent that the next
+    proposals will have; see LatentSettings.
+    """
+
+    rounds: int = Field(4, ge=0)
+    steps: int = Field(250, gt=0)
+    tuning_batch: int = Field(256, gt=0)
+    learning_rate: float = Field(5e-6, gt=0)
+    weight_decay: float = Field(4e-4, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    teacher: float = Field(0.5, ge=0)
+
+
+def draw_buffer(frames: Frames, log_weights: NDArray[np.float64], rng: np.random.Generator) -> Frames | None:
+    """As many frames as there are, drawn by their weights after the published filter; None without a weight."""
+    kept = filter_top(log_weights)
+    if not np.isfinite(clean_log_weights(log_weights[kept])).any():
+        return None
+    return frames[kept[resample(log_weights[kept], len(frames), rng)]]
+
+
+def fine_tune(
+    network: Network,
+    teacher: Network,
+    buffers: Mapping[Peptide, Frames],
+    settings: TuningSettings,
+    rng: np.random.Generator,
+    *,
+    latent_kelvin: float = TRAINING_TEMPERATURE_KELVIN,
+    ranks: Ranks = ALONE,
+) -> float:
+    """Train a network in place on frames (n, atoms, 3) in nm; batches are of one peptide, in turn. The last loss.
+
+    latent_kelvin is the temperature at which the latent of the next proposals is drawn. Ranks share the batches of a
+    network on a CPU; on GPUs, where passing gradients on takes longer than computing them, each does all.
+    """
+    spread = latent_spread(latent_kelvin)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
+    )
+    device = str(next(network.parameters()).device)
+    shared = ranks if device == "cpu" else ALONE
+    loss_of = _Loss(
+        FlowLoss(network.train(), spread=spread), FlowLoss(teacher, spread=spread), settings.teacher
+    )
+    tokens = {peptide: Prose(teacher, device=device).tokens(peptide) for peptide in buffers}
+    last = math.nan
+    for step, peptide in zip(range(settings.steps), itertools.cycle(buffers), strict=False):
+        chosen = buffers[peptide][rng.integers(len(buffers[peptide]), size=settings.tuning_batch)]
+        atoms = np.full(len(chosen), peptide.n_atoms)
+        x = torch.from_numpy(augment(chosen / network.config.nm_per_unit, atoms, rng, spread)).to(device)
+        backward = partial(loss_of.backward, tokens=tokens[peptide], whole=len(x))
+        loss = _sum_gradients(backward, x.split(PIECE_FRAMES), list(network.parameters()), shared)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+        if torch.isfinite(norm):
+            for group in optimiser.param_groups:
+                group["lr"] = one_cycle(step, settings.steps, settings.learning_rate)
+            optimiser.step()
+            last = loss
+        optimiser.zero_grad(set_to_none=True)
+    network.eval()
+    return last
+
+
+@dataclass(frozen=True, eq=False)
+class _Loss:
+    """NLL / (3 atoms) + teacher * (log q - log q of the start model)^2, each a mean over frames of one peptide."""
+
+    tuned: FlowLoss
+    start: FlowLoss
+    teacher: float
+
+    def backward(self, piece: Tensor, tokens: Tokens, whole: int) -> float:
+        """Add the gradients of a piece of a batch of `whole` frames; its part of the loss."""
+        nll = self.tuned(piece, tokens)
+        with torch.no_grad():
+            start_nll = self.start(piece, tokens)
+        difference = 3 * piece.shape[1] * (nll - start_nll)
+        loss = (nll.mean() + self.teacher * difference.square().mean()) * (len(piece) / whole)
+        loss.backward()
+        return float(loss.detach())
+
+
+def _sum_gradients(
+    backward: Callable[[Tensor], float],
+    pieces: Sequence[Tensor],
+    parameters: list[nn.Parameter],
+    ranks: Ranks,
+) -> float:
+    """Leave the sum of the pieces' gradients, taken in their order, in .grad of the parameters; the sum of losses."""
+    if ranks.size == 1:
+        return sum(backward(piece) for piece in pieces)
+
+    def gradients(piece: Tensor) -> tuple[float, list[NDArray[np.float32] | None]]:
+        for parameter in parameters:
+            parameter.grad = None
+        loss = backward(piece)
+        return loss, [None if one.grad is None else one.grad.numpy() for one in parameters]
+
+    losses, found = zip(*ranks.map(gradients, pieces), strict=True)
+    for parameter, parts in zip(parameters, zip(*found, strict=True), strict=True):
+        there = [torch.from_numpy(part) for part in parts if part is not None]
+        parameter.grad = functools.reduce(torch.add, there) if there else None
+    return sum(losses)
