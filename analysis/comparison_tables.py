@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis.comparisons import DISTANCES, Comparison, compare_rows, excess, ratio_to_floor
+from analysis.comparisons import WASSERSTEIN, Comparison, compare_rows, excess, ratio_to_floor
 from analysis.statistics import Estimate
 from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, row_order
@@ -150,7 +150,7 @@ def markdown(groups: list[Group]) -> str:
 
 def effect_texts(one: Comparison) -> tuple[str, str]:
     """Ratio or difference of two rows, and its interval, as texts."""
-    return (ratio_texts if one.metric in DISTANCES else texts)(one.effect)
+    return (ratio_texts if one.metric in WASSERSTEIN else texts)(one.effect)
 
 
 def csv_text(groups: list[Group]) -> str:
@@ -164,7 +164,7 @@ def csv_text(groups: list[Group]) -> str:
             "metric": one.metric,
             "row": one.row,
             "other": one.other,
-            "effect": "ratio" if one.metric in DISTANCES else "difference",
+            "effect": "ratio" if one.metric in WASSERSTEIN else "difference",
             "value": one.effect.value,
             "low": one.effect.low,
             "high": one.effect.high,
@@ -200,7 +200,7 @@ def excess_rows(
             if methods[row] == FLOOR:
                 continue
             known = {}
-            for name in DISTANCES:
+            for name in WASSERSTEIN:
                 mine = group[(group["row"] == row) & (group["metric"] == name)]
                 level = floor[floor["metric"] == name]
                 estimate = over(mine, level) if len(mine) and len(level) else None
@@ -219,14 +219,14 @@ def excess_markdown(scores: pd.DataFrame) -> str:
         return ""
     ratios = {(place, label): of for place, label, of in excess_rows(scores, ratio_to_floor)}
     headings = {metric.name: metric.heading for metric in METRICS}
-    heads = [f"{headings[name]} {sign} floor" for name in DISTANCES for sign in ("−", "/")]
+    heads = [f"{headings[name]} {sign} floor" for name in WASSERSTEIN for sign in ("−", "/")]
     names = titles(place for place, _, _ in rows)
     lines = ["| budget | method | " + " | ".join(heads) + " |", "| :-- | :-- |" + " --: |" * len(heads)]
     for place, label, over in rows:
         both = ((over, texts), (ratios.get((place, label), {}), ratio_texts))
         cells = [
             " ".join(write(of[name])).strip() if name in of else "–"
-            for name in DISTANCES
+            for name in WASSERSTEIN
             for of, write in both
         ]
         lines.append(f"| {names[place]} | {label} | " + " | ".join(cells) + " |")

@@ -28,7 +28,7 @@ from analysis.pages import page_markdown, page_numbers
 from analysis.peptide_data import Cores, PeptideData, States, find_cores, find_states, load_peptide
 from analysis.processes import map_over
 from analysis.statuses import SCORED
-from analysis.style import CEILING, FLOOR, FORMATS, Look, looks, row_order, save
+from analysis.style import CEILING, FLOOR, FORMATS, Look, looks, row_order, save, without_temperature
 from prosebench.record import cell_folders, read_cell
 from prosebench.reference import Reference, find_reference, name_at
 from prosebench.storage import DamagedFile, read_json, write_bytes, write_json
@@ -126,10 +126,12 @@ def suite_figures(scores: pd.DataFrame) -> dict[str, Maker]:
     found["cost-by-length"] = partial(seconds_by_length, scores)
     found["weights-by-length"] = partial(weights_by_length, scores)
     found["temperature"] = partial(by_temperature, scores, ("ess", "energy-w2", "torus-w2"))
-    rows = row_order(samplers(scores)["row"], dict(zip(scores["row"], scores["method"], strict=True)))
-    for row, other in list(combinations(rows, 2))[:MOST_PAIRS]:
-        name = f"pairs-{_plain(row)}-{_plain(other)}"
-        found[name] = partial(pairs_by_peptide, scores, row, other, FIGURES["wasserstein"])
+    for kelvin, part in samplers(scores).groupby("temperature_kelvin", sort=True):
+        at = f"-{kelvin:g}K" if several else ""
+        rows = row_order(part["row"], dict(zip(part["row"], part["method"], strict=True)))
+        for row, other in list(combinations(rows, 2))[:MOST_PAIRS]:
+            name = f"pairs-{_plain(without_temperature(row))}-{_plain(without_temperature(other))}{at}"
+            found[name] = partial(pairs_by_peptide, part, row, other, FIGURES["wasserstein"])
     return found
 
 

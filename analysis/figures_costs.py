@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.comparisons import Comparison, UnequalComparison, compare
-from analysis.figures_scaling import plain_ticks
+from analysis.figures_scaling import limit, plain_ticks
 from analysis.statistics import Estimate, estimate
 from analysis.statuses import SCORED
 from analysis.style import (
@@ -142,30 +142,49 @@ def _errorbars(
 
 
 def by_temperature(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure | None:
-    """Metrics against the temperature of the target at the largest budget; None for a single temperature.
+    """Metrics against the temperature of the target, each row at its largest budget; None for a single temperature.
 
-    Rows that differ in their temperature alone are one line.
+    Rows that differ in their temperature alone are one line, moved apart a little from the others; the floor is dashed.
     """
-    last = at_last_budget(samplers(scores))
-    lines = last[last["metric"].isin(metrics)].dropna(subset=["temperature_kelvin"])
+    lines = at_last_budget(samplers(scores))
+    lines = lines[lines["metric"].isin(metrics)].dropna(subset=["temperature_kelvin"])
     if lines["temperature_kelvin"].nunique() < 2:
         return None
+    floor = at_last_budget(scores[scores["status"].isin(SCORED) & (scores["method"] == FLOOR)])
     lines = lines.assign(row=lines["row"].map(without_temperature))
     rows = row_order(lines["row"], dict(zip(lines["row"], lines["method"], strict=True)))
     look = looks(rows)
     shown = [_METRIC[name] for name in metrics if (lines["metric"] == name).any()]
+    kelvins = sorted(lines["temperature_kelvin"].unique().tolist())
+    step = 0.012 * (kelvins[-1] - kelvins[0])
     with styled():
         figure = new_figure(PAGE_INCHES * len(shown) / 3.0 + 0.3, 2.4)
         panels = figure.subplots(1, len(shown), squeeze=False)[0]
         for axes, metric in zip(panels, shown, strict=True):
-            for row in rows:
-                mine = lines[(lines["row"] == row) & (lines["metric"] == metric.name)]
-                groups = dict(tuple(mine.groupby("temperature_kelvin", sort=True)))
-                found = [estimate(group, bounds=metric.bounds) for group in groups.values()]
-                _errorbars(axes, [float(str(kelvin)) for kelvin in groups], found, look[row], row)
-            axes.set(xlabel="temperature (K)", ylabel=_label(metric), ylim=(0.0, None))
+            drawn: list[Estimate] = []
+            for place, row in enumerate(rows):
+                found = _at_temperatures(lines[lines["row"] == row], metric)
+                shift = step * (place - (len(rows) - 1) / 2.0)
+                _errorbars(axes, [kelvin + shift for kelvin in found], list(found.values()), look[row], row)
+                drawn += found.values()
+            levels = _at_temperatures(floor, metric)
+            axes.plot(
+                list(levels), [one.value for one in levels.values()],
+                color=REFERENCE_LINE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1, label="floor",
+            )  # fmt: skip
+            axes.set(xlabel="temperature (K)", ylabel=_label(metric), yscale="log")
+            limit(axes, drawn, list(levels.values()))
+            plain_ticks(axes, "y")
+            if len(kelvins) <= 6:
+                axes.set_xticks(kelvins, [f"{kelvin:g}" for kelvin in kelvins])
         shared_legend(figure, panels)
         return figure
+
+
+def _at_temperatures(lines: pd.DataFrame, metric: Metric) -> dict[float, Estimate]:
+    """Estimates of a metric by temperature."""
+    groups = lines[lines["metric"] == metric.name].groupby("temperature_kelvin", sort=True)
+    return {float(str(kelvin)): estimate(group, bounds=metric.bounds) for kelvin, group in groups}
 
 
 def _label(metric: Metric) -> str:
@@ -200,17 +219,18 @@ def pairs_by_peptide(
     if not panels_of:
         return None
     with styled():
-        long_names = max(len(row), len(other)) > 18  # titles and labels take two lines
+        long_names = max(len(without_temperature(name)) for name in (row, other)) > 18  # they take two lines
         figure = new_figure(PAGE_INCHES * len(panels_of) / 3.0, 3.05 if long_names else 2.75)
         panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
         for axes, (metric, sides, found) in zip(panels, panels_of, strict=True):
             _scatter(axes, metric, sides, found)
-        figure.suptitle(f"{budget:,} energy evaluations", fontsize=8, x=0.01, ha="left")
+        at = "" if without_temperature(row) == row else f", {both[0]['temperature_kelvin'].iloc[0]:g} K"
+        figure.suptitle(f"{budget:,} energy evaluations{at}", fontsize=8, x=0.01, ha="left")
         return figure
 
 
 def _scatter(axes: Axes, metric: Metric, sides: list[pd.DataFrame], found: Comparison) -> None:
-    row, other = found.row, found.other
+    row, other = (without_temperature(name) for name in (found.row, found.other))
     means = [side.groupby("peptide")["value"].agg(["mean", "min", "max"]) for side in sides]
     shared = means[0].index.intersection(means[1].index)
     y, x = (of.loc[shared].to_numpy(float) for of in means)
@@ -236,7 +256,7 @@ def _scatter(axes: Axes, metric: Metric, sides: list[pd.DataFrame], found: Compa
     for which in "xy":
         plain_ticks(axes, which)
     wins, losses = (found.wins, found.losses) if metric.better == "less" else (found.losses, found.wins)
-    panel_title(axes, fill(f"{row} better on {wins} of {wins + losses}, p\u00a0=\u00a0{found.p:.2g}", 34))
+    panel_title(axes, fill(f"{row} better on {wins} of {wins + losses}, p\u00a0=\u00a0{found.p:.2g}", 32))
     if found.marks:
         note(axes, "; ".join(found.marks), "lower right")
 

@@ -26,6 +26,7 @@ from analysis.style import (
     row_order,
     shared_legend,
     styled,
+    without_temperature,
 )
 from analysis.tables import METRICS, Metric
 
@@ -64,6 +65,7 @@ def scaling(scores: pd.DataFrame, metrics: Sequence[str], against: str = "evalua
     """
     shown = [metric for metric in METRICS if metric.name in metrics]
     scored = scores[scores["status"].isin(SCORED) & scores["metric"].isin([*metrics, against])]
+    scored, at = _without_one_temperature(scored)
     lengths = sorted(scored["length"].unique().tolist()) or [0]
     rows = row_order(scored["row"])
     look = looks(rows)
@@ -78,9 +80,17 @@ def scaling(scores: pd.DataFrame, metrics: Sequence[str], against: str = "evalua
                 if len(lengths) > 1:
                     panel_title(panels[line, column], f"{length} residues")
         for axes in panels[-1]:
-            axes.set_xlabel(AGAINST[against])
+            axes.set_xlabel(AGAINST[against] + at)
         shared_legend(figure, panels.ravel())
         return figure
+
+
+def _without_one_temperature(scored: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Scores whose rows do not all repeat one temperature, and what to say of it once: ", 400 K", or nothing."""
+    plain = scored["row"].map(without_temperature)
+    if plain.equals(scored["row"]) or scored["temperature_kelvin"].nunique() != 1:
+        return scored, ""
+    return scored.assign(row=plain), f", {scored['temperature_kelvin'].iloc[0]:g} K"
 
 
 def curves(
@@ -141,7 +151,7 @@ def _panel(axes: Axes, part: pd.DataFrame, metric: Metric, look: dict[str, Look]
         axes.set_xlim(costs[0] / 1.6, costs[-1] * 1.6)
     for curve in _apart(found) if len(costs) == 1 else found:
         _draw(axes, curve, look[curve.row])
-    _limit(axes, found, levels)
+    limit(axes, [one for curve in found for one in curve.estimates], list(levels.values()))
     _tidy(axes, costs, exact=against == "evaluations")
     if not found:
         note(axes, "nothing scored")
@@ -157,10 +167,10 @@ def _apart(found: list[Curve]) -> list[Curve]:
     ]
 
 
-def _limit(axes: Axes, found: list[Curve], levels: dict[str, Estimate]) -> None:
-    """Axis around the values: an interval that reaches zero would take a log axis down without end."""
-    values = [one.value for one in (*levels.values(), *(e for curve in found for e in curve.estimates))]
-    tops = [one.ends[1] for curve in found for one in curve.estimates]
+def limit(axes: Axes, shown: Sequence[Estimate], levels: Sequence[Estimate] = ()) -> None:
+    """Log axis around values and levels: an interval that reaches zero would take it down without end."""
+    values = [one.value for one in (*levels, *shown)]
+    tops = [one.ends[1] for one in shown]
     known = [value for value in values if np.isfinite(value) and value > 0.0]
     if known:
         highest = max(known + [top for top in tops if np.isfinite(top)])
@@ -230,8 +240,15 @@ def plain_ticks(axes: Axes, which: str) -> None:
     """Ticks of a log axis ("x" or "y") at 1, 2, 5 or closer where it is short, and plain numbers where they are."""
     axis, (low, high) = (axes.xaxis, axes.get_xlim()) if which == "x" else (axes.yaxis, axes.get_ylim())
     if high / low < 100.0:
-        narrow = high / low < 3.0
-        axis.set_major_locator(LogLocator(subs=tuple(np.arange(1.0, 10.0)) if narrow else (1.0, 2.0, 5.0)))
+        ratio = high / low
+        subs = (
+            tuple(np.arange(1.0, 10.0))
+            if ratio < 3.0
+            else (1.0, 2.0, 3.0, 5.0, 7.0)
+            if ratio < 8.0
+            else (1.0, 2.0, 5.0)
+        )
+        axis.set_major_locator(LogLocator(subs=subs))
     if low > 1e-3 and high < 1e4:
         axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())

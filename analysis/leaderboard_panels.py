@@ -18,11 +18,9 @@ from analysis.style import Look
 def panels(name: str, numbers: Mapping[str, Any], looks: Mapping[str, Look]) -> dict[str, Any]:
     """Everything that the page shows of one run's frames. numbers: of `leaderboard_maps.peptide_drawings`."""
     peptide = numbers["peptide"]
-    known = {row: look for row, look in looks.items() if row in {one["row"] for one in numbers["rows"]}}
     return {
         "name": name,
-        "energies": [_energies(numbers["energy"], budget, looks, peptide) for budget in _budgets(numbers)],
-        "key": [{"label": row, "line": _line(look)} for row, look in known.items()],
+        "energies": [_energies(numbers, budget, looks) for budget in _budgets(numbers)],
         "maps": [
             *(_ramachandran(one, peptide, looks, name) for one in numbers["ramachandran"]),
             _tica(numbers, looks, name),
@@ -36,28 +34,43 @@ def _budgets(numbers: Mapping[str, Any]) -> list[int]:
     return sorted({row["budget"] for row in numbers["energy"]["rows"]})
 
 
-def _energies(
-    energy: Mapping[str, Any], budget: int, looks: Mapping[str, Look], peptide: str
-) -> dict[str, str]:
-    said = []
-    for row in energy["rows"]:
-        if row["budget"] != budget:
-            continue
-        if row["not_finite"]:
-            said.append(f"{row['row']}: {row['not_finite']:,} frames without finite energy")
-        if row["outside"] > 0.01:
-            said.append(f"{row['row']}: {row['outside']:.1%} of its frames outside of this range")
+def _energies(numbers: Mapping[str, Any], budget: int, looks: Mapping[str, Look]) -> dict[str, Any]:
+    """The histogram at a budget, and its key: each row with its overlap and with what the histogram leaves out."""
+    energy = numbers["energy"]
+    overlaps = {(one["row"], one["budget"]): one["energy_overlap"] for one in numbers["rows"]}
+    chosen = {one["row"]: one for one in energy["rows"] if one["budget"] == budget}
+    rows = [
+        {
+            "label": row,
+            "line": _line(look),
+            "overlap": f"{overlaps[row, budget]:.2f}",
+            "said": _left_out(chosen[row]),
+        }
+        for row, look in looks.items()
+        if row in chosen
+    ]
     title = f"{budget:,} evaluations"
-    rows = ", ".join(row["row"] for row in energy["rows"] if row["budget"] == budget)
-    label = f"Energies of {peptide} at {title}: histogram of the reference and of {rows}"
-    return {"svg": energy_histogram(energy, budget, looks, label), "title": title, "said": "; ".join(said)}
+    label = (
+        f"Energies of {numbers['peptide']} at {title}: histogram of the reference and of {', '.join(chosen)}"
+    )
+    return {"svg": energy_histogram(energy, budget, looks, label), "title": title, "rows": rows}
+
+
+def _left_out(row: Mapping[str, Any]) -> str:
+    said = []
+    if row["outside"] > 0.01:
+        share = "all" if row["outside"] > 0.995 else f"{100 * row['outside']:.0f} %"
+        said.append(f"{share} beyond this range")
+    if row["not_finite"]:
+        said.append(f"{row['not_finite']:,} not finite")
+    return ", ".join(said)
 
 
 def _line(look: Look) -> str:
     pattern = f' stroke-dasharray="{dash(look)}"' if dash(look) else ""
     return (
-        f'<svg class="stroke" viewBox="0 0 36 8" preserveAspectRatio="none"><path d="M0 4h36" stroke-width="3" '
-        f'stroke="{look.colour}"{pattern}/></svg>'
+        f'<svg class="stroke" aria-hidden="true" viewBox="0 0 36 8" preserveAspectRatio="none">'
+        f'<path d="M0 4h36" stroke-width="3" stroke="{look.colour}"{pattern}/></svg>'
     )
 
 

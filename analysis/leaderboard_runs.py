@@ -19,17 +19,17 @@ import pandas as pd
 from pydantic import ValidationError
 
 from analysis.ceiling import with_ceiling
-from analysis.convergence import statement
 from analysis.figures import selections
 from analysis.leaderboard_maps import peptide_drawings
 from analysis.peptide_data import load_peptide
+from analysis.reference_quality import reference_quality
 from analysis.scores import FLOATS, SCORE_VERSION, read_scores, score_run, scored_places, write_scores
 from analysis.statuses import SCORED
 from prosebench.record import Cell, Provenance, Record, cell_folders, read_cell, read_record
 from prosebench.reference import Reference, find_reference, name_at
 from prosebench.storage import DamagedFile, file_sha256, json_bytes, read_json, write_bytes, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 DIGITS = 9
 """Digits of a kept number: what is beyond them depends on the machine that scored."""
 
@@ -134,7 +134,8 @@ def read_run(folder: Path) -> KeptRun:
     head = read_json(folder / "run.json")
     if head.get("schema") != SCHEMA:
         raise DamagedFile(
-            f"{folder / 'run.json'} has schema {head.get('schema')}; this prosebench reads {SCHEMA}"
+            f"{folder / 'run.json'} has schema {head.get('schema')}; this prosebench reads {SCHEMA}: keep the run "
+            "again with `prosebench leaderboard RUN_FOLDER`"
         )
     records = {}
     path = folder / "records.jsonl"
@@ -175,7 +176,9 @@ def _read_line(content: dict[str, Any]) -> KeptRecord:
 
 def _described(reference: Reference) -> dict[str, Any]:
     """What a reader must know of a reference."""
-    quality = reference.convergence and reference.floor
+    quality = None
+    if reference.convergence and reference.floor:
+        quality = reference_quality(reference.convergence, reference.floor)
     return {
         "hash": reference.hash,
         "frames": len(reference),
@@ -183,7 +186,7 @@ def _described(reference: Reference) -> dict[str, Any]:
         "kind": str(reference.source.get("kind", "own")),
         "total_ns": reference.source.get("total_ns"),
         "force_field_hash": reference.force_field_hash,
-        "statement": statement(reference.convergence, reference.floor) if quality else "",
+        "quality": quality,
     }
 
 

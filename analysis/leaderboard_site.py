@@ -24,6 +24,7 @@ from analysis.leaderboard_views import (
     shown_metrics,
     slug,
 )
+from analysis.reference_quality import quality_view
 from analysis.style import CEILING, FLOOR
 from prosebench.record import EXTERNAL
 from prosebench.reference import name_at
@@ -233,7 +234,7 @@ def _peptide(board: Board, place: tuple[str, int, str, float]) -> dict[str, Any]
             else "",
             "kind": "the published one" if known["kind"] == "published" else "made by this suite",
             "hash": known["hash"],
-            "statement": known["statement"],
+            "quality": quality_view(known["quality"]) if known["quality"] else None,
         },
         "drawn": [panels(run.name, numbers, board_looks(board)) for run, numbers in drawn],
         "several": len(drawn) > 1,

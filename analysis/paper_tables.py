@@ -13,6 +13,7 @@ from importlib.resources import files
 
 import pandas as pd
 
+from analysis.comparisons import WASSERSTEIN
 from analysis.score import PROPOSAL
 from analysis.statistics import Estimate
 from analysis.statuses import SCORED
@@ -27,7 +28,7 @@ PROLINE = {2: 2, 4: 1}
 
 RATE = Metric("effective-samples-per-second", "effective samples per second", "", "more")
 _BY_NAME = {metric.name: metric for metric in METRICS}
-_DISTANCES = tuple(_BY_NAME[name] for name in ("energy-w2", "torus-w2", "tica-w2"))
+_DISTANCES = tuple(_BY_NAME[name] for name in WASSERSTEIN)
 _DIVERGENCES = tuple(_BY_NAME[name] for name in ("torus-k-jsd", "tica-k-jsd"))
 _COLUMNS = {
     "ess": "ess",

@@ -4,6 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.score import DISTANCES
+from analysis.tables import METRICS
+
+_HEADINGS = {"energy-w1": "E-W1 (kT)"} | {
+    metric.name: f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading for metric in METRICS
+}
 
 
 def reference_quality(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> dict[str, Any]:
@@ -45,7 +50,7 @@ def quality_view(quality: Mapping[str, Any]) -> dict[str, Any]:
     lines = quality["distances"]
     measured = [name for name in columns if any(line[name] is not None for line in lines)]
     facts = [
-        ("frames before thinning", f"{quality['frames']:,} in {quality['trajectories']:,} trajectories"),
+        ("frames in all", f"{quality['frames']:,} in {quality['trajectories']:,} trajectories"),
         ("slowest observable", quality["slowest"]),
         ("correlated over", f"{quality['correlation_frames']:.3g} frames"),
         ("independent frames", f"{quality['effective_frames']:,.0f}"),
@@ -57,6 +62,7 @@ def quality_view(quality: Mapping[str, Any]) -> dict[str, Any]:
         "tempering": "tempering" in measured,
         "columns": [columns[name] for name in measured],
         "lines": [
-            {"metric": line["metric"], "values": [f"{line[name]:.3g}" for name in measured]} for line in lines
+            {"metric": _HEADINGS[line["metric"]], "values": [f"{line[name]:.3g}" for name in measured]}
+            for line in lines
         ],
     }

@@ -23,11 +23,12 @@ CAPTIONS = {
     "scaling-device-seconds": "Distances against sampling time of one peptide, times the cores or accelerators that "
     "shared it.",
     "scaling-wall-seconds": "Distances against wall time of one peptide: sampling and preparation.",
-    "cost-by-length": "Sampling seconds per 10,000 energy evaluations against length.",
-    "weights-by-length": "Effective sample size and Pareto k-hat of the weights against length.",
-    "temperature": "Metrics against the temperature of the target.",
+    "cost-by-length": "Sampling seconds per 10,000 energy evaluations against length, each row at its largest budget.",
+    "weights-by-length": "Effective sample size and Pareto k-hat of the weights against length, each row at its "
+    "largest budget.",
+    "temperature": "Metrics against the temperature of the target, each row at its largest budget. Dashed: the floor.",
     "pairs": "Two rows peptide by peptide, bars over seeds: below the diagonal the first is better. p is that of the "
-    "paired test of this pair alone; the table of comparisons corrects for all.",
+    "paired test of this pair alone, of distances on logarithms; the table of comparisons corrects for all.",
     "throughput": "Energy evaluations per second, from bench records.",
 }
 

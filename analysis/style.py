@@ -70,7 +70,7 @@ _FIXED: Mapping[str, Look] = {
 }
 _SPARE = tuple(
     Look(colour, marker, line)
-    for marker, line in (("<", "-"), (">", "--"), ("h", "-."), ("p", ":"), ("*", "-"))
+    for marker, line in (("<", "-"), (">", "--"), ("h", "-."), ("p", ":"), ("d", "-"))
     for colour in (_GREEN, _PURPLE, _ORANGE, _SKY, _BLUE, _VERMILION)
 )
 _SETTINGS: dict[str, Any] = {

@@ -27,12 +27,18 @@ SCORE_TOLERANCE = 1e-3
 """Relative deviation of a score from the one that came along: k-means may settle otherwise on another machine."""
 
 
+REMEDY = (
+    "Nothing was written. Send cells as `prosebench run` left them; remove the folder of a cell that is named above, "
+    "and the same `prosebench run` makes it again."
+)
+
+
 class RefusedSubmission(ValueError):
     """Results that are not accepted; the message lists every reason."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
         number = f"{len(reasons)} reason{'' if len(reasons) == 1 else 's'}"
-        super().__init__(f"{number} against these results:\n  " + "\n  ".join(reasons))
+        super().__init__(f"{number} against these results:\n  " + "\n  ".join(reasons) + f"\n{REMEDY}")
         self.reasons = tuple(reasons)
 
 
@@ -45,6 +51,7 @@ def unpacked(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as scratch:
         try:
             with tarfile.open(path) as archive:
+                _check_members(archive, path)
                 archive.extractall(scratch, filter="data")
         except tarfile.TarError as error:
             raise DamagedFile(f"{path} is neither a run folder nor a .tar file of one ({error})") from error
@@ -54,6 +61,17 @@ def unpacked(path: Path) -> Iterator[Path]:
                 f"{path} does not hold one run folder; pack it with `prosebench submit-results`"
             )
         yield inside[0]
+
+
+def _check_members(archive: tarfile.TarFile, path: Path) -> None:
+    """Raise DamagedFile for a file that `pack` does not write, before anything is unpacked."""
+    for member in archive:
+        parts = member.name.split("/")
+        is_packed = len(parts) == 4 and parts[1] == "cells" and parts[3] in PACKED and ".." not in parts
+        if not (member.isfile() and is_packed):
+            raise DamagedFile(
+                f"{path} holds {member.name}, which is no file of a cell; pack it with `prosebench submit-results`"
+            )
 
 
 def submit(

@@ -17,7 +17,7 @@ from prosebench.force_field import system_hash
 from prosebench.peptide import Peptide
 from prosebench.record import EXTERNAL, Cell, Record, cell_folders, read_cell, read_provenance, read_record
 from prosebench.reference import Reference, known_reference
-from prosebench.storage import DamagedFile
+from prosebench.storage import DamagedFile, read_json
 
 MOST_FRAMES = 4_000
 """Of larger ensembles, energies of so many frames, drawn at random, are computed again."""
@@ -64,13 +64,26 @@ def check_cells(
                     found.append(f"{folder.name}: cell.json and record.json describe different cells")
                 reasons = [*_check_plan(record), *_check_record(folder, record, reference_folders)]
                 found.extend(f"{folder.name}: {reason}" for reason in reasons)
+            elif (folder / "failure.json").exists() and not _failure_reason(folder):
+                found.append(f"{folder.name}: failure.json gives no reason; run the cell again")
         except (DamagedFile, OSError, ValueError) as error:
-            found.append(f"{folder.name}: {str(error).splitlines()[0]}")
+            found.append(f"{folder.name}: {_said(error)}")
         if progress:
             progress("cells", number, len(folders))
     if not (finished or found):
         return ["no cell has finished"]
     return found + missing_places(ended)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"{Path(error.filename).name} is missing; send the cell's folder whole, or run the cell again"
+    return str(error).splitlines()[0]
+
+
+def _failure_reason(folder: Path) -> str:
+    content = read_json(folder / "failure.json")
+    return str(content.get("reason", "")).strip() if isinstance(content, dict) else ""
 
 
 def _check_plan(record: Record) -> Iterator[str]:
@@ -80,8 +93,9 @@ def _check_plan(record: Record) -> Iterator[str]:
         return
     if cell.peptide not in suite.peptides:
         yield f"suite {cell.suite} has no peptide {cell.peptide}; give your suite another name"
-    if not set(cell.budgets) <= set(suite.budgets):
-        yield f"suite {cell.suite} has no budgets {cell.budgets}, it has {suite.budgets}"
+    budgets = suite.row_budgets(cell.row) if cell.row in suite.methods else suite.budgets
+    if not set(cell.budgets) <= set(budgets):
+        yield f"suite {cell.suite} has no budgets {cell.budgets}, it has {budgets}"
     if cell.seed not in suite.seeds and cell.method != EXTERNAL:
         yield f"suite {cell.suite} has no seed {cell.seed}, it has {', '.join(map(str, suite.seeds))}"
     if cell.frames != suite.frames:
@@ -100,6 +114,10 @@ def _check_record(folder: Path, record: Record, reference_folders: Sequence[Path
     else:
         read_provenance(folder)
     if record.status == "skipped":
+        if not record.reason.strip():
+            yield "it says that its method skips this cell, but not why"
+        if (folder / "ensemble.npz").exists():
+            yield "it says that its method skips this cell, but there are frames in it"
         return
     reference = _reference(record, reference_folders)
     peptide = reference.peptide if reference else Peptide.from_sequence(record.cell.peptide)

@@ -11,13 +11,14 @@ from typing import Literal
 
 import pandas as pd
 
-from analysis.comparisons import DISTANCES, compare_rows, equal_frames, level
+from analysis.comparisons import WASSERSTEIN, compare_rows, equal_frames, level
 from analysis.scores import at_kelvin
 from analysis.statistics import UNBOUNDED, Estimate, estimate
 from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, row_order
 from analysis.suite_plan import suite_peptides
 from prosebench.record import EXTERNAL
+from prosebench.reference import name_at
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def _note(lines: pd.DataFrame) -> str:
 
 def _infinite(scored: pd.DataFrame) -> str:
     """In how many cells a metric is infinite; empty where it is in none."""
-    bad = scored[(scored["value"] == math.inf) & scored["metric"].isin(DISTANCES)]
+    bad = scored[(scored["value"] == math.inf) & scored["metric"].isin(WASSERSTEIN)]
     if bad.empty:
         return ""
     cells = scored.drop_duplicates(["peptide", "seed"])
@@ -329,10 +330,11 @@ def _declared_lines(scored: pd.DataFrame) -> list[str]:
 
 
 def _references(scored: pd.DataFrame) -> str:
-    pairs = scored.drop_duplicates(["peptide", "reference"]).sort_values(["length", "peptide", "reference"])
+    order = ["length", "peptide", "temperature_kelvin", "reference"]
+    found = scored.drop_duplicates(order[1:]).sort_values(order)
+    columns = (found[name].tolist() for name in order[1:])
     return ", ".join(
-        f"{peptide} {digest[:8]}"
-        for peptide, digest in zip(pairs["peptide"], pairs["reference"], strict=True)
+        f"{name_at(peptide, kelvin)} {digest[:8]}" for peptide, kelvin, digest in zip(*columns, strict=True)
     )
 
 

@@ -20,7 +20,7 @@ from prosebench.ensemble import Ensemble
 from prosebench.importance import pareto_k
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
-from prosebench.prose.snis import extend_tail, proposal_shares, tail_ess
+from prosebench.prose.diagnostics import extend_tail, proposal_shares, tail_ess
 from prosebench.weight_files import HUB_REVISION, content_sha256
 
 

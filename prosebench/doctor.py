@@ -38,6 +38,7 @@ def examine() -> Iterator[Finding]:
     yield _gpus()
     yield _openmm_platforms()
     yield _native_kernel()
+    yield _exact_transport()
     yield _openmm_energy()
     yield _slurm()
     yield _mpi()
@@ -88,6 +89,18 @@ def _native_kernel() -> Finding:
     if native.available():
         return Finding("native energy kernel", "ok", native.instruction_set())
     return Finding("native energy kernel", "absent", f"{native.why_unavailable()}; the torch path is used")
+
+
+def _exact_transport() -> Finding:
+    from prosebench import transport
+    from prosebench.energy import native
+
+    if transport.available():
+        return Finding("native exact transport", "ok", native.instruction_set())
+    reason = transport.why_unavailable()
+    return Finding(
+        "native exact transport", "absent", f"{reason}; POT's network simplex is used, which is slower"
+    )
 
 
 def _openmm_energy() -> Finding:

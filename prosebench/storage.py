@@ -41,6 +41,18 @@ def write_bytes(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder where it is not there. Raises ValueError where files could not be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"the folder {folder} cannot be made ({error.strerror}): give another name"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"nothing can be written to {folder}: give another name")
+
+
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{TEMPORARY_SUFFIX}")
 

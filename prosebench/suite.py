@@ -28,7 +28,8 @@ class Suite(BaseModel):
 
     budgets are energy evaluations of sampling. frames is the fixed number of frames that is scored. methods maps a
     name of this table to its settings; `method = "..."` among them lets one method appear twice with other settings,
-    and `max_budget = ...` leaves out the budgets above it, for a method that is too slow there.
+    and `max_budget = ...` leaves out the budgets above it, for a method that is too slow there; where none is left, the
+    row runs at its max_budget.
     temperatures_kelvin, where there are any, stand for that of target, one after the other.
     """
 
@@ -72,11 +73,7 @@ class Suite(BaseModel):
                 raise SuiteError(f"suite {self.name}: {error}") from error
         for name in self.methods:
             self.method_settings(name)
-        budgets_of_rows = [self.row_budgets(name) for name in self.methods]
-        if not any(budgets_of_rows):
-            raise SuiteError(
-                f"suite {self.name}: every budget lies above the max_budget of every method; raise one"
-            )
+            self.row_budgets(name)
 
     def row_budgets(self, name: str) -> tuple[int, ...]:
         """The budgets at which a row of `methods` runs. Raises SuiteError for a max_budget that is no whole number."""
@@ -85,7 +82,7 @@ class Suite(BaseModel):
             raise SuiteError(
                 f"suite {self.name}, [methods.{name}]: max_budget is {largest!r}, not a positive whole number"
             )
-        return tuple(budget for budget in self.budgets if budget <= largest)
+        return tuple(budget for budget in self.budgets if budget <= largest) or (largest,)
 
     def method_settings(self, name: str) -> tuple[str, dict[str, Any]]:
         """The method behind a row of `methods`, and its settings with all defaults filled in."""

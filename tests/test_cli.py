@@ -11,6 +11,8 @@ import mdtraj
 import numpy as np
 import pytest
 
+from prosebench import doctor, transport
+from prosebench.energy.native import ENVIRONMENT_VARIABLE
 from prosebench.ensemble import Ensemble
 from prosebench.features import tica_features
 from prosebench.peptide import Peptide
@@ -111,12 +113,29 @@ def test_a_trajectory_of_another_peptide_is_refused(tmp_path: Path) -> None:
 
 def test_doctor_knows_this_machine_and_the_published_functions() -> None:
     said = prosebench("doctor")
-    for what in ("openmm", "OpenMM platforms", "native energy kernel", "SLURM", "MPI", "hub"):
+    for what in (
+        "openmm",
+        "OpenMM platforms",
+        "native energy kernel",
+        "native exact transport",
+        "SLURM",
+        "MPI",
+        "hub",
+    ):
         assert what in said
     said = prosebench("doctor", "--vectors", str(VECTORS))
     assert "pass  metrics_ARIP.npz" in said
     assert "pass  atom_orders.json" in said
     assert "FAIL" not in said
+
+
+def test_doctor_says_why_transport_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor._exact_transport().state == ("ok" if transport.available() else "absent")
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "abacus")
+    found = doctor._exact_transport()
+    assert found.state == "absent"
+    assert "this CPU has" in found.found
+    assert "POT's network simplex is used" in found.found
 
 
 def test_doctor_sees_a_wrong_function(tmp_path: Path) -> None:

@@ -67,8 +67,8 @@ def _proposals(
     import numpy as np
 
     from prosebench.importance import RELIABLE_PARETO_K, ess, k_hat_text, pareto_k
+    from prosebench.prose.diagnostics import proposal_shares
     from prosebench.prose.flow import Proposals
-    from prosebench.prose.snis import proposal_shares
 
     shares: list[dict[str, float]] = []
     published: list[np.ndarray] = []

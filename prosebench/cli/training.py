@@ -112,7 +112,10 @@ def _train(recipe: "Recipe", directory: Path, minutes: float, threads: int) -> N
         out.print(f"continuing after step {training.progress.step:,} of {training.checkpoint}")
     # Only now: until the processes have met, one that is told to end should do so.
     listen()
-    progress = training.run(stop_seconds=60.0 * minutes if minutes else math.inf)
+    try:
+        progress = training.run(stop_seconds=60.0 * minutes if minutes else math.inf)
+    except FloatingPointError as error:
+        fail(str(error))
     faults = training.data.faults
     for name, reason in list(faults.items())[:5]:
         err.print(f"[yellow]left out:[/yellow] {escape(f'{name}: {reason}')}", soft_wrap=True)

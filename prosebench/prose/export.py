@@ -1,6 +1,5 @@
 """Samples as files that other programs read."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 from prosebench.ensemble import Ensemble
 from prosebench.importance import filter_top, pareto_smooth, resample
 from prosebench.peptide import Peptide
+from prosebench.storage import make_folder
 
 FORMATS = (".xtc", ".dcd", ".pdb", ".npz")
 
@@ -33,18 +33,6 @@ def check_writable(path: Path) -> None:
         if file.exists():
             raise ValueError(f"{file} is there already: give another name, or remove it")
     make_folder(path.parent)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder where it is not there. Raises ValueError where files could not be written to it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"the folder {folder} cannot be made ({error.strerror}): give another name"
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"nothing can be written to {folder}: give another name")
 
 
 def write_frames(path: Path, peptide: Peptide, ensemble: Ensemble) -> list[Path]:

@@ -16,9 +16,10 @@ from prosebench.ensemble import Ensemble, concatenate
 from prosebench.importance import ess
 from prosebench.method import Carry, Chunk, Method, Run
 from prosebench.peptide import Peptide
+from prosebench.prose.diagnostics import proposal_shares
 from prosebench.prose.fine_tuning import Frames, TuningSettings, draw_buffer, fine_tune
 from prosebench.prose.flow import CentreDensity, Prose
-from prosebench.prose.snis import CONTRACT_SPREAD_NM, FlowSettings, proposal_shares
+from prosebench.prose.snis import CONTRACT_SPREAD_NM, FlowSettings
 
 PROPOSALS_AT_ONCE = 1000
 

@@ -64,7 +64,8 @@ def load_checkpoint(
         made_with = json.loads(content["recipe"])
     except Exception as error:
         # torch raises many types for a file that is cut or of another kind.
-        raise DamagedFile(f"{path} is not a checkpoint ({error}); remove it to start anew") from error
+        reason = str(error).partition(". ")[0]
+        raise DamagedFile(f"{path} is not a checkpoint ({reason}); remove it to start anew") from error
     different = [key for key, value in recipe.model_dump(mode="json").items() if made_with.get(key) != value]
     if different:
         key = different[0]

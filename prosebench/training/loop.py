@@ -18,6 +18,7 @@ from torch import nn
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
 from prosebench.reference import MissingReferenceError, Reference, find_reference
+from prosebench.storage import make_folder
 from prosebench.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from prosebench.training.curve import LOSSES, Row, write_curve
 from prosebench.training.data import BatchStream, FrameBatch, Position, TrainingData
@@ -49,6 +50,7 @@ class Training:
 
     def __post_init__(self) -> None:
         recipe = self.recipe
+        self.validation = validation_frames(recipe.validation)
         self.data = TrainingData(
             recipe.data.source, longest=recipe.data.longest, revision=recipe.data.revision
         )
@@ -61,6 +63,7 @@ class Training:
             rank=self.processes.rank,
             world=self.processes.world,
         )
+        make_folder(self.directory)
         self.trainable: Trainable = make_trainable(recipe, self.processes.device)
         module = self.trainable.module
         self.optimiser = RunOptimiser(module, recipe.optimiser)
@@ -149,7 +152,7 @@ class Training:
         progress.losses, progress.norms = [], []
         if validating and self.processes.first:
             with self.ema.swapped_in():
-                row |= validate(self.trainable, self.recipe.validation)
+                row |= validate(self.trainable, self.validation, self.recipe.validation.proposals)
         progress.rows.append(row)
         if self.processes.first:
             self.watch(row)
@@ -183,13 +186,21 @@ class Training:
         }
 
 
-def validate(trainable: Trainable, recipe: ValidationRecipe) -> Row:
+Validation = list[tuple[Peptide, Ensemble | None]]
+"""Validation peptides with frames of their references, where they have one."""
+
+
+def validation_frames(recipe: ValidationRecipe) -> Validation:
+    """What is validated on. Raises PeptideError for a sequence that is none."""
+    return [_peptide_and_frames(sequence, recipe) for sequence in recipe.peptides]
+
+
+def validate(trainable: Trainable, validation: Validation, proposals: int) -> Row:
     """Means over the validation peptides, and each peptide's numbers behind its name."""
     row: Row = {}
-    for sequence in recipe.peptides:
-        peptide, frames = _validation_frames(sequence, recipe)
-        numbers = trainable.validate(peptide, frames, recipe.proposals, seed=0)
-        row |= {f"{name}-{sequence}": value for name, value in numbers.items()}
+    for peptide, frames in validation:
+        numbers = trainable.validate(peptide, frames, proposals, seed=0)
+        row |= {f"{name}-{peptide.sequence}": value for name, value in numbers.items()}
     for name in (*LOSSES, "ess", "median-energy"):
         values = [value for key, value in row.items() if key.startswith(f"{name}-")]
         if values:
@@ -197,7 +208,7 @@ def validate(trainable: Trainable, recipe: ValidationRecipe) -> Row:
     return row
 
 
-def _validation_frames(sequence: str, recipe: ValidationRecipe) -> tuple[Peptide, Ensemble | None]:
+def _peptide_and_frames(sequence: str, recipe: ValidationRecipe) -> tuple[Peptide, Ensemble | None]:
     try:
         reference = Reference.load(find_reference(sequence, [Path(recipe.references)]))
     except MissingReferenceError:

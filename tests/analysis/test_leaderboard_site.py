@@ -124,6 +124,11 @@ def test_a_peptide_and_a_method_open(board: Browser) -> None:
     board.wait("document.querySelector('h1')?.textContent === 'AA' && document.readyState === 'complete'")
     assert board.run("document.querySelectorAll('svg.map').length") == 2 * (1 + 3)
     assert board.run("document.querySelectorAll('svg.histogram').length") == 2
+    overlaps = board.run(
+        "[...document.querySelectorAll('.overlaps li b')].map(one => Number(one.textContent))"
+    )
+    assert len(overlaps) > 3
+    assert 0.0 < min(overlaps) < max(overlaps) < 1.0
     assert board.run(
         "[...document.querySelectorAll('svg[role=img]')].every(one => one.getAttribute('aria-label'))"
     )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -182,6 +183,11 @@ TAMPERED_RECORDS: dict[str, tuple[Callable[[dict], None], str]] = {
     "another force field": (lambda r: r.update(force_field_hash="0" * 64), "force_field_hash is not that"),
     "gate": (lambda r: r.update(gate_deviation_kj_mol=3.0), "3 kJ/mol off at the gate"),
     "another schema": (lambda r: r.update(schema_version=9), "schema version 9"),
+    "skipped without a reason": (lambda r: r.update(status="skipped"), "skips this cell, but not why"),
+    "skipped with frames": (
+        lambda r: r.update(status="skipped", reason="too large"),
+        "skips this cell, but there are frames in it",
+    ),
     "an unknown field": (lambda r: r.update(blessed=True), "is not a record file"),
 }
 
@@ -192,6 +198,35 @@ def test_a_tampered_record_is_caught(name: str, theirs: Path, reference_folder: 
     change_record(first_cell(theirs), change)
     found = check_cells(theirs, [reference_folder])
     assert any(said in reason for reason in found), found
+
+
+@pytest.mark.parametrize("name", ["cell.json", "ensemble.npz", "provenance.json"])
+def test_a_file_that_is_missing_is_named(name: str, theirs: Path, reference_folder: Path) -> None:
+    (first_cell(theirs) / name).unlink()
+    (said,) = check_cells(theirs, [reference_folder])
+    assert said.startswith(f"{first_cell(theirs).name}: {name} is missing")
+
+
+def test_a_failure_says_why(theirs: Path, reference_folder: Path) -> None:
+    folder = first_cell(theirs)
+    (folder / "record.json").unlink()
+    for content in ({}, [], {"reason": " "}):
+        write_json(folder / "failure.json", content)
+        assert check_cells(theirs, [reference_folder]) == [
+            f"{folder.name}: failure.json gives no reason; run the cell again"
+        ]
+
+
+@pytest.mark.parametrize(
+    "name", ["theirs/run.sh", "theirs/cells/one/evil.py", "../cells/one/cell.json", "cell.json"]
+)
+def test_an_archive_with_another_file_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "some.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("theirs/cells/one/cell.json"))
+        archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(DamagedFile, match="which is no file of a cell"), unpacked(path):
+        pass
 
 
 def moved(frames_nm: np.ndarray) -> np.ndarray:
@@ -297,6 +332,7 @@ def test_the_command(theirs: Path, tmp_path: Path, reference_folder: Path) -> No
     found = CliRunner().invoke(app, ["submit-results", str(theirs), *options])
     assert isinstance(found.exception, RefusedSubmission)
     assert "1 reason against these results" in str(found.exception)
+    assert "the same `prosebench run` makes it again" in str(found.exception)
     with pytest.raises(ValueError, match="no name for a run"):
         submit(theirs, tmp_path / "out", name="../elsewhere")
     with pytest.raises(FileNotFoundError, match="holds no cells"):

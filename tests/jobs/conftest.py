@@ -43,7 +43,11 @@ def command(suite: Path, directory: Path, *more: str) -> list[str]:
 def run(*arguments: str, check: bool = True, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and capture what it prints."""
     options.setdefault("env", os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"})
-    return subprocess.run(arguments, check=check, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
+    try:
+        return subprocess.run(arguments, check=check, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
+    except subprocess.CalledProcessError as error:
+        error.add_note(f"it said:\n{error.stdout[-3000:]}\n{error.stderr[-3000:]}")
+        raise
 
 
 def results(directory: Path) -> dict[str, bytes]:

@@ -12,8 +12,9 @@ from prosebench.ensemble import Ensemble, concatenate
 from prosebench.importance import ess, normalise, pareto_k
 from prosebench.method import Run
 from prosebench.peptide import Peptide
+from prosebench.prose.diagnostics import clashing
 from prosebench.prose.flow import Prose
-from prosebench.prose.snis import ProseSNIS, clashing
+from prosebench.prose.snis import ProseSNIS
 from prosebench.prose.weights import WeightsError, save_weights, to_published
 from prosebench.storage import file_sha256
 

@@ -46,6 +46,13 @@ def test_train_and_sample(recipe: Path, tmp_path: Path) -> None:
     assert "these are proposals" in said.output
 
 
+def test_a_run_that_diverges_ends_with_one_line(recipe: Path, tmp_path: Path) -> None:
+    line = ["train", str(recipe), "--dir", str(tmp_path / "run"), "--set", "optimiser.learning_rate=1e30"]
+    said = CliRunner().invoke(app, [*line, "--set", "optimiser.warm_up=0", "--set", "steps=60"])
+    assert isinstance(said.exception, ValueError)
+    assert "lower the learning rate, or train in float32" in str(said.exception)
+
+
 def test_bench_training(recipe: Path, folder: Path) -> None:
     arguments = ["--sizes", str(folder / "tiny.toml"), "--peptides", "GG", "--batches", "4", "--seconds", "0"]
     said = CliRunner().invoke(app, ["bench", "training", *arguments])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prosebench.energy.openmm import OpenMMEnergy
-from prosebench.peptide import Peptide
+from prosebench.peptide import Peptide, PeptideError
 from prosebench.prose.flow import Prose
 from prosebench.prose.trainable import FlowLoss, TrainableProse, augment
 from prosebench.reference import build_reference
@@ -82,6 +82,14 @@ def test_another_recipe_or_a_damaged_file_is_refused(folder: Path, tmp_path: Pat
     (tmp_path / "checkpoint.pt").write_bytes((tmp_path / "checkpoint.pt").read_bytes()[:1000])
     with pytest.raises(DamagedFile, match="is not a checkpoint"):
         Training(recipe_of(folder), tmp_path, ALONE)
+
+
+def test_what_would_fail_later_is_said_before_the_first_step(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PeptideError, match="no amino acid is 'X'"):
+        Training(recipe_of(folder, validation={"peptides": ["GG", "XX"]}), tmp_path, ALONE)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"the folder .*file cannot be made .*: give another name"):
+        Training(recipe_of(folder), tmp_path / "file", ALONE)
 
 
 def test_stopping_when_asked_or_when_time_is_up(folder: Path, tmp_path: Path) -> None:
