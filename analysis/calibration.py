@@ -278,6 +278,7 @@ def calibration_figure(trials: int = 1000) -> Figure:
             axes.set_xlabel("peptides × seeds")
         for axes in panels[1 : len(SAMPLERS)]:
             axes.tick_params(labelleft=False)
+        panels[-1].set_axis_off()
         panels[0].set_ylabel("true mean inside")
         shared_legend(figure, panels)
         return figure

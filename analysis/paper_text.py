@@ -119,7 +119,8 @@ def _latex_line(table: PaperTable, line: Line) -> str:
     name = rf"\emph{{{escape(line.label)}}}" if line.control else escape(line.label)
     cells = [_latex_cell(line, place) for place in table.places]
     row = [name + _marks(table, line, "$^{{{}}}$"), *cells, escape(_peptides(table, line))]
-    return " & ".join(row) + r" \\"
+    # The ends of intervals stand above and below their number, and would touch those of the next row.
+    return " & ".join(row) + (r" \\[2pt]" if line.estimates else r" \\")
 
 
 def _latex_cell(line: Line, place: Place) -> str:
