@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import Any, NamedTuple
 
 import mdtraj
@@ -40,6 +40,7 @@ _BINS = 120
 _SMOOTHING_BINS = 2.0
 _FRAMES_PER_UNIT_WIDTH = 4000.0
 _TAIL = 0.001
+_NOTE_CHARACTERS = 44
 Floats = NDArray[np.floating]
 
 
@@ -115,7 +116,7 @@ def _energy_panel(
     axes.stairs(
         _density(reference.energies_kt, edges), edges, fill=True, color=REFERENCE_FILL, label="reference"
     )
-    missing = []
+    missing, beyond = [], []
     for sample in samples:
         energies, style = sample.ensemble.energies_kt, look[sample.row]
         axes.stairs(
@@ -131,7 +132,9 @@ def _energy_panel(
         if infinite:
             missing.append(f"{sample.row}: {infinite:,} of {len(energies):,} not finite")
         if outside > 0.02 * len(energies):
-            missing.append(f"{sample.row}: {outside / len(energies):.1%} outside")
+            beyond.append(f"{sample.row} {outside / len(energies):.0%}")
+    if beyond:
+        missing += wrap(f"outside: {', '.join(beyond)}", _NOTE_CHARACTERS)
     if missing:
         note(axes, "\n".join(missing), "upper left")
 

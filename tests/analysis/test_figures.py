@@ -109,7 +109,7 @@ def test_energy_histogram_says_what_it_cannot_show(
 ):
     figure = energy_histogram("AA", reference.scored, samples, looks(["md", "clashing"]))
     assert "clashing: 7 of 40 not finite" in texts_of(figure)
-    assert "clashing: 82.5% outside" in texts_of(figure)
+    assert "outside: clashing 82%" in texts_of(figure)
     save(figure, tmp_path / "energy")
 
 
