@@ -5,6 +5,7 @@ import io
 import math
 from dataclasses import dataclass, replace
 from itertools import groupby
+from textwrap import wrap
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,6 +16,8 @@ from analysis.statistics import Estimate
 from analysis.tables import Metric, Table, TableRow
 
 FULL_WIDTH = 112
+NARROW_NAME = 11
+"""Letters of a method's name on a line of a narrow terminal; longer ones break at hyphens."""
 NARROW_METRICS = ("ess", "energy-w2", "torus-w2", "tica-w2")
 _DASH = "–"
 _LATEX_ESCAPES = {
@@ -148,7 +151,9 @@ def _rich_table(table: Table, *, narrow: bool) -> RichTable:
             start = [row.peptide] * _has_peptides(table) + [f"{row.budget:,}"]
             shown = start if row is rows[0] else [""] * len(start)
             cells = _terminal_cells(table, row, _mark(remarks, row))
-            cells = [*cells[:-2], cells[-1]] if narrow else cells
+            if narrow:
+                name = Text("\n".join(wrap(cells[0].plain, NARROW_NAME)))
+                cells = [name, *cells[1:-2], cells[-1]]
             made.add_row(*shown, *cells, style="dim" if row.control else None)
         made.add_section()
     return made

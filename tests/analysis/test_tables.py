@@ -217,6 +217,7 @@ def shown(table: Table, width: int = 112) -> str:
 
 
 def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_ones(scores: pd.DataFrame):
+    scores = scores.replace({"row": {"worse": "prose-self-improve"}})
     table = main_table(pd.concat([scores, scores.assign(budget=1_000_000)]))
     assert "JSD" in shown(table)
     assert "…" not in shown(table)
@@ -224,6 +225,7 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_ones(scores: pd.DataFra
     assert "JSD" not in narrow.split("Frames scored")[0]
     assert "…" not in narrow
     assert "1,000,000" in narrow
+    assert "prose-self-" in narrow
 
 
 def test_groups_are_named_by_what_varies(scores: pd.DataFrame):
