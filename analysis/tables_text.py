@@ -16,8 +16,8 @@ from analysis.statistics import Estimate
 from analysis.tables import Metric, Table, TableRow
 
 FULL_WIDTH = 112
-NARROW_NAME = 11
-"""Letters of a method's name on a line of a narrow terminal; longer ones break at hyphens."""
+NAME_WIDTH = 11
+"""Letters of a method's name on a line of a terminal; longer ones break at hyphens, as values have two lines, too."""
 NARROW_METRICS = ("ess", "energy-w2", "torus-w2", "tica-w2")
 _DASH = "–"
 _LATEX_ESCAPES = {
@@ -151,9 +151,7 @@ def _rich_table(table: Table, *, narrow: bool) -> RichTable:
             start = [row.peptide] * _has_peptides(table) + [f"{row.budget:,}"]
             shown = start if row is rows[0] else [""] * len(start)
             cells = _terminal_cells(table, row, _mark(remarks, row))
-            if narrow:
-                name = Text("\n".join(wrap(cells[0].plain, NARROW_NAME)))
-                cells = [name, *cells[1:-2], cells[-1]]
+            cells = [*cells[:-2], cells[-1]] if narrow else cells
             made.add_row(*shown, *cells, style="dim" if row.control else None)
         made.add_section()
     return made
@@ -161,7 +159,7 @@ def _rich_table(table: Table, *, narrow: bool) -> RichTable:
 
 def _terminal_cells(table: Table, row: TableRow, mark: str) -> list[Text]:
     """Method, metrics, evaluations, wall time, and on what the row stands."""
-    cells = [Text(f"{row.label} [{mark}]" if mark else row.label)]
+    cells = [Text("\n".join(wrap(f"{row.label} [{mark}]" if mark else row.label, NAME_WIDTH)))]
     for metric in table.metrics:
         value, _ = _metric_texts(row, metric)
         cell = Text(value, style="bold green" if metric.name in row.best else "")
