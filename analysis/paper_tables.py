@@ -136,9 +136,7 @@ def _table(layout: Layout, scores: pd.DataFrame, references: Mapping[str, bool])
     cells = scores[
         (scores["budget"] == layout.budget) & scores["length"].isin(LENGTHS) & (scores["row"] != "")
     ]
-    lines = _published(layout)
-    for kind, renamed in _variants(layout, cells):
-        lines += _measured(layout, renamed, kind, references)
+    lines = [*_published(layout), *_measured(layout, _standing(layout, cells), references)]
     order = {id(line): (line.measured, line.control) for line in lines}
     return PaperTable(layout, tuple(sorted(lines, key=lambda line: order[id(line)])))
 
@@ -173,17 +171,18 @@ def _published(layout: Layout) -> list[Line]:
     return lines
 
 
-def _variants(layout: Layout, cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The scores that stand in a table, under the names of its metrics, and what to add to a row's label."""
+def _standing(layout: Layout, cells: pd.DataFrame) -> pd.DataFrame:
+    """The scores that stand in a table, under the names of its metrics; all of its rows compete for bold."""
     if layout.metrics == (RATE,):
-        return [("", _with_rate(cells))]
+        return _with_rate(cells)
+    if layout.weights == "scored":
+        return cells
     plain = _proposals(cells)
     if layout.weights == "proposal":
-        return [("", plain)]
-    if layout.weights == "both":
-        weighted = set(cells.loc[cells["metric"].str.startswith(PROPOSAL), "row"])
-        return [("proposal", plain[plain["row"].isin(weighted)]), ("", cells)]
-    return [("", cells)]
+        return plain
+    weighted = set(cells.loc[cells["metric"].str.startswith(PROPOSAL), "row"])
+    mine = plain[plain["row"].isin(weighted)]
+    return pd.concat([mine.assign(row=mine["row"] + ", proposal"), cells], ignore_index=True)
 
 
 def _proposals(cells: pd.DataFrame) -> pd.DataFrame:
@@ -211,14 +210,14 @@ def _with_rate(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([cells, made], ignore_index=True)
 
 
-def _measured(layout: Layout, cells: pd.DataFrame, kind: str, references: Mapping[str, bool]) -> list[Line]:
+def _measured(layout: Layout, cells: pd.DataFrame, references: Mapping[str, bool]) -> list[Line]:
     if cells.empty:
         return []
     table = main_table(cells, layout.metrics)
     several = cells.drop_duplicates(["suite", "length"])["length"].duplicated().any()
     grouped: dict[str, list[TableRow]] = {}
     for row in table.rows:
-        name = f"{table.name(row)}, {kind}" if kind else table.name(row)
+        name = table.name(row)
         grouped.setdefault(f"{name} ({row.suite})" if several else name, []).append(row)
     lines = [_line(label, parts, layout, cells, references) for label, parts in grouped.items()]
     return [line for line in lines if line.estimates or any("n/a" in mark for mark in line.marks)]

@@ -118,6 +118,15 @@ def test_proposals_of_a_weighted_row_and_scores_of_any_other(tables: dict[str, P
     assert not any(one.label == "md, proposal" for one in tables["table14"].lines)
 
 
+def test_a_row_competes_with_and_without_weights():
+    scores = long_table()
+    at_2 = (scores["metric"] == "proposal-torus-k-jsd") & (scores["length"] == 2)
+    scores.loc[at_2, "value"] = 0.01 + 0.001 * scores["seed"]
+    table = next(one for one in paper_tables(scores) if one.layout.name == "table14")
+    best = {one.label for one in table.lines if (2, "torus-k-jsd") in one.best}
+    assert best == {"prose-snis, proposal"}
+
+
 def test_effective_samples_per_second(tables: dict[str, PaperTable]):
     found = line_of(tables["table15"], "prose-snis").estimates[2, "effective-samples-per-second"]
     assert found.value == pytest.approx(0.1 * 1e4 / 5.0)
