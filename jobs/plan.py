@@ -21,7 +21,7 @@ def plan_cells(suite: Suite) -> list[Cell]:
         method, settings = suite.method_settings(row)
         together = load_method(method).prefixes
         budgets_of_row = suite.row_budgets(row)
-        marks = [budgets_of_row] if together and budgets_of_row else [(budget,) for budget in budgets_of_row]
+        marks = [budgets_of_row] if together else [(budget,) for budget in budgets_of_row]
         for peptide, target, budgets, seed in product(suite.peptides, suite.targets, marks, suite.seeds):
             cells.append(
                 Cell(

@@ -16,7 +16,7 @@ def scores(values: list[float], **changes: object) -> pd.DataFrame:
     return pd.DataFrame([common | {"seed": seed, "value": value} for seed, value in enumerate(values)])
 
 
-AS_PUBLISHED = {"c": {"weights": "prose-up-to-8aa", "com": "gaussian", "batch": 64}}
+AS_PUBLISHED = {"c": {"weights": "prose-up-to-8aa", "com": "published", "batch": 64}}
 
 
 def test_sigma_is_the_difference_in_standard_errors():
@@ -34,7 +34,7 @@ def test_where_something_is_not_as_published_that_is_said_and_no_sigma():
     settings = {"c": {"weights": "prose-mini", "com": "none"}}
     (found,) = agreements(scores([2.0], frames=1000, temperature_kelvin=400.0), {}, settings)
     assert found.differs == (
-        "weights prose-mini", "com = none, not gaussian", "own reference", "1,000 frames, not 10,000", "at 400 K",
+        "weights prose-mini", "com = none, not published", "own reference", "1,000 frames, not 10,000", "at 400 K",
     )  # fmt: skip
     assert np.isnan(found.sigma)
     line = agreement_markdown([found]).splitlines()[2]
@@ -50,11 +50,20 @@ def test_where_something_is_not_as_published_that_is_said_and_no_sigma():
 @pytest.mark.parametrize(
     ("method", "made", "told"),
     [
-        ("prose-snis", lambda: ProseSNIS.Settings(weights="prose-up-to-8aa"), ()),
-        ("prose-self-improve", lambda: ProseSelfImprove.Settings(weights="prose-up-to-8aa"), ()),
+        ("prose-snis", lambda: ProseSNIS.Settings(weights="prose-up-to-8aa", com="published"), ()),
+        (
+            "prose-snis",
+            lambda: ProseSNIS.Settings(weights="prose-up-to-8aa"),
+            ("com = gaussian, not published",),
+        ),
         (
             "prose-self-improve",
-            lambda: ProseSelfImprove.Settings(weights="prose-up-to-8aa", steps=5),
+            lambda: ProseSelfImprove.Settings(weights="prose-up-to-8aa", com="published"),
+            (),
+        ),
+        (
+            "prose-self-improve",
+            lambda: ProseSelfImprove.Settings(weights="prose-up-to-8aa", com="published", steps=5),
             ("steps = 5, not 250",),
         ),
         (
