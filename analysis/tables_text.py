@@ -16,7 +16,7 @@ from analysis.statistics import Estimate
 from analysis.tables import Metric, Table, TableRow
 
 FULL_WIDTH = 112
-NAME_WIDTH = 11
+NAME_WIDTH = 10
 """Letters of a method's name on a line of a terminal; longer ones break at hyphens, as values have two lines, too."""
 NARROW_METRICS = ("ess", "energy-w2", "torus-w2", "tica-w2")
 _DASH = "–"
@@ -142,7 +142,7 @@ def _rich_table(table: Table, *, narrow: bool) -> RichTable:
     remarks = _remarks(table, gaps=True)
     made = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ["peptide"] * _has_peptides(table) + ["budget", "method"]:
-        made.add_column(heading, no_wrap=heading != "method")
+        made.add_column(heading, no_wrap=heading != "method", overflow="fold")
     headings = [heading for heading in _headings(table) if not (narrow and heading.startswith("wall"))]
     for heading in [*headings, "peptides\u00a0× seeds"]:
         made.add_column("\n".join(_heading_parts(heading)), justify="right", no_wrap=True)
