@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from prosebench.method import Carry, Run
-from prosebench.proposal import Proposal, centre_energy
+from prosebench.proposal import Proposal
 
 BLOCK = 256
 """Particles of a block; part of what decides the numbers."""
@@ -123,9 +123,9 @@ def evaluated(run: Run, proposal: Proposal, frames_nm: NDArray[np.float32]) -> P
     log_q, log_q_gradient = (np.concatenate(parts) for parts in zip(*densities, strict=True))
     log_p, log_p_gradient = -energies, -gradients
     with np.errstate(invalid="ignore", over="ignore"):
-        if proposal.centre_std_nm is not None:
-            centre, centre_gradient = centre_energy(frames_nm, proposal.centre_std_nm)
-            log_p, log_p_gradient = log_p - centre, log_p_gradient - centre_gradient
+        if proposal.placement is not None:
+            placed, placed_gradient = proposal.placement.energy_and_gradient(frames_nm)
+            log_p, log_p_gradient = log_p - placed, log_p_gradient - placed_gradient
         alive = np.isfinite(log_p) & np.isfinite(log_q)
         return Points(
             frames_nm,

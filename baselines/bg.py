@@ -145,11 +145,14 @@ class BoltzmannGenerator(Method):
         )
         _set_moments(optimiser, network, carry)
         loss, tokens = FlowLoss(network), prose.tokens(run.peptide)
+        orientation = network.config.orientation([run.peptide.topology])
         atoms, losses = np.full(settings.training_batch, run.peptide.n_atoms), []
         with run.meter.phase("training"):
             for step in range(first, last):
                 chosen = carry["frames"][rng.integers(len(carry["frames"]), size=settings.training_batch)]
-                x = torch.from_numpy(augment(chosen / network.config.nm_per_unit, atoms, rng))
+                x = torch.from_numpy(
+                    augment(chosen / network.config.nm_per_unit, atoms, rng, orientation=orientation)
+                )
                 value = loss(x.to(prose.device), tokens).mean()
                 value.backward()
                 if torch.isfinite(nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)):

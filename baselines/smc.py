@@ -192,7 +192,7 @@ class SMC(Method):
         """Why there can be no estimate of log Z, as the name of a diagnostic, or None."""
         if self.settings.published_schedule:
             return "no-log-z-before-t-1"
-        if proposal.centre_std_nm is None and not points.knows_place():
+        if proposal.placement is None and not points.knows_place():
             return "no-log-z-without-centre"
         return None
 
@@ -343,7 +343,7 @@ def result(run: Run, proposal: Proposal, state: State) -> tuple[Ensemble, dict[s
         raise nothing_left(len(state.points))
     frames: NDArray[np.float32] = state.points.positions_nm
     shares: dict[str, float] = {}
-    if proposal.centre_std_nm is not None:
+    if proposal.placement is not None:
         frames, mirrored, wrong = fix_chirality(
             remove_center(frames), run.peptide.topology, run.peptide.start_nm
         )

@@ -9,16 +9,16 @@ with its settings nested:
 
 "gaussian" names normals around the start structure: no method, but right for tests and as a worst case.
 
-The centre. A log-density is that of all 3 atoms coordinates of the very frame it was asked for (nm^-3atoms): not
+Placement. A log-density is that of all 3 atoms coordinates of the very frame it was asked for (nm^-3atoms): not
 centred, not mirrored, and up to no constant, since estimates of log Z rest on it. A physical energy knows neither
-centre, orientation nor handedness of a frame, so it has no normalised density in all coordinates. `centre_std_nm` says
-what is done about it.
+centre, orientation nor handedness of a frame, so it has no normalised density in all coordinates. `placement` says what
+is done about it.
 
-- A number s, the choice for flows: the target is multiplied by the density N(c; 0, s^2) of the centre c (the plain
-  mean over the atoms), as in `centre_energy`; the distribution of everything but c stays what it was. Any s is right,
-  and that of the proposal's own centres is best: the centre then takes no part in the weights. A proposal of centred
-  frames, whose density lives in 3 atoms - 3 dimensions, draws a centre from N(0, s^2) for each frame, and adds
-  `centred_log_density`, which has the Jacobian too. Results may be centred and mirrored at the end, not before.
+- A `Placement`, the choice for flows: the target is multiplied by its densities of the centre c (the plain mean over
+  the atoms) and of the orientation; the distribution of all else stays what it was. Any are right, and those of the
+  proposal itself are best: placement then takes no part in the weights. A proposal of centred frames, whose density
+  lives in 3 atoms - 3 dimensions, draws a centre from N(0, s^2) for each frame, and adds `centred_log_density`, which
+  has the Jacobian too. Results may be centred and mirrored at the end, not before.
 - None: the target is taken as it is, in all its coordinates, as for wells that are fixed in space.
 """
 
@@ -33,6 +33,7 @@ from pydantic import Field
 
 from prosebench.energy.target import check_frames
 from prosebench.method import Carry, Chunk, MethodSettings, Run, load_method, method_entry_points
+from prosebench.placement import Placement, centre_energy
 
 
 class Draws(NamedTuple):
@@ -47,7 +48,7 @@ class Draws(NamedTuple):
 
 
 class Proposal(Protocol):
-    """A normalised density of the frames of one peptide; see the module for the centre."""
+    """A normalised density of the frames of one peptide; see the module for its placement."""
 
     @property
     def n_atoms(self) -> int:
@@ -55,8 +56,8 @@ class Proposal(Protocol):
         ...
 
     @property
-    def centre_std_nm(self) -> float | None:
-        """Standard deviation along each axis of the density that the target's centre is given, or None."""
+    def placement(self) -> Placement | None:
+        """Densities that the target's centre and orientation are given, or None."""
         ...
 
     @property
@@ -152,18 +153,6 @@ def known_proposals() -> list[str]:
     ]
 
 
-def centre_energy(
-    frames_nm: NDArray[np.floating], centre_std_nm: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """-log N(c; 0, s^2) (n,) of the centres c of frames (n, atoms, 3), and its gradient (n, atoms, 3) in 1/nm."""
-    frames = np.asarray(frames_nm, dtype=np.float64)
-    centres = frames.mean(axis=1)
-    variance = centre_std_nm**2
-    energies = 0.5 * (centres**2).sum(axis=1) / variance + 1.5 * math.log(2 * math.pi * variance)
-    gradients = np.broadcast_to((centres / (variance * frames.shape[1]))[:, None], frames.shape)
-    return energies, gradients
-
-
 def centred_log_density(
     frames_nm: NDArray[np.floating], centre_std_nm: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -185,7 +174,7 @@ class GaussianProposal:
 
     mean_nm: NDArray[np.float64]
     std_nm: float
-    centre_std_nm: float | None = None
+    placement: Placement | None = None
     length_unit_nm: float = 0.35
 
     @property

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from prosebench.ecnf.flow import Ecnf
 from prosebench.energy.target import check_frames
 from prosebench.peptide import Peptide
+from prosebench.placement import Placement
 from prosebench.proposal import Draws, centred_log_density, finite_or_nothing
 
 
 @dataclass(frozen=True, eq=False)
 class EcnfProposal:
-    """The flow of one peptide, with centres drawn from N(0, centre_std_nm^2).
+    """The flow of one peptide, with centres drawn from N(0, placement.centre_std_nm^2).
 
     Gradients go by autograd through the flow run backward with `gradient_steps` equal steps, every one computed twice
     to save memory: a gradient costs 1 + 6 gradient_steps evaluations of velocity and exact divergence, each about four
@@ -33,9 +34,9 @@ class EcnfProposal:
         return self.peptide.n_atoms
 
     @property
-    def centre_std_nm(self) -> float:
-        """That of the mean of as many normals of the prior as there are atoms."""
-        return self.ecnf.config.nm_per_unit / math.sqrt(self.n_atoms)
+    def placement(self) -> Placement:
+        """The centre of as many normals of the prior as there are atoms; every orientation."""
+        return Placement(self.ecnf.config.nm_per_unit / math.sqrt(self.n_atoms))
 
     @property
     def length_unit_nm(self) -> float:
@@ -45,9 +46,9 @@ class EcnfProposal:
     def draw(self, n: int, rng: np.random.Generator) -> Draws:
         """See `Proposal.draw`."""
         found = self.ecnf.propose(self.peptide, n, rng, mirror=False, batch=self.batch)
-        centres = self.centre_std_nm * rng.standard_normal((n, 1, 3))
+        centres = self.placement.centre_std_nm * rng.standard_normal((n, 1, 3))
         frames = (found.frames_nm + centres).astype(np.float32)
-        log_density = found.log_q + centred_log_density(frames, self.centre_std_nm)[0]
+        log_density = found.log_q + centred_log_density(frames, self.placement.centre_std_nm)[0]
         return Draws(
             frames, log_density, {"field-evaluations": float(found.field_evaluations.mean())} if n else {}
         )
@@ -57,7 +58,7 @@ class EcnfProposal:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """See `Proposal.log_density_and_gradient`."""
         frames = check_frames(frames_nm, self.n_atoms)
-        log_q, gradients = centred_log_density(frames, self.centre_std_nm)
+        log_q, gradients = centred_log_density(frames, self.placement.centre_std_nm)
         gradients = gradients.copy()
         integration = replace(self.ecnf.integration, steps=self.gradient_steps, divergence="exact")
         ecnf = Ecnf(self.ecnf.field, self.ecnf.source, self.ecnf.device, integration)

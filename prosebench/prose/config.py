@@ -1,14 +1,21 @@
 """Sizes of the flow: what decides its shape, read from TOML."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import mdtraj
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from prosebench.placement import Orientation
 from prosebench.prose.orders import ORDER_KEYS
 from prosebench.sizes import load_config, names_in
 
 Positive = Annotated[int, Field(gt=0)]
+
+ORIENTATION_STD_RAD = 0.1
+"""Of flows in local coordinates: wide beside bonds, and narrow enough that their ends move along straight lines."""
 
 SHIPPED = Path(__file__).parent / "sizes"
 
@@ -20,7 +27,8 @@ class ProseConfig(BaseModel):
     every layer's output. "additive" is the plain TarFlow: it is added to the token once. lookahead shows a
     token the condition of the next one, too; transition adds a SwiGLU to every adaptive layer. orders are
     taken in turn by the blocks. Coordinates are divided by nm_per_unit; max_residues is the longest peptide
-    that the flow was made for.
+    that the flow was made for. coordinates "local" puts the fixed map of
+    `prosebench.prose.local_frames` before the blocks; the published flows are "cartesian".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +48,7 @@ class ProseConfig(BaseModel):
     residue_sinusoid_base: float = 1000.0
     position_sinusoid_base: float = 10_000.0
     nm_per_unit: Annotated[float, Field(gt=0)] = 0.35
+    coordinates: Literal["cartesian", "local"] = "cartesian"
     max_residues: Positive = 8
 
     @field_validator("orders")
@@ -64,6 +73,13 @@ class ProseConfig(BaseModel):
     def heads(self) -> int:
         """Attention heads of a layer."""
         return self.channels // self.head_dim
+
+    def orientation(self, topologies: Sequence[mdtraj.Topology], spread: float = 1.0) -> Orientation | None:
+        """The density of orientations that a flow is trained in and drawn from, with a latent of variance `spread`, for
+        frames of one topology or one a frame; None where it is uniform."""
+        if self.coordinates == "cartesian":
+            return None
+        return Orientation.of(topologies, ORIENTATION_STD_RAD * math.sqrt(spread))
 
     @property
     def block_orders(self) -> tuple[str, ...]:

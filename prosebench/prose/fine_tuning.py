@@ -83,7 +83,9 @@ def fine_tune(
     for step, peptide in zip(range(settings.steps), itertools.cycle(buffers), strict=False):
         chosen = buffers[peptide][rng.integers(len(buffers[peptide]), size=settings.tuning_batch)]
         atoms = np.full(len(chosen), peptide.n_atoms)
-        x = torch.from_numpy(augment(chosen / network.config.nm_per_unit, atoms, rng, spread)).to(device)
+        orientation = network.config.orientation([peptide.topology], spread)
+        units = chosen / network.config.nm_per_unit
+        x = torch.from_numpy(augment(units, atoms, rng, spread=spread, orientation=orientation)).to(device)
         backward = partial(loss_of.backward, tokens=tokens[peptide], whole=len(x))
         loss = _sum_gradients(backward, x.split(PIECE_FRAMES), list(network.parameters()), shared)
         norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)

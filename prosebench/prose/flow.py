@@ -4,7 +4,8 @@
 
 Units and densities. The network works in normalised units u = x / nm_per_unit. Energies do not depend on the
 centre c of a frame (the plain mean of its atoms), so frames are returned centred, and a density g(c) is taken
-out of the flow's log-density; any g leaves importance weights valid. "gaussian", the default, is the density
+out of the flow's log-density; any g leaves importance weights valid. The same is done for the orientation, where a flow
+is trained in a narrow density of it (`ProseConfig.orientation`). "gaussian", the default, is the density
 that training gives the centre, N(c; 0, 1/atoms), as wide as the latent where that is scaled to a temperature;
 "published" is the chi_3 density of |c|, which costs effective samples.
 """
@@ -46,23 +47,24 @@ class Proposals:
 
     frames_nm (n, atoms, 3) float32, centred, mirrored where `mirrored` says so; log_q_full (n,) float64,
     log-density in nm^-3atoms of the frame as it was drawn, with its centre; centres (n, 3) in normalised
-    units. mirrored (n,): a chirality centre was wrong, and the frame was inverted; still_wrong (n,): and one
-    is wrong even so. spread is the variance of the latent: T / 310 K, or 1.
+    units; log_h (n,), log-density of the orientations in which the flow is trained, 0 where it is uniform.
+    mirrored (n,): a chirality centre was wrong, and the frame was inverted; still_wrong (n,): and one is
+    wrong even so. spread is the variance of the latent: T / 310 K, or 1.
     """
 
     frames_nm: NDArray[np.float32]
     log_q_full: NDArray[np.float64]
     centres: NDArray[np.float64]
+    log_h: NDArray[np.float64]
     mirrored: NDArray[np.bool_]
     still_wrong: NDArray[np.bool_]
     nm_per_unit: float
     spread: float = 1.0
 
     def log_q(self, com: CentreDensity = "gaussian") -> NDArray[np.float64]:
-        """Log-density (n,) without the centre, up to a constant of (com, atoms)."""
-        return self.log_q_full - centre_log_density(
-            self.centres, self.frames_nm.shape[1], com, self.nm_per_unit, self.spread
-        )
+        """Log-density (n,) without centre and orientation, up to a constant of (com, atoms)."""
+        centre = centre_log_density(self.centres, self.frames_nm.shape[1], com, self.nm_per_unit, self.spread)
+        return self.log_q_full - centre - self.log_h
 
     def log_weights(
         self, energies_kt: NDArray[np.float64], com: CentreDensity = "gaussian"
@@ -176,10 +178,13 @@ class Prose:
         u = x.double().cpu().numpy()
         centres = u.mean(axis=1)
         frames = ((u - centres[:, None]) * self.config.nm_per_unit).astype(np.float32)
+        log_h = self._log_h(peptide, u, spread)
         mirrored = still_wrong = np.zeros(n, dtype=bool)
         if mirror:
             frames, mirrored, still_wrong = fix_chirality(frames, peptide.topology, peptide.start_nm)
-        return Proposals(frames, log_q, centres, mirrored, still_wrong, self.config.nm_per_unit, spread)
+        return Proposals(
+            frames, log_q, centres, log_h, mirrored, still_wrong, self.config.nm_per_unit, spread
+        )
 
     @torch.no_grad()
     def log_prob(
@@ -192,8 +197,8 @@ class Prose:
     ) -> NDArray[np.float64]:
         """Log-density (n,) of frames (n, atoms, 3) in nm, as they are: the flow is not invariant to rotation.
 
-        By default the density of all 3 atoms coordinates, in nm^-3atoms, the centre included; with com, that
-        of the centre is taken out, as in `Proposals.log_q`. Raises ValueError for another shape.
+        By default the density of all 3 atoms coordinates, in nm^-3atoms, the centre included; with com, those
+        of centre and orientation are taken out, as in `Proposals.log_q`. Raises ValueError for another shape.
         """
         peptide = as_peptide(sequence)
         frames = np.asarray(frames_nm, dtype=np.float64)
@@ -212,7 +217,8 @@ class Prose:
         log_q -= _log_volume(u, self.config.nm_per_unit)
         if com is None:
             return log_q
-        return log_q - centre_log_density(u.mean(axis=1), u.shape[1], com, self.config.nm_per_unit)
+        centre = centre_log_density(u.mean(axis=1), u.shape[1], com, self.config.nm_per_unit)
+        return log_q - centre - self._log_h(peptide, u)
 
     def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
         """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
@@ -225,6 +231,12 @@ class Prose:
     def tokens(self, peptide: Peptide) -> Tokens:
         """What the network is told of a peptide."""
         return Tokens.of([peptide.topology], self.config.block_orders).to(self.device)
+
+    def _log_h(
+        self, peptide: Peptide, frames: NDArray[np.float64], spread: float = 1.0
+    ) -> NDArray[np.float64]:
+        orientation = self.config.orientation([peptide.topology], spread)
+        return orientation.log_density(frames) if orientation else np.zeros(len(frames))
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import AdaptiveLayer, Modulation, Past, PlainLayer, SwiGLU
+from prosebench.prose.local_frames import to_cartesian
 from prosebench.prose.network import Block, Network
 from prosebench.prose.tokens import Tokens, take
 from prosebench.ranks import ALONE, Ranks
@@ -49,7 +50,15 @@ def inverse_reference(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tens
     for block, order in zip(reversed(network.blocks), tokens.orders.flip(0), strict=True):
         x, change = _undo_by_reference(block, take(x, order), take(embedded, order))
         x, log_det = take(x, order.argsort(dim=-1)), log_det + change
-    return x, log_det
+    return _placed(network.config, x, log_det, tokens)
+
+
+def _placed(config: ProseConfig, x: Tensor, log_det: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """From what the blocks leave, local coordinates where a flow has them, to x, with the log-determinant of all."""
+    if config.coordinates == "cartesian":
+        return x, log_det
+    x, change = to_cartesian(x, tokens.placing_order, tokens.references, tokens.turns)
+    return x, log_det + change
 
 
 def _undo_by_reference(block: nn.Module, z: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,14 +100,16 @@ class Inverter:
         embedded = self.network.embedding(tokens)
         orders = [order[0] for order in tokens.orders]
         steps = [block.steps(embedded[:, order]) for block, order in zip(self.blocks, orders, strict=True)]
-        return PeptideInverter(self, orders, steps)
+        return PeptideInverter(self, tokens, orders, steps)
 
 
 class PeptideInverter:
     """z -> x for frames of one peptide."""
 
-    def __init__(self, inverter: Inverter, orders: list[Tensor], steps: list[list["_Step"]]) -> None:
-        self.inverter, self.orders, self.steps = inverter, orders, steps
+    def __init__(
+        self, inverter: Inverter, tokens: Tokens, orders: list[Tensor], steps: list[list["_Step"]]
+    ) -> None:
+        self.inverter, self.tokens, self.orders, self.steps = inverter, tokens, orders, steps
 
     @torch.no_grad()
     def __call__(self, z: Tensor, batch: int | None = None, ranks: Ranks = ALONE) -> tuple[Tensor, Tensor]:
@@ -123,7 +134,7 @@ class PeptideInverter:
             moved = x[order]
             block.undo(moved, log_det, steps, caches)
             x[order] = moved
-        return x.transpose(0, 1).contiguous(), log_det
+        return _placed(self.inverter.network.config, x.transpose(0, 1).contiguous(), log_det, self.tokens)
 
 
 def batch_that_fits(config: ProseConfig, z: Tensor) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import AdaptiveLayer, Embedding, Modulation, Past, PlainLayer, sinusoid
+from prosebench.prose.local_frames import to_local
 from prosebench.prose.tokens import Tokens, take
 
 POSITION_SCALE = 0.01
@@ -104,6 +105,9 @@ class Network(nn.Module):
         each)."""
         embedded = self.embedding(tokens)
         log_det = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        if self.config.coordinates == "local":
+            x, change = to_local(x, tokens.placing_order, tokens.references, tokens.turns, tokens.mask)
+            log_det = log_det + change
         for block, order in zip(self.blocks, tokens.orders, strict=True):
             z, change = block(take(x, order), take(embedded, order), take(tokens.mask, order))
             x, log_det = take(z, order.argsort(dim=-1)), log_det + change

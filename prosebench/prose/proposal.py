@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from prosebench.energy.target import check_frames
 from prosebench.peptide import Peptide
+from prosebench.placement import Placement
 from prosebench.proposal import Draws, finite_or_nothing
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, Prose, latent_spread
 
@@ -39,9 +40,11 @@ class FlowProposal:
         return self.peptide.n_atoms
 
     @property
-    def centre_std_nm(self) -> float:
+    def placement(self) -> Placement:
         """That of the flow's training, widened as the latent is."""
-        return self.prose.config.nm_per_unit * math.sqrt(self._spread / self.n_atoms)
+        config = self.prose.config
+        centre_std_nm = config.nm_per_unit * math.sqrt(self._spread / self.n_atoms)
+        return Placement(centre_std_nm, config.orientation([self.peptide.topology], self._spread))
 
     @property
     def length_unit_nm(self) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prosebench.prose.conditions import conditions
+from prosebench.prose.local_frames import NO_REFERENCES, placing
 from prosebench.prose.orders import atom_order
 
 
@@ -19,7 +20,8 @@ class Tokens:
 
     atom_type, residue_type, residue_position (peptides, atoms), length (peptides, 1): the codes, 0 where
     padded. orders (blocks, peptides, atoms): atom indices in the order of each block, padding last. mask
-    (peptides, atoms): True for an atom. With one peptide everything broadcasts over any number of its frames,
+    (peptides, atoms): True for an atom. placing_order, turns (peptides, atoms) and references (peptides, atoms, 3): see
+    `prosebench.prose.local_frames`. With one peptide everything broadcasts over any number of its frames,
     and what depends on the peptide alone is computed once.
     """
 
@@ -29,6 +31,9 @@ class Tokens:
     length: Tensor
     orders: Tensor
     mask: Tensor
+    placing_order: Tensor
+    references: Tensor
+    turns: Tensor
 
     @classmethod
     def of(
@@ -50,7 +55,7 @@ class Tokens:
 
     @classmethod
     def _of_one(cls, topology: mdtraj.Topology, orders: Sequence[str]) -> "Tokens":
-        codes = conditions(topology)
+        codes, placed = conditions(topology), placing(topology)
         return cls(
             torch.from_numpy(codes.atom_type)[None],
             torch.from_numpy(codes.residue_type)[None],
@@ -58,6 +63,9 @@ class Tokens:
             torch.from_numpy(codes.length)[None],
             torch.from_numpy(np.stack([atom_order(topology, key) for key in orders]))[:, None],
             torch.ones(1, topology.n_atoms, dtype=torch.bool),
+            torch.from_numpy(placed.order)[None],
+            torch.from_numpy(placed.references)[None],
+            torch.from_numpy(placed.turns)[None],
         )
 
     def _padded(self, more: int) -> "Tokens":
@@ -66,6 +74,7 @@ class Tokens:
             return self
         atoms = self.mask.shape[1]
         padding = torch.arange(atoms, atoms + more, device=self.mask.device)
+        unplaced = torch.tensor(NO_REFERENCES, device=self.mask.device)
         return Tokens(
             F.pad(self.atom_type, (0, more)),
             F.pad(self.residue_type, (0, more)),
@@ -73,6 +82,9 @@ class Tokens:
             self.length,
             torch.cat([self.orders, padding.expand(*self.orders.shape[:2], -1)], dim=2),
             F.pad(self.mask, (0, more)),
+            torch.cat([self.placing_order, padding.expand(len(self.mask), -1)], dim=1),
+            torch.cat([self.references, unplaced.expand(len(self.mask), more, 3)], dim=1),
+            F.pad(self.turns, (0, more)),
         )
 
     def to(self, device: torch.device | str) -> "Tokens":

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from prosebench.ensemble import Ensemble
 from prosebench.geometry import random_rotations
 from prosebench.peptide import Peptide
+from prosebench.placement import Orientation
 from prosebench.prose.config import load_size
 from prosebench.prose.flow import Prose
 from prosebench.prose.layers import AdaptiveLayer, PlainLayer
@@ -60,7 +61,11 @@ class TrainableProse:
     ) -> tuple[Tensor, Tokens]:
         """Frames in normalised units, rotated at random, their centre drawn from N(0, 1/atoms) (arXiv 2508.18175)."""
         atoms = np.array([peptide(sequence).n_atoms for sequence in batch.sequences])
-        x = augment(batch.positions_nm / self.network.config.nm_per_unit, atoms, rng)
+        topologies = [peptide(sequence).topology for sequence in batch.peptides]
+        config = self.network.config
+        x = augment(
+            batch.positions_nm / config.nm_per_unit, atoms, rng, orientation=config.orientation(topologies)
+        )
         tokens = Tokens.join([self._tokens(peptide(sequence)) for sequence in batch.peptides], x.shape[1])
         return torch.from_numpy(x).to(self.device), tokens.to(self.device)
 
@@ -104,15 +109,22 @@ class TrainableProse:
 
 
 def augment(
-    x: NDArray[np.floating], atoms: NDArray[np.int64], rng: np.random.Generator, spread: float = 1.0
+    x: NDArray[np.floating],
+    atoms: NDArray[np.int64],
+    rng: np.random.Generator,
+    *,
+    spread: float = 1.0,
+    orientation: Orientation | None = None,
 ) -> NDArray[np.float32]:
     """Frames (n, padded atoms, 3) centred, rotated at random, and shifted by N(0, spread / atoms) along each axis.
 
-    atoms (n,) says how many atoms of each frame are real; padding stays 0. spread is the variance of the latent.
+    atoms (n,) says how many atoms of each frame are real; padding stays 0. spread is the variance of the latent;
+    orientation the density of orientations to rotate to, uniform where left out.
     """
     real = (np.arange(x.shape[1]) < atoms[:, None])[..., None]
     centred = x - x.sum(axis=1, keepdims=True, where=real) / atoms[:, None, None]
-    rotated = centred @ random_rotations(rng, len(x))
+    turns = orientation.draw_turns(centred, rng) if orientation else random_rotations(rng, len(x))
+    rotated = centred @ turns
     shifts = rng.standard_normal((len(x), 1, 3)) * np.sqrt(spread / atoms)[:, None, None]
     return np.where(real, rotated + shifts, 0.0).astype(np.float32)
 

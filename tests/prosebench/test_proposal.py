@@ -7,9 +7,9 @@ import pytest
 
 from prosebench.geometry import remove_center
 from prosebench.method import UnknownMethod
+from prosebench.placement import centre_energy
 from prosebench.proposal import (
     GaussianProposal,
-    centre_energy,
     centred_log_density,
     finite_or_nothing,
     known_proposals,

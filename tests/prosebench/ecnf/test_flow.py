@@ -139,14 +139,14 @@ def test_wrong_shapes_are_refused() -> None:
 
 def test_the_proposal_has_centres_and_gradients() -> None:
     proposal = EcnfProposal(flow_of(Integration(steps=6)), GG, gradient_steps=6)
-    assert proposal.centre_std_nm == pytest.approx(0.28 / math.sqrt(GG.n_atoms))
+    assert proposal.placement.centre_std_nm == pytest.approx(0.28 / math.sqrt(GG.n_atoms))
     draws = proposal.draw(60, np.random.default_rng(0))
     centres = draws.frames_nm.mean(axis=1)
-    assert centres.std() == pytest.approx(proposal.centre_std_nm, rel=4 / math.sqrt(2 * 180))
+    assert centres.std() == pytest.approx(proposal.placement.centre_std_nm, rel=4 / math.sqrt(2 * 180))
     frames = draws.frames_nm[:2].astype(np.float64)
     value, gradient = proposal.log_density_and_gradient(frames)
     np.testing.assert_allclose(value, draws.log_density[:2], atol=2e-3)
-    own = flow_of().log_prob(GG, frames) + centred_log_density(frames, proposal.centre_std_nm)[0]
+    own = flow_of().log_prob(GG, frames) + centred_log_density(frames, proposal.placement.centre_std_nm)[0]
     np.testing.assert_allclose(value, own, atol=5e-3)
     direction, h = np.random.default_rng(1).standard_normal(frames.shape), 1e-5
     above, below = (proposal.log_density_and_gradient(frames + s * h * direction)[0] for s in (1, -1))

@@ -38,6 +38,7 @@ VARIANTS = {
     "no-transition": {"transition": False},
     "no-lookahead": {"lookahead": False},
     "additive-lookahead": {"conditioning": "additive", "transition": False},
+    "local": {"coordinates": "local"},
 }
 
 

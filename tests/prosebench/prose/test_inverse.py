@@ -11,6 +11,8 @@ def latent(network, sequence, frames=6):
     tokens = Tokens.of([topology_of(sequence)], network.config.block_orders)
     dtype = next(network.parameters()).dtype
     z = torch.randn(frames, tokens.mask.shape[1], 3, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    if network.config.coordinates == "local":
+        z[..., 1] = z[..., 1].abs() + 2  # distances from an axis are above 0
     return z, tokens
 
 

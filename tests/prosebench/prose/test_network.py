@@ -32,7 +32,9 @@ def test_log_determinant_is_that_of_the_jacobian(variant):
 
 
 def test_a_token_depends_on_earlier_ones_alone(variant):
-    network = tiny_network(blocks=1, orders=("n2c_backbone-first_variant_flip",), **variant)
+    network = tiny_network(
+        blocks=1, orders=("n2c_backbone-first_variant_flip",), **variant | {"coordinates": "cartesian"}
+    )
     tokens, n = tokens_of(network, "AS"), topology_of("AS").n_atoms
     order = tokens.orders[0, 0]
     x = torch.randn(1, n, 3, dtype=torch.float64)

@@ -61,4 +61,4 @@ def test_the_centre_is_that_of_the_training() -> None:
     for kelvin in (310.0, 620.0):
         flow = FlowProposal(identity, PEPTIDE, kelvin)
         centres = flow.draw(1500, np.random.default_rng(4)).frames_nm.mean(axis=1)
-        assert centres.std() == pytest.approx(flow.centre_std_nm, rel=4 / np.sqrt(2 * centres.size))
+        assert centres.std() == pytest.approx(flow.placement.centre_std_nm, rel=4 / np.sqrt(2 * centres.size))
