@@ -72,6 +72,7 @@ class BoltzmannGenerator(Method):
     # How much dynamics there is depends on the budget.
     prefixes = False
     contract_settings = {
+        "size": "bg-mini-cartesian",  # hardly trained, it is close to the wells
         "replicas": 2,
         "minimise_steps": 0,
         "steps": 3,

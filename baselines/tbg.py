@@ -21,7 +21,7 @@ from prosebench.importance import pareto_k
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
 from prosebench.prose.diagnostics import extend_tail, proposal_shares, tail_ess
-from prosebench.weight_files import HUB_REVISION, content_sha256
+from prosebench.weight_files import HUB_REVISION, check_content, content_sha256
 
 
 class TBG(Method):
@@ -29,8 +29,9 @@ class TBG(Method):
 
     class Settings(MethodSettings):
         """weights is a bundled model, a published one, or the path of a file; size says what a published file holds
-        where its name does not. weights_sha256, which is filled in for files on this machine, makes their content part
-        of what identifies a cell.
+        where its name does not. weights_sha256 makes their content part of what identifies a cell: it is filled in here
+        for files on this machine, and for published weights, which come from a revision of the hub, when a run is
+        planned.
 
         steps equal ones, or, where 0, as many as each frame needs for the tolerance (the published solver). divergence
         "hutchinson" is fast and gives weights that are wrong; it is marked in the diagnostics. gradient_steps are those
@@ -111,4 +112,6 @@ class TBG(Method):
 
 @lru_cache(maxsize=1)
 def _load(weights: str, sha256: str, size: str, revision: str) -> Ecnf:
-    return Ecnf.from_pretrained(weights, size=cast(Any, size or None), revision=revision)
+    ecnf = Ecnf.from_pretrained(weights, size=cast(Any, size or None), revision=revision)
+    check_content(weights, ecnf.source["sha256"], sha256)
+    return ecnf

@@ -156,23 +156,34 @@ def content_sha256(weights: str, path: Path | None, planned: str) -> str:
     return found
 
 
+def check_content(weights: str, found: str, given: str) -> None:
+    """Raise WeightsError where the SHA-256 of weights is not the one that was given; "" stands for any."""
+    if given not in ("", found):
+        raise WeightsError(
+            f"{weights} has the SHA-256 {found}, and weights_sha256 is {given}: get the file again, or name the "
+            "revision that it was taken from"
+        )
+
+
+def cached(file: str, revision: str, cache: Path | None) -> Path | None:
+    """A file of the hub where it is in its cache on this machine; the hub is not asked."""
+    with contextlib.suppress(LocalEntryNotFoundError):
+        return _from_hub(file, revision, cache, local_files_only=True)
+    return None
+
+
 def download(file: str, revision: str, cache: Path | None, example: str) -> Path:
     """A file of the hub; from its cache on this machine where it is there already.
 
     example shows, in the message of WeightsError, how a copy is used.
     """
-    where: dict[str, Any] = {
-        "repo_id": HUB_REPOSITORY,
-        "filename": file,
-        "revision": revision,
-        "cache_dir": cache,
-    }
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return Path(huggingface_hub.hf_hub_download(**where, local_files_only=True))
+    path = cached(file, revision, cache)
+    if path:
+        return path
     try:
         # One quick request first: the client itself would try again for half a minute.
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
-        return Path(huggingface_hub.hf_hub_download(**where))
+        return _from_hub(file, revision, cache)
     except Exception as error:
         # The client passes on what its HTTP library raises, and that library differs by version.
         raise WeightsError(
@@ -180,6 +191,16 @@ def download(file: str, revision: str, cache: Path | None, example: str) -> Path
             f"({type(error).__name__}); download it where the hub is in reach, and give the path of your copy "
             f'instead: {example}, or in a suite weights = "PATH"'
         ) from error
+
+
+def _from_hub(file: str, revision: str, cache: Path | None, **options: Any) -> Path:
+    where: dict[str, Any] = {
+        "repo_id": HUB_REPOSITORY,
+        "filename": file,
+        "revision": revision,
+        "cache_dir": cache,
+    }
+    return Path(huggingface_hub.hf_hub_download(**where, **options))
 
 
 def hub_source(name: str, path: Path) -> dict[str, Any]:

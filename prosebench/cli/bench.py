@@ -223,10 +223,11 @@ def bench_scaling(
 ) -> None:
     """One cell over ranks, and a suite over workers or nodes: strong and weak scaling, and efficiency."""
     from jobs.bench import bench_ranks, bench_suite, summary
+    from jobs.weights import fetch_weights
     from prosebench.cli.compute import narrowed
 
     profile = load_profile(executor, cluster)
-    chosen = narrowed(suite, methods, peptides, budgets, "", "", set_)
+    chosen = fetch_weights(narrowed(suite, methods, peptides, budgets, "", "", set_))
     known = references or [OWN_REFERENCES]
 
     def watch(row: Mapping[str, str | int | float]) -> None:

@@ -67,6 +67,7 @@ def run(
     from jobs.remote import show_plan, show_work, submit_and_follow
     from jobs.slurm import preview
     from jobs.spread import check_ranks
+    from jobs.weights import fetch_weights
 
     profile = load_profile(executor, cluster)
     if executor == "local":
@@ -75,6 +76,7 @@ def run(
         profile = profile.model_copy(update={"ranks": ranks})
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     _warn_of_tables(profile, chosen)
+    chosen = fetch_weights(chosen, download=not dry_run)
     directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
     number = workers or max(1, len(os.sched_getaffinity(0)) // ranks)
     if dry_run:
@@ -132,11 +134,13 @@ def submit(
     """Write plain array scripts for `sbatch` that do what `run --executor slurm` would submit."""
     from jobs.plan import plan_cells
     from jobs.remote import write_and_tell
+    from jobs.weights import fetch_weights
 
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
-    directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
     profile = load_profile("slurm", cluster)
     _warn_of_tables(profile, chosen)
+    chosen = fetch_weights(chosen)
+    directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
     _lay_out(cells, directory, retry_parked)
     write_and_tell(cells, directory, profile, references or [OWN_REFERENCES], script, out)
 

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from prosebench.method import MethodSettings
     from prosebench.peptide import Peptide
     from prosebench.prose import Prose
+    from prosebench.prose.fine_tuning import TuningSettings
 
 Settings = TypeVar("Settings", bound="MethodSettings")
 Temperature = Annotated[float, typer.Option("--temperature", min=1.0, max=1e5, help="In kelvin.")]
+Size = Annotated[str, typer.Option(help="Size of a published file, where its name does not say it.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the proposals and of the draws.")]
 
-TUNED = "tuned.npz"
+TUNED, UNFINISHED = "tuned.npz", "unfinished"
 
 
 @app.command()
@@ -29,7 +31,7 @@ def sample(
         int, typer.Option("-n", min=1, help="Proposals; each costs one energy evaluation.")
     ] = 10_000,
     weights: Annotated[str, typer.Option(help="Name of a model, or a weights file.")] = "prose-mini",
-    size: Annotated[str, typer.Option(help="Size of a published file, where its name does not say it.")] = "",
+    size: Size = "",
     temperature_kelvin: Temperature = 310.0,
     seed: Seed = 0,
     resample: Annotated[
@@ -124,47 +126,84 @@ def improve(
         int, typer.Option(min=1, help="Energy evaluations of each peptide, all rounds.")
     ] = 1_000_000,
     weights: Annotated[str, typer.Option(help="Name of a model, or a weights file.")] = "prose-mini",
+    size: Size = "",
     temperature_kelvin: Temperature = 310.0,
     seed: Seed = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, as in rounds=2.")] = None,
 ) -> None:
-    """Fine-tune a flow on its own weighted proposals of some peptides, then sample them with it."""
-    from prosebench.energy.meter import Meter
-    from prosebench.energy.settings import TargetSettings, make_target
+    """Fine-tune a flow on its own weighted proposals of some peptides, then sample them with it.
+
+    When it was stopped, the same command goes on where it was, from what is kept in the folder.
+    """
     from prosebench.prose import Prose
-    from prosebench.prose.export import check_writable
+    from prosebench.prose.checkpoint import remove_checkpoint
     from prosebench.prose.fine_tuning import TuningSettings
     from prosebench.prose.flow import as_peptide
-    from prosebench.prose.self_improvement import improve as improve_flow
-    from prosebench.prose.weights import save_weights
 
     settings = _settings(TuningSettings, set_ or [])
     peptides = [as_peptide(sequence) for sequence in dict.fromkeys(sequences)]
     ensemble_files = [directory / f"{peptide.sequence}.npz" for peptide in peptides]
-    for file in (*ensemble_files, directory / TUNED):
-        check_writable(file)
-    start = Prose.from_pretrained(weights)
+    _check_results(directory, ensemble_files)
+    start = Prose.from_pretrained(weights, size=size or None)
     for peptide in peptides:
         _warn_of_unknown(start, weights, peptide)
+    tuned, ensembles = _improved(start, peptides, directory, budget, temperature_kelvin, seed, settings)
+    for file, ensemble in zip(ensemble_files, ensembles, strict=True):
+        ensemble.save(file)
+    _save_tuned(directory / TUNED, tuned, peptides, seed, settings)
+    remove_checkpoint(directory / UNFINISHED)
+    out.print(f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}")
+
+
+def _check_results(directory: Path, ensemble_files: list[Path]) -> None:
+    """Refuse to replace results, but for those of a run that was stopped while it wrote them."""
+    from prosebench.prose.checkpoint import begun
+    from prosebench.prose.export import check_writable
+
+    if begun(directory / UNFINISHED):
+        out.print(f"continuing with {directory / UNFINISHED}", soft_wrap=True)
+        return
+    for file in (*ensemble_files, directory / TUNED):
+        check_writable(file)
+
+
+def _improved(
+    start: "Prose",
+    peptides: "list[Peptide]",
+    directory: Path,
+    budget: int,
+    temperature_kelvin: float,
+    seed: int,
+    settings: "TuningSettings",
+) -> "tuple[Prose, list[Ensemble]]":
+    from prosebench.energy.meter import Meter
+    from prosebench.energy.settings import TargetSettings, make_target
+    from prosebench.prose.improve import improve as improve_flow
+
     physics = TargetSettings(temperature_kelvin=temperature_kelvin)
-    tuned, ensembles = improve_flow(
+    return improve_flow(
         start,
         peptides,
         [Meter(make_target(peptide, physics), budget) for peptide in peptides],
         settings,
         seed=seed,
+        folder=directory / UNFINISHED,
         watch=lambda done, sequence, efficiency: out.print(f"round {done}, {sequence}: ESS {efficiency:.3%}"),
     )
-    for file, ensemble in zip(ensemble_files, ensembles, strict=True):
-        ensemble.save(file)
+
+
+def _save_tuned(
+    path: Path, tuned: "Prose", peptides: "list[Peptide]", seed: int, settings: "TuningSettings"
+) -> None:
+    from prosebench.prose.weights import save_weights
+
     notes = {
         "start": tuned.source,
         "peptides": [peptide.sequence for peptide in peptides],
         "seed": seed,
         "settings": settings.model_dump(mode="json"),
     }
-    save_weights(directory / TUNED, tuned.network, notes)
-    out.print(f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}")
+    save_weights(path, tuned.network, notes)
 
 
 def _settings(kind: type[Settings], assignments: list[str]) -> Settings:

@@ -116,13 +116,12 @@ def _train(recipe: "Recipe", directory: Path, minutes: float, threads: int) -> N
         progress = training.run(stop_seconds=60.0 * minutes if minutes else math.inf)
     except FloatingPointError as error:
         fail(str(error))
-    faults = training.data.faults
-    for name, reason in list(faults.items())[:5]:
-        err.print(f"[yellow]left out:[/yellow] {escape(f'{name}: {reason}')}", soft_wrap=True)
     if first:
+        for name, reason in list(progress.faults.items())[:5]:
+            err.print(f"[yellow]left out:[/yellow] {escape(f'{name}: {reason}')}", soft_wrap=True)
         out.print(
             f"{progress.step:,} steps, {progress.frames:,} frames, {format_seconds(progress.seconds)}; "
-            f"{progress.skipped} steps left out, {len(faults)} faults in the data; see {directory}"
+            f"{progress.skipped} steps left out, {len(progress.faults)} faults in the data; see {directory}"
         )
     training.processes.leave()
 

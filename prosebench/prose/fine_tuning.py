@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,22 +82,48 @@ def fine_tune(
     tokens = {peptide: Prose(teacher, device=device).tokens(peptide) for peptide in buffers}
     last = math.nan
     for step, peptide in zip(range(settings.steps), itertools.cycle(buffers), strict=False):
-        chosen = buffers[peptide][rng.integers(len(buffers[peptide]), size=settings.tuning_batch)]
-        atoms = np.full(len(chosen), peptide.n_atoms)
-        orientation = network.config.orientation([peptide.topology], spread)
-        units = chosen / network.config.nm_per_unit
-        x = torch.from_numpy(augment(units, atoms, rng, spread=spread, orientation=orientation)).to(device)
+        x = _draw_batch(network, peptide, buffers[peptide], settings.tuning_batch, rng, spread).to(device)
         backward = partial(loss_of.backward, tokens=tokens[peptide], whole=len(x))
         loss = _sum_gradients(backward, x.split(PIECE_FRAMES), list(network.parameters()), shared)
-        norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-        if torch.isfinite(norm):
-            for group in optimiser.param_groups:
-                group["lr"] = one_cycle(step, settings.steps, settings.learning_rate)
-            optimiser.step()
+        rate = one_cycle(step, settings.steps, settings.learning_rate)
+        if _step(network, optimiser, rate, settings.clip_norm):
             last = loss
-        optimiser.zero_grad(set_to_none=True)
     network.eval()
     return last
+
+
+def weights_of(network: Network) -> dict[str, NDArray[np.float32]]:
+    """The weights as arrays, "weights.NAME" each; on a CPU, these are the weights themselves and no copies."""
+    return {f"weights.{name}": value.detach().cpu().numpy() for name, value in network.named_parameters()}
+
+
+@torch.no_grad()
+def put_weights(network: Network, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """The reverse of `weights_of`; other arrays are passed over."""
+    for name, value in network.named_parameters():
+        value.copy_(torch.from_numpy(arrays[f"weights.{name}"]))
+
+
+def _draw_batch(
+    network: Network, peptide: Peptide, frames: Frames, size: int, rng: np.random.Generator, spread: float
+) -> Tensor:
+    """Some of the frames, augmented, in normalised units."""
+    chosen = frames[rng.integers(len(frames), size=size)] / network.config.nm_per_unit
+    orientation = network.config.orientation([peptide.topology], spread)
+    atoms = np.full(len(chosen), peptide.n_atoms)
+    return torch.from_numpy(augment(chosen, atoms, rng, spread=spread, orientation=orientation))
+
+
+def _step(network: Network, optimiser: torch.optim.AdamW, rate: float, clip_norm: float) -> bool:
+    """Take a step along the gradients, and clear them; False where they are not finite, and none is taken."""
+    norm = nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    finite = bool(torch.isfinite(norm))
+    if finite:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return finite
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,23 +5,17 @@ al., arXiv 2508.18175). Every proposal of every round is paid for out of the bud
 """
 
 import copy
-from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from pydantic import Field
 
-from prosebench.energy.meter import Meter
-from prosebench.ensemble import Ensemble, concatenate
+from prosebench.ensemble import Ensemble
 from prosebench.importance import ess
 from prosebench.method import Carry, Chunk, Method, Run
-from prosebench.peptide import Peptide
 from prosebench.prose.diagnostics import proposal_shares
-from prosebench.prose.fine_tuning import Frames, TuningSettings, draw_buffer, fine_tune
-from prosebench.prose.flow import CentreDensity, Prose
+from prosebench.prose.fine_tuning import TuningSettings, draw_buffer, fine_tune, put_weights, weights_of
+from prosebench.prose.flow import Prose
 from prosebench.prose.snis import CONTRACT_SPREAD_NM, FlowSettings
-
-PROPOSALS_AT_ONCE = 1000
 
 
 class ProseSelfImprove(Method):
@@ -107,90 +101,13 @@ class ProseSelfImprove(Method):
         kept = {
             name: value for name, value in carry.items() if name not in ("frames", "log_weights", "round")
         }
-        weights = {
-            f"weights.{name}": value.detach().cpu().numpy() for name, value in tuned.named_parameters()
-        }
-        return Chunk(None, kept | weights | {"round": np.array(done + 1)}, diagnostics=numbers)
+        return Chunk(None, kept | weights_of(tuned) | {"round": np.array(done + 1)}, diagnostics=numbers)
 
 
-def improve(
-    prose: Prose,
-    peptides: Sequence[Peptide],
-    meters: Sequence[Meter],
-    settings: TuningSettings,
-    *,
-    seed: int = 0,
-    com: CentreDensity = "gaussian",
-    watch: Callable[[int, str, float], None] = lambda done, sequence, efficiency: None,
-) -> tuple[Prose, list[Ensemble]]:
-    """One flow, improved on several peptides together; each meter's budget is spent in equal parts on the rounds.
-
-    Returns the tuned flow and the last round's proposals of each peptide. After the proposals of a round, watch is
-    given its number, the sequence, and the ESS. Raises ValueError for a budget without a proposal for each round, and
-    for meters of several temperatures.
-    """
-    _check_meters(peptides, meters, settings.rounds)
-    kelvin = settings.latent_kelvin(meters[0].temperature_kelvin)
-    tuned, last = Prose(copy.deepcopy(prose.network), prose.source, prose.device), []
-    for done in range(settings.rounds + 1):
-        buffers: dict[Peptide, Frames] = {}
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, done])))
-        for peptide, meter in zip(peptides, meters, strict=True):
-            final = done == settings.rounds
-            size = meter.remaining if final else meter.budget // (settings.rounds + 1)
-            ensemble = _propose(tuned, peptide, meter, size, rng, com, kelvin)
-            assert ensemble.log_weights is not None
-            watch(done, peptide.sequence, ess(ensemble.log_weights))
-            drawn = None if final else draw_buffer(ensemble.positions_nm, ensemble.log_weights, rng)
-            if final:
-                last.append(ensemble)
-            elif drawn is not None:
-                buffers[peptide] = drawn
-        if buffers:
-            fine_tune(tuned.network, prose.network, buffers, settings, rng, latent_kelvin=kelvin)
-            tuned = Prose(tuned.network, prose.source, prose.device)
-    return tuned, last
-
-
-def _check_meters(peptides: Sequence[Peptide], meters: Sequence[Meter], rounds: int) -> None:
-    if len({meter.temperature_kelvin for meter in meters}) > 1:
-        raise ValueError("the meters are of several temperatures; improve a flow at one of them at a time")
-    for peptide, meter in zip(peptides, meters, strict=True):
-        if meter.budget <= rounds:
-            raise ValueError(
-                f"a budget of {meter.budget} for {peptide.sequence} has no proposal for each of {rounds} "
-                "rounds and the last draw; give it more, or take fewer rounds"
-            )
-
-
-def _propose(
-    prose: Prose,
-    peptide: Peptide,
-    meter: Meter,
-    size: int,
-    rng: np.random.Generator,
-    com: CentreDensity,
-    latent_kelvin: float,
-) -> Ensemble:
-    parts = []
-    for first in range(0, size, PROPOSALS_AT_ONCE):
-        number = min(PROPOSALS_AT_ONCE, size - first)
-        proposals = prose.propose(peptide, number, rng, temperature_kelvin=latent_kelvin)
-        energies = meter.energy(proposals.frames_nm)
-        spent = meter.spent - len(energies) + np.arange(1, len(energies) + 1)
-        parts.append(Ensemble(proposals.frames_nm, energies, proposals.log_weights(energies, com), spent))
-    return concatenate(parts)
-
-
-@torch.no_grad()
 def _with_weights(start: Prose, carry: Carry) -> Prose:
     """The flow with the weights of the carry, or as it was loaded where there are none."""
-    weights = {
-        name.removeprefix("weights."): value for name, value in carry.items() if name.startswith("weights.")
-    }
-    if not weights:
+    if not any(name.startswith("weights.") for name in carry):
         return start
     network = copy.deepcopy(start.network)
-    for name, value in network.named_parameters():
-        value.copy_(torch.from_numpy(weights[name]))
+    put_weights(network, carry)
     return Prose(network, start.source, start.device)

@@ -16,8 +16,8 @@ from prosebench.peptide import Peptide
 from prosebench.prose.diagnostics import ess_so_far, extend_tail, proposal_shares
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose
 from prosebench.prose.proposal import FlowProposal
-from prosebench.prose.weights import HUB_REVISION, PUBLISHED, WeightsError, weights_file
-from prosebench.weight_files import content_sha256
+from prosebench.prose.weights import HUB_REVISION, PUBLISHED, weights_file
+from prosebench.weight_files import check_content, content_sha256
 
 CONTRACT_SPREAD_NM = 0.9 * 0.35
 """Of the wells on which flows are checked: nine tenths of the median width of what "breathing" proposes."""
@@ -37,10 +37,10 @@ class FlowSettings(LatentSettings):
     """Which flow a method draws from, and how; see LatentSettings for temperatures.
 
     weights is a bundled model, a published one, or the path of a file; size says what a published file holds where
-    its name does not. weights_sha256, which is filled in for files on this machine, makes their content part of what
-    identifies a cell; published weights are identified by their revision, and by it where it is given. com is the
-    density of the centre that is taken out of the flow's. extrapolate admits peptides longer than the flow was made
-    for. batch decides rounding, so it is a setting and not left to the free memory.
+    its name does not. weights_sha256 makes their content part of what identifies a cell: it is filled in here for
+    files on this machine, and for published weights, which come from a revision of the hub, when a run is planned. com
+    is the density of the centre that is taken out of the flow's. extrapolate admits peptides longer than the flow was
+    made for. batch decides rounding, so it is a setting and not left to the free memory.
     """
 
     weights: str = "prose-mini"
@@ -137,9 +137,5 @@ def weighted_proposals(
 @lru_cache(maxsize=1)
 def _load(weights: str, sha256: str, size: str, revision: str) -> Prose:
     prose = Prose.from_pretrained(weights, size=size or None, revision=revision)
-    if sha256 not in ("", prose.source["sha256"]):
-        raise WeightsError(
-            f"{weights} has the SHA-256 {prose.source['sha256']}, and weights_sha256 is {sha256}: get the file again, "
-            "or name the revision that it was taken from"
-        )
+    check_content(weights, prose.source["sha256"], sha256)
     return prose

@@ -53,21 +53,26 @@ def bench_training(
     rows: list[Row] = []
     for model in models:
         changed = recipe.model_copy(update={"model": model})
-        for sequence in peptides:
-            peptide = Peptide.from_sequence(sequence)
+        for peptide in map(Peptide.from_sequence, peptides):
             for batch in batches:
-                head: Row = {
-                    "model": ", ".join(Path(str(value)).stem for value in model.values()),
-                    "parameters": 0,
-                    "peptide": sequence,
-                    "atoms": peptide.n_atoms,
-                    "batch": batch,
-                    "precision": recipe.precision,
-                    "compile": recipe.compile,
-                    "threads": torch.get_num_threads(),
-                }
-                rows.append(head | _measure(changed, peptide, batch, seconds, device))
+                rows.append(
+                    _describe(changed, peptide, batch) | _measure(changed, peptide, batch, seconds, device)
+                )
     return rows
+
+
+def _describe(recipe: Recipe, peptide: Peptide, batch: int) -> Row:
+    """The first columns of a row: what is measured. The number of parameters is yet to come."""
+    return {
+        "model": ", ".join(Path(str(value)).stem for value in recipe.model.values()),
+        "parameters": 0,
+        "peptide": peptide.sequence,
+        "atoms": peptide.n_atoms,
+        "batch": batch,
+        "precision": recipe.precision,
+        "compile": recipe.compile,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _measure(recipe: Recipe, peptide: Peptide, batch: int, seconds: float, device: str) -> Row:

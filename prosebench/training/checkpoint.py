@@ -22,7 +22,8 @@ class Progress:
     """How far a run is.
 
     Steps done, where the stream of each process stands, frames of all processes, seconds of steps, steps skipped
-    because their gradient was not finite, the curve, and losses and gradient norms of the steps of its next row.
+    because their gradient was not finite, the curve, losses and gradient norms of the steps of its next row, and what
+    of the data was left out, with the reason (known to every process once it is stored).
     """
 
     positions: list[Position]
@@ -33,6 +34,7 @@ class Progress:
     rows: list[Row] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 def save_checkpoint(

@@ -76,6 +76,7 @@ class Training:
                     f"{self.checkpoint} was made by {len(self.progress.positions)} processes and needs as many; "
                     f"there are {self.processes.world}"
                 )
+            self.data.faults |= self.progress.faults
         self._module = self.processes.wrap(module)
 
     @property
@@ -160,6 +161,8 @@ class Training:
     def _save(self) -> None:
         positions = self.processes.gather(self.progress.positions[self.processes.rank])
         self.progress.positions = positions
+        for faults in self.processes.gather(dict(self.data.faults)):
+            self.progress.faults |= faults
         if self.processes.first:
             save_checkpoint(
                 self.checkpoint, self.recipe, self.progress, self.trainable.module, self.ema, self.optimiser
@@ -180,7 +183,7 @@ class Training:
             "frames": self.progress.frames,
             "seconds": round(self.progress.seconds, 1),
             "steps_skipped": self.progress.skipped,
-            "faults": len(self.data.faults),
+            "faults": len(self.progress.faults),
             "residues": self.data.residues,
             "last": self.progress.rows[-1] if self.progress.rows else {},
         }

@@ -25,7 +25,13 @@ def run_of(budget: int) -> Run:
 
 
 def sample(budget: int, **settings) -> tuple[Ensemble, list[Chunk], Run]:
-    quick = {"training_batch": 32, "friction_per_ps": 5.0, "time_step_fs": 20.0, "replicas": 4}
+    quick = {
+        "size": "bg-mini-cartesian",
+        "training_batch": 32,
+        "friction_per_ps": 5.0,
+        "time_step_fs": 20.0,
+        "replicas": 4,
+    }
     chosen = quick | {"minimise_steps": 5} | settings
     run = run_of(budget)
     chunks = run_chunks(BoltzmannGenerator(BoltzmannGenerator.Settings(**chosen)), run)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from baselines import annealing
-from baselines.annealing import Points, blocks, conditional_ess, next_time, reweighted
+from baselines.annealing import Points, blocks, conditional_ess, evaluated, next_time, reweighted
 from baselines.smc import SMC, SMCMALA, SMCULA
 from jobs.chunks import StoredChunk, read_chunk, write_chunk
 from prosebench.contract import run_chunks
@@ -18,6 +18,8 @@ from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Ledger, Meter
 from prosebench.method import Chunk, Run
 from prosebench.peptide import Peptide
+from prosebench.placement import Orientation, Placement
+from prosebench.proposal import GaussianProposal
 from prosebench.ranks import Ranks
 from prosebench.storage import arrays_bytes
 from tests.statistical.test_smc import WALL
@@ -301,6 +303,23 @@ def test_results_of_a_molecule_are_centred_and_of_one_hand() -> None:
     # Two centres of either hand at random: three of four frames have a wrong one, and of those two keep one.
     assert numbers["mirrored"] == pytest.approx(0.75, abs=0.2)
     assert numbers["chirality-wrong"] == pytest.approx(0.5, abs=0.2)
+
+
+@pytest.mark.parametrize("std_rad", [None, 0.2])
+def test_the_target_is_placed_as_the_proposal_is(std_rad: float | None) -> None:
+    orientation = Orientation.of([PEPTIDE.topology], std_rad) if std_rad else None
+    placement = Placement(0.03, orientation)
+    proposal = GaussianProposal(PEPTIDE.start_nm, 0.05, placement)
+    frames = proposal.draw(8, np.random.default_rng(0)).frames_nm.astype(np.float64)
+    run = make_run(1000)
+    points = evaluated(run, proposal, frames)
+    placed = placement.energy_and_gradient(frames)[0]
+    log_q = proposal.log_density_and_gradient(frames)[0]
+    np.testing.assert_allclose(points.log_ratio, -points.energies_kt - placed - log_q)
+    directions = np.random.default_rng(1).standard_normal(frames.shape)
+    ahead, behind = (evaluated(run, proposal, frames + s * directions).log_ratio for s in (1e-6, -1e-6))
+    slope = (points.log_ratio_gradient * directions).sum(axis=(1, 2))
+    np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=1e-4, atol=1e-3)
 
 
 def test_settings_name_what_is_wrong() -> None:

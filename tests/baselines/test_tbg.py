@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,15 @@ from pydantic import ValidationError
 
 from baselines.tbg import TBG
 from prosebench.contract import run_chunks
-from prosebench.ecnf.weights import save_weights
+from prosebench.ecnf.weights import save_weights, to_published
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import concatenate
 from prosebench.importance import ess, normalise, pareto_k
 from prosebench.method import Run
 from prosebench.peptide import Peptide
+from prosebench.storage import file_sha256
+from prosebench.weight_files import WeightsError
 from tests.prosebench.ecnf.conftest import tiny_field
 
 GG = Peptide.from_sequence("GG")
@@ -88,6 +91,18 @@ def test_the_content_of_a_weights_file_is_part_of_the_settings(tmp_path: Path) -
     assert TBG.Settings(weights="tbg-up-to-4aa").weights_sha256 == ""
     with pytest.raises(ValidationError, match=r"there is no weights file gone\.npz"):
         TBG.Settings(weights="gone.npz")
+
+
+def test_published_weights_are_those_of_the_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, size, field = tmp_path / "a.pth", tmp_path / "tiny.toml", tiny_field(dtype=torch.float32)
+    torch.save(to_published(field), path)
+    config = field.config.model_dump(mode="json", exclude={"description"})
+    size.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items()))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda **where: str(path))
+    published = {"weights": "tbg-up-to-4aa", "size": str(size)}
+    assert method_of(**published, weights_sha256=file_sha256(path)).skip(run_of()) is None
+    with pytest.raises(WeightsError, match="and weights_sha256 is 0123: get the file again"):
+        method_of(**published, weights_sha256="0123").skip(run_of())
 
 
 def test_it_is_a_proposal_for_annealing() -> None:

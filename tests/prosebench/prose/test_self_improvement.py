@@ -11,10 +11,8 @@ from prosebench.importance import ess, normalise
 from prosebench.method import Run
 from prosebench.peptide import Peptide
 from prosebench.prose.fine_tuning import TuningSettings, draw_buffer, fine_tune
-from prosebench.prose.flow import Prose
 from prosebench.prose.network import Network
 from prosebench.prose.self_improvement import ProseSelfImprove
-from prosebench.prose.self_improvement import improve as together
 from prosebench.prose.tokens import Tokens
 from prosebench.prose.weights import save_weights
 
@@ -101,32 +99,6 @@ def test_several_peptides_share_the_steps() -> None:
     }
     settings = TuningSettings(steps=4, tuning_batch=4)
     assert np.isfinite(fine_tune(tuned, start, buffers, settings, np.random.default_rng(0)))
-
-
-def test_one_flow_for_several_peptides(scratch: Path) -> None:
-    start, seen = Prose.from_pretrained(scratch / "untrained.npz", device="cpu"), []
-    peptides = [PEPTIDE, Peptide.from_sequence("GA")]
-    meters = [Meter(CentredGaussian(), 60), Meter(CentredGaussian(), 90)]
-    settings = TuningSettings(rounds=2, steps=2, tuning_batch=4)
-    tuned, ensembles = together(start, peptides, meters, settings, watch=lambda *said: seen.append(said))
-    assert [meter.spent for meter in meters] == [60, 90]
-    assert [len(ensemble) for ensemble in ensembles] == [20, 30]
-    assert [said[:2] for said in seen] == [(k, p.sequence) for k in range(3) for p in peptides]
-    before, after = (list(prose.network.parameters()) for prose in (start, tuned))
-    assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
-    again, _ = together(start, peptides, [Meter(CentredGaussian(), n) for n in (60, 90)], settings)
-    assert all(torch.equal(one, other) for one, other in zip(after, again.network.parameters(), strict=True))
-
-
-def test_one_flow_for_several_peptides_knows_the_temperature(scratch: Path) -> None:
-    start, peptides = Prose.from_pretrained(scratch / "untrained.npz", device="cpu"), [PEPTIDE]
-    for temperature, width in (("scaled", 0.35 * np.sqrt(2.0)), ("naive", 0.35)):
-        meters = [Meter(CentredGaussian(0.3, 620.0), 400)]
-        _, (frames,) = together(start, peptides, meters, TuningSettings(rounds=0, temperature=temperature))
-        assert np.std(frames.positions_nm) == pytest.approx(width, rel=0.1)
-    meters = [Meter(CentredGaussian(0.3, kelvin), 10) for kelvin in (310.0, 620.0)]
-    with pytest.raises(ValueError, match="several temperatures"):
-        together(start, [PEPTIDE, PEPTIDE], meters, TuningSettings(rounds=0))
 
 
 def test_without_any_weight_nothing_is_learnt() -> None:

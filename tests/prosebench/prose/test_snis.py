@@ -152,7 +152,7 @@ def test_an_unknown_model_is_named() -> None:
         ProseSNIS(ProseSNIS.Settings(weights="prose-maxi")).skip(run_of(CentredGaussian()))
 
 
-def test_published_weights_are_identified_without_reading_them() -> None:
+def test_settings_with_published_weights_read_no_file() -> None:
     settings = ProseSNIS.Settings(weights="prose-up-to-8aa")
     assert (settings.weights_sha256, settings.revision) == ("", "main")
 

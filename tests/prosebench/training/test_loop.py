@@ -1,4 +1,7 @@
+import json
 import math
+import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from prosebench.training.data import FrameBatch
 from prosebench.training.loop import MOST_SKIPPED, Training
 from prosebench.training.processes import Processes
 from prosebench.training.recipe import Recipe
+from prosebench.training.shards import SHARDS
 
 from .conftest import ensemble_of, recipe_of
 
@@ -57,6 +61,38 @@ def test_a_stopped_run_continues_with_the_same_numbers(folder: Path, tmp_path: P
     assert [row["loss"] for row in curves[0]] == [row["loss"] for row in curves[1]]
     assert [row["frames"] for row in curves[0]] == [4 * k * recipe.data.batches * 8 for k in (1, 2, 3)]
     assert (tmp_path / "stopped" / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_faults_of_all_sittings_are_counted(folder: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(folder, tmp_path / "data")
+    recipe = recipe_of(folder, data={"source": str(data)})
+    for shard in (data / SHARDS).glob("*.tar"):
+        with tarfile.open(shard, "a") as archive:
+            archive.addfile(tarfile.TarInfo("notes.txt"))
+    stopped = train(recipe, tmp_path / "run", stop_step=2)
+    found = stopped.progress.faults
+    assert found
+    assert (
+        found.items()
+        <= {
+            f"{shard.name}/notes.txt": "it is not named {SEQUENCE}_{frame}.bin"
+            for shard in (data / SHARDS).iterdir()
+        }.items()
+    )
+    shutil.copytree(folder, data, dirs_exist_ok=True)
+    training = train(recipe, tmp_path / "run")
+    assert training.progress.faults == found
+    assert training.notes()["faults"] == len(found)
+
+
+def test_a_checkpoint_from_before_faults_were_kept_still_loads(folder: Path, tmp_path: Path) -> None:
+    checkpoint = train(recipe_of(folder), tmp_path, stop_step=2).checkpoint
+    content = torch.load(checkpoint, weights_only=True)
+    progress = json.loads(content["progress"])
+    del progress["faults"]
+    torch.save(content | {"progress": json.dumps(progress)}, checkpoint)
+    training = train(recipe_of(folder), tmp_path)
+    assert (training.progress.step, training.progress.faults) == (12, {})
 
 
 def test_a_run_leaves_the_averaged_model(folder: Path, tmp_path: Path) -> None:

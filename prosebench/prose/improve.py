@@ -1,0 +1,153 @@
+"""One flow, improved on several peptides together; a run that is killed goes on with the same numbers.
+
+Rounds of proposals, importance resampling and fine-tuning as in `prosebench.prose.self_improvement`. A block of
+proposals is a function of the flow and of (seed, round, peptide, block), and so are draws and fine-tuning of (seed,
+round); so what is kept of them in a folder is what would be computed again.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prosebench.energy.meter import Meter
+from prosebench.ensemble import Ensemble, concatenate
+from prosebench.importance import ess
+from prosebench.peptide import Peptide
+from prosebench.prose.checkpoint import Checkpoint, open_checkpoint
+from prosebench.prose.fine_tuning import Frames, TuningSettings, draw_buffer, fine_tune, weights_of
+from prosebench.prose.flow import CentreDensity, Prose
+
+BLOCK_PROPOSALS = 1000
+"""Proposals that share a random stream, and are kept together."""
+BATCH = 500
+"""Decides rounding, so it is not left to the free memory."""
+
+Watch = Callable[[int, str, float], None]
+
+
+def improve(
+    prose: Prose,
+    peptides: Sequence[Peptide],
+    meters: Sequence[Meter],
+    settings: TuningSettings,
+    *,
+    seed: int = 0,
+    com: CentreDensity = "gaussian",
+    folder: Path | None = None,
+    watch: Watch = lambda done, sequence, efficiency: None,
+) -> tuple[Prose, list[Ensemble]]:
+    """Improve a flow on several peptides; each meter's budget is spent in equal parts on the rounds.
+
+    Returns the tuned flow and the last round's proposals of each peptide. After the proposals of a round, watch is
+    given its number, the sequence, and the ESS. What is done is kept in folder, where one is given; the same call goes
+    on from there, bit for bit with as many threads. Raises ValueError for a budget without a proposal for each round,
+    for meters of several temperatures, and for a folder of another call (targets are not compared).
+    """
+    _check_meters(peptides, meters, settings.rounds)
+    checkpoint = open_checkpoint(folder, _arguments(prose, peptides, meters, settings, seed, com))
+    kelvin = settings.latent_kelvin(meters[0].temperature_kelvin)
+    tuned = Prose(copy.deepcopy(prose.network), prose.source, prose.device)
+    draws = _Draws(peptides, meters, settings.rounds, seed, com, kelvin, checkpoint, watch)
+    for done in range(checkpoint.restore(tuned.network, meters), settings.rounds):
+        rng, buffers = _rng(seed, 1, done), dict[Peptide, Frames]()
+        for peptide, ensemble in zip(peptides, draws.round(tuned, done), strict=True):
+            assert ensemble.log_weights is not None
+            drawn = draw_buffer(ensemble.positions_nm, ensemble.log_weights, rng)
+            if drawn is not None:
+                buffers[peptide] = drawn
+        if buffers:
+            fine_tune(tuned.network, prose.network, buffers, settings, rng, latent_kelvin=kelvin)
+            tuned = Prose(tuned.network, prose.source, prose.device)
+        checkpoint.finish_round(done, tuned.network, meters)
+    return tuned, draws.round(tuned, settings.rounds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """How the proposals of all rounds are drawn."""
+
+    peptides: Sequence[Peptide]
+    meters: Sequence[Meter]
+    rounds: int
+    seed: int
+    com: CentreDensity
+    latent_kelvin: float
+    checkpoint: Checkpoint
+    watch: Watch
+
+    def round(self, prose: Prose, done: int) -> list[Ensemble]:
+        """The proposals of a round, of each peptide."""
+        return [self._of_peptide(prose, done, index) for index in range(len(self.peptides))]
+
+    def _of_peptide(self, prose: Prose, done: int, index: int) -> Ensemble:
+        meter, blocks = self.meters[index], list[Ensemble]()
+        each = meter.budget // (self.rounds + 1)
+        size = each if done < self.rounds else meter.budget - self.rounds * each
+        for block, first in enumerate(range(0, size, BLOCK_PROPOSALS)):
+            number = min(BLOCK_PROPOSALS, size - first)
+
+            def draw(block: int = block, number: int = number) -> Ensemble:
+                return self._draw(prose, index, number, _rng(self.seed, 0, done, index, block))
+
+            blocks.append(self.checkpoint.block(done, index, block, meter, draw))
+        ensemble = concatenate(blocks)
+        assert ensemble.log_weights is not None
+        self.watch(done, self.peptides[index].sequence, ess(ensemble.log_weights))
+        return ensemble
+
+    def _draw(self, prose: Prose, index: int, number: int, rng: np.random.Generator) -> Ensemble:
+        peptide, meter = self.peptides[index], self.meters[index]
+        proposals = prose.propose(peptide, number, rng, temperature_kelvin=self.latent_kelvin, batch=BATCH)
+        energies = meter.energy(proposals.frames_nm)
+        spent = meter.spent - len(energies) + np.arange(1, len(energies) + 1)
+        log_weights = proposals.log_weights(energies, self.com)
+        return Ensemble(proposals.frames_nm, energies, log_weights, spent)
+
+
+def _rng(seed: int, *key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *key])))
+
+
+def _check_meters(peptides: Sequence[Peptide], meters: Sequence[Meter], rounds: int) -> None:
+    if len({meter.temperature_kelvin for meter in meters}) > 1:
+        raise ValueError("the meters are of several temperatures; improve a flow at one of them at a time")
+    for peptide, meter in zip(peptides, meters, strict=True):
+        if meter.budget <= rounds:
+            raise ValueError(
+                f"a budget of {meter.budget} for {peptide.sequence} has no proposal for each of {rounds} "
+                "rounds and the last draw; give it more, or take fewer rounds"
+            )
+
+
+def _arguments(
+    prose: Prose,
+    peptides: Sequence[Peptide],
+    meters: Sequence[Meter],
+    settings: TuningSettings,
+    seed: int,
+    com: CentreDensity,
+) -> dict[str, Any]:
+    """What decides the numbers, by the names that a user knows."""
+    budgets = list(dict.fromkeys(meter.budget for meter in meters))
+    return {
+        "peptides": " ".join(peptide.sequence for peptide in peptides),
+        "budget": budgets[0] if len(budgets) == 1 else [meter.budget for meter in meters],
+        "temperature_kelvin": meters[0].temperature_kelvin,
+        "SHA-256 of the weights": _sha256(prose),
+        "seed": seed,
+        "com": com,
+        **settings.model_dump(mode="json"),
+    }
+
+
+def _sha256(prose: Prose) -> str:
+    """Of config and weights: files of other names, sizes or precisions may hold the same flow."""
+    digest = hashlib.sha256(prose.config.model_dump_json().encode())
+    for array in weights_of(prose.network).values():
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()

@@ -1,0 +1,75 @@
+"""The bundled flow: its densities are its own, local coordinates or not, and its weights lead to the physics."""
+
+import numpy as np
+import pytest
+
+from prosebench.importance import ess, normalise
+from prosebench.peptide import Peptide
+from prosebench.prose.flow import Prose
+from prosebench.prose.proposal import FlowProposal
+from prosebench.reference import Reference, find_reference
+
+PEPTIDE = Peptide.from_sequence("AA")
+
+
+@pytest.fixture(scope="module")
+def prose() -> Prose:
+    return Prose.from_pretrained("prose-mini", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def exact(prose: Prose) -> Prose:
+    """In double precision."""
+    return Prose(Prose.from_pretrained("prose-mini", device="cpu").network.double(), device="cpu")
+
+
+@pytest.mark.parametrize("kelvin", [310.0, 450.0])
+def test_density_of_draws_and_its_gradient(exact: Prose, kelvin: float) -> None:
+    flow = FlowProposal(exact, PEPTIDE, kelvin)
+    draws = flow.draw(6, np.random.default_rng(0))
+    log_q, gradients = flow.log_density_and_gradient(draws.frames_nm)
+    # Frames are float32: a rounding of 1e-8 nm times a gradient of some 1000/nm for each of 69 coordinates.
+    np.testing.assert_allclose(log_q, draws.log_density, atol=2e-3)
+    frames = draws.frames_nm.astype(np.float64)
+    directions = np.random.default_rng(1).standard_normal(frames.shape)
+    ahead, behind = (flow.log_density_and_gradient(frames + s * directions)[0] for s in (1e-7, -1e-7))
+    np.testing.assert_allclose(
+        (gradients * directions).sum(axis=(1, 2)), (ahead - behind) / 2e-7, rtol=1e-4, atol=1e-2
+    )
+
+
+@pytest.mark.parametrize("com", ["gaussian", "published"])
+def test_centre_and_orientation_are_taken_out(exact: Prose, com: str) -> None:
+    drawn = exact.propose(PEPTIDE, 10, np.random.default_rng(2), mirror=False)
+    as_drawn = drawn.frames_nm + drawn.nm_per_unit * drawn.centres[:, None]
+    np.testing.assert_allclose(exact.log_prob(PEPTIDE, as_drawn, com=com), drawn.log_q(com), atol=2e-3)
+    assert drawn.log_h.std() > 0.5
+
+
+def test_single_precision_is_enough(prose: Prose, exact: Prose) -> None:
+    """Log-densities of the same latent differ by what weights do not feel."""
+    ours, theirs = (one.propose(PEPTIDE, 50, np.random.default_rng(3)) for one in (prose, exact))
+    assert np.abs(ours.frames_nm - theirs.frames_nm).max() < 1e-4
+    assert np.abs(ours.log_q_full - theirs.log_q_full).max() < 0.05
+
+
+def test_weights_find_the_energy_of_the_reference(prose: Prose) -> None:
+    """Proposals are too high in energy; by their weights, they have the mean energy of long molecular dynamics."""
+    ensemble = prose.sample("AA", 2000, seed=3)
+    assert ensemble.log_weights is not None
+    reference = Reference.load(find_reference("AA", [])).scored.energies_kt
+    weights = normalise(ensemble.log_weights)
+    light = weights > 0
+    energies = ensemble.energies_kt[light]
+    mean = (weights[light] * energies).sum()
+    error = np.sqrt((weights[light] ** 2 * (energies - mean) ** 2).sum())
+    assert ess(ensemble.log_weights) > 0.005
+    assert abs(mean - reference.mean()) < 4 * error
+    assert np.median(ensemble.energies_kt) - reference.mean() > 4 * error
+
+
+def test_gradients_of_single_precision_are_finite(prose: Prose) -> None:
+    draws = FlowProposal(prose, PEPTIDE).draw(20, np.random.default_rng(5))
+    log_q, gradients = FlowProposal(prose, PEPTIDE).log_density_and_gradient(draws.frames_nm)
+    assert np.isfinite(log_q).all()
+    assert np.isfinite(gradients).all()
