@@ -1,13 +1,32 @@
 """Commands around the flow say how far their frames can be trusted, and what is wrong with an option."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from prosebench.cli import app
+from prosebench.prose.config import load_size
+from prosebench.prose.network import Network
+from prosebench.prose.weights import to_published
 
 IDENTITY = ["--weights", "identity"]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[dict[str, str]]:
+    """The environment of commands that compute with one thread, as this process does meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield os.environ | {"OMP_NUM_THREADS": "1"}
+    torch.set_num_threads(before)
 
 
 def test_resampled_frames_are_counted_and_warned_of(tmp_path: Path) -> None:
@@ -45,6 +64,57 @@ def test_improve_takes_a_peptide_once_and_replaces_nothing(tmp_path: Path) -> No
     assert said.output.count("round 1, GG") == 1
     again = str(CliRunner().invoke(app, line).exception)
     assert again.endswith("GG.npz is there already: give another name, or remove it")
+
+
+SMALL = ["--budget", "9000", "--set", "rounds=2", "--set", "steps=3", "--set", "tuning_batch=8"]
+
+
+def test_improve_that_is_killed_goes_on_with_the_same_files(
+    tmp_path: Path, one_thread: dict[str, str]
+) -> None:
+    """Killed in the midst of the first round, of the second and of the last, and while it writes its results."""
+    line = ["improve", "GG", "GA", "--weights", "breathing", *SMALL, "--out"]
+    said = CliRunner().invoke(app, [*line, str(tmp_path / "undisturbed")])
+    assert said.exit_code == 0, said.output
+    folder, unfinished = tmp_path / "killed", tmp_path / "killed" / "unfinished"
+    command = [sys.executable, "-m", "prosebench.cli", *line, str(folder)]
+    for file in ("0-1-000000.npz", "1-0-000001.npz", "2-0-000000.npz"):
+        process = subprocess.Popen(command, env=one_thread, stdout=subprocess.DEVNULL)
+        while not (unfinished / file).exists():
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert {path.name for path in folder.iterdir()} == {"unfinished"}
+    other = CliRunner().invoke(app, [*line, str(folder), "--seed", "1"])
+    assert "unfinished run with other arguments: seed was 0 and is 1; repeat its command" in str(
+        other.exception
+    )
+    (folder / "GG.npz").write_bytes(b"")
+    said = CliRunner().invoke(app, [*line, str(folder)])
+    assert said.exit_code == 0, said.output
+    assert said.output.startswith("continuing with")
+    assert "round 0" not in said.output
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "undisturbed").iterdir()}
+    assert files.keys() == {"GG.npz", "GA.npz", "tuned.npz"}
+
+
+@pytest.mark.parametrize("command", ["sample", "improve"])
+def test_a_published_file_of_another_name_needs_its_size(tmp_path: Path, command: str) -> None:
+    size = tmp_path / "tiny.toml"
+    size.write_text(
+        "channels = 16\nhead_dim = 8\nblocks = 2\nlayers_per_block = 1\nexpansion = 2\nnm_per_unit = 0.35\n"
+        "max_residues = 8\n"
+    )
+    weights = tmp_path / "mine.pth"
+    torch.save(to_published(Network(load_size(size))), weights)
+    more = ["-n", "4"] if command == "sample" else ["--budget", "4", "--set", "rounds=0"]
+    out = tmp_path / ("gg.npz" if command == "sample" else "improved")
+    line = [command, "GG", "--weights", str(weights), *more, "--out", str(out)]
+    assert "does not fit this size" in str(CliRunner().invoke(app, line).exception)
+    said = CliRunner().invoke(app, [*line, "--size", str(size)])
+    assert said.exit_code == 0, said.output
 
 
 def test_peptides_beyond_the_training_are_warned_of(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ middle bond, placed first, have the fixed axes in place of what is missing.
 
 A first daughter has cylindrical coordinates: along the first axis, the distance from it, and the dihedral as t with
 dihedral = pi (2 Phi(t) - 1) from trans, where Phi is the distribution function of normals: a uniform dihedral is a
-standard normal, and the cut is at cis.
+standard normal, and the cut is at cis. The distance is above 0: a draw with one below has no density, and no weight.
 
 The first atom's coordinates are instead the centre of the frame times sqrt(atoms): independent standard normals, by
 the augmentation of training. Shifts and rotations by what came before leave volumes as they are.
