@@ -9,6 +9,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,8 @@ class _Draws:
         each = meter.budget // (self.rounds + 1)
         size = each if done < self.rounds else meter.budget - self.rounds * each
         for block, first in enumerate(range(0, size, BLOCK_PROPOSALS)):
-            number = min(BLOCK_PROPOSALS, size - first)
-
-            def draw(block: int = block, number: int = number) -> Ensemble:
-                return self._draw(prose, index, number, _rng(self.seed, 0, done, index, block))
-
+            number, rng = min(BLOCK_PROPOSALS, size - first), _rng(self.seed, 0, done, index, block)
+            draw = partial(self._draw, prose, index, number, rng)
             blocks.append(self.checkpoint.block(done, index, block, meter, draw))
         ensemble = concatenate(blocks)
         assert ensemble.log_weights is not None
@@ -149,5 +147,5 @@ def _sha256(prose: Prose) -> str:
     """Of config and weights: files of other names, sizes or precisions may hold the same flow."""
     digest = hashlib.sha256(prose.config.model_dump_json().encode())
     for array in weights_of(prose.network).values():
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     return digest.hexdigest()
