@@ -17,6 +17,7 @@ from analysis.statistics import UNBOUNDED, Estimate, estimate
 from analysis.statuses import SCORED
 from analysis.style import CEILING, FLOOR, row_order
 from analysis.suite_plan import suite_peptides
+from prosebench.importance import PUBLISHED_FILTER_FRACTION, RELIABLE_PARETO_K
 from prosebench.record import EXTERNAL
 from prosebench.reference import name_at
 
@@ -293,6 +294,7 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
         "does not tell from it at the 5 % level, corrected (Holm) for all pairs of rows; none where it tells none from "
         "the best. Distances (W2) are tested and ranked by their logarithms, ESS and JSD as they are. Only rows on the "
         "most peptides and frames compete.",
+        *_weight_lines(scored),
         *_declared_lines(scored),
         *([] if single else ["Peptides: scored / in the suite; of a suite of one's own, in the run."]),
         "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a "
@@ -318,6 +320,25 @@ def _ceiling_lines(scored: pd.DataFrame) -> list[str]:
         "Ceiling (first-frame): one frame of the reference's other half over and over; a sampler that never "
         "leaves its first equilibrated frame scores it."
     ]
+
+
+def _weight_lines(scored: pd.DataFrame) -> list[str]:
+    """What ESS is, and in how many cells of each weighted row the tail of the weights is too heavy to trust it."""
+    tails = scored[(scored["metric"] == "k-hat") & scored["value"].notna()]
+    if tails.empty:
+        return []
+    heavy = (tails["value"] > RELIABLE_PARETO_K).groupby(tails["row"]).agg(["sum", "size"])
+    cells = ", ".join(f"{row} in {some} of {of} cells" for row, some, of in heavy.itertuples() if some)
+    lines = [
+        "ESS: Kish's, as a share of the weights, after the published filter of the highest "
+        f"{100 * PUBLISHED_FILTER_FRACTION:g} %."
+    ]
+    if cells:
+        lines.append(
+            f"Heavy tails: k-hat, the Pareto shape of all weights, is above {RELIABLE_PARETO_K} for {cells}. "
+            "There, estimates rest on a few proposals, and one more draw can change ESS and distances a lot."
+        )
+    return lines
 
 
 def _declared_lines(scored: pd.DataFrame) -> list[str]:

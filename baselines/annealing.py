@@ -1,13 +1,13 @@
 """The path from a proposal q to a target p, and what is done along it: weights, times, Langevin moves.
 
-At time t the density is log gamma_t = (1 - t) log q + t log p = log q + t log(p / q), with log p = -E, and the density
-of the centre added where the proposal asks for it (see prosebench.proposal). Everything that looks at all particles at
-once takes their log-weights; everything else is done particle by particle.
+At time t the density is log gamma_t = (1 - t) log q + t log p = log q + t log(p / q), with log p = -E, and the
+log-densities of centre and orientation added where the proposal has a placement (see prosebench.proposal). Everything
+that looks at all particles at once takes their log-weights; everything else is done particle by particle.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,16 @@ class Points:
                 name: np.where(condition.reshape(-1, *[1] * (mine[name].ndim - 1)), mine[name], others[name])
                 for name in mine
             }
+        )
+
+    def alive_only(self, where: NDArray[np.bool_]) -> "Points":
+        """These points, dead where the condition (n,) does not hold."""
+        nothing = np.float32(0.0)
+        return replace(
+            self,
+            log_ratio=np.where(where, self.log_ratio, -np.inf),
+            log_q_gradient=np.where(where[:, None, None], self.log_q_gradient, nothing),
+            log_ratio_gradient=np.where(where[:, None, None], self.log_ratio_gradient, nothing),
         )
 
     def arrays(self) -> Carry:

@@ -38,7 +38,8 @@ class BoltzmannGenerator(Method):
         """md_share of the budget goes into `replicas` trajectories; the first discard of each is left out.
 
         size is that of the flow, which is trained by `steps` steps of AdamW, a one-cycle learning rate, on
-        training_frames frames turned and shifted at random. Defaults are for minutes on one core, and far too few for
+        training_frames frames shifted at random, and turned at random or, for a size in local coordinates, into the
+        narrow density of its orientations. Defaults are for minutes on one core, and far too few for
         a good flow: see `steps` and `size` where there is a GPU. com and batch are those of prose-snis.
         """
 
@@ -49,7 +50,7 @@ class BoltzmannGenerator(Method):
         minimise_steps: int = Field(200, ge=0)
         discard: float = Field(0.2, ge=0, lt=1)
         training_frames: int = Field(5000, gt=0)
-        size: str = "bg-mini"
+        size: str = "bg-mini-local"
         steps: int = Field(200, gt=0)
         training_batch: int = Field(64, gt=0)
         learning_rate: float = Field(2e-3, gt=0)
@@ -72,7 +73,7 @@ class BoltzmannGenerator(Method):
     # How much dynamics there is depends on the budget.
     prefixes = False
     contract_settings = {
-        "size": "bg-mini-cartesian",  # hardly trained, it is close to the wells
+        "size": "bg-mini",  # hardly trained, it is close to the wells
         "replicas": 2,
         "minimise_steps": 0,
         "steps": 3,

@@ -11,8 +11,10 @@ proposal spends on being prepared comes out of the budget first.
 log Z, the log of the integral of exp(-E), is in the record as "log-z", a number a step, the last of them at t = 1. Its
 exp is unbiased where moves leave the path invariant (MALA of a fixed step), and nearly so with short ULA moves. Where
 the start is cut, by energy or by weight, what would have become of the draws left out is missing: the exp of
-"log-z-at-least" is at most Z, on average. There is neither where a schedule ends before t = 1 (the record then has
-"no-log-z-before-t-1"), nor where the target knows no place and is given none ("no-log-z-without-centre").
+"log-z-at-least" is at most Z, on average. Draws that came without a density (their share is "without-density") are dead
+from the start: a part of the proposal that gives no weight, and no cut. There is neither estimate where a schedule ends
+before t = 1 (the record then has "no-log-z-before-t-1"), nor where the target knows no place and is given none
+("no-log-z-without-centre").
 """
 
 import math
@@ -170,12 +172,13 @@ class SMC(Method):
             return proposal.draw(block.stop - block.start, _stream(run, _DRAW, 0, block.start))
 
         draws = run.ranks.map(draw, wanted)
-        points = evaluated(run, proposal, np.concatenate([drawn.frames_nm for drawn in draws]))
+        points, has_density = points_of(run, proposal, draws)
         diagnostics = {
             name: float(np.mean([drawn.diagnostics[name] for drawn in draws]))
             for name in draws[0].diagnostics
         }
         diagnostics["density-gap"] = density_gap(draws, points)
+        diagnostics["without-density"] = 1.0 - float(has_density.mean())
         if there:
             points = joined([Points(**carry), points])
         if len(points) < n:
@@ -203,8 +206,8 @@ class SMC(Method):
         kept = usable[filter_top(points.log_ratio[usable], settings.start_filter)]
         if len(kept) == 0:
             raise FloatingPointError(
-                f"none of {len(points)} draws of {settings.proposal} for {run.peptide.sequence} has an energy below "
-                f"start_below_kt = {settings.start_below_kt:g}; raise it, or take a better proposal"
+                f"none of {len(points)} draws of {settings.proposal} for {run.peptide.sequence} has a density and an "
+                f"energy below start_below_kt = {settings.start_below_kt:g}; raise it, or take a better proposal"
             )
         unit_nm = settings.length_unit_nm or proposal.length_unit_nm
         log_weights = np.full(len(points), -np.inf)
@@ -324,6 +327,13 @@ class SMCMALA(SMC):
         if acceptance < self.settings.shorter_below:
             return step_nm2 / self.settings.adapt
         return step_nm2
+
+
+def points_of(run: Run, proposal: Proposal, draws: Sequence[Draws]) -> tuple[Points, NDArray[np.bool_]]:
+    """Points of all draws, dead where they came without a density, and where (n,) they came with one; see `Draws`."""
+    has_density = np.isfinite(np.concatenate([drawn.log_density for drawn in draws]))
+    points = evaluated(run, proposal, np.concatenate([drawn.frames_nm for drawn in draws]))
+    return points.alive_only(has_density), has_density
 
 
 def density_gap(draws: Sequence[Draws], points: Points) -> float:

@@ -39,7 +39,9 @@ from prosebench.placement import Placement, centre_energy
 class Draws(NamedTuple):
     """frames_nm (n, atoms, 3) float32; log_density (n,) float64, as it came with the draws; diagnostics, by name.
 
-    Annealing takes densities from `log_density_and_gradient`; how far they are from these says what either is worth.
+    Annealing takes densities from `log_density_and_gradient`; how far they are from these says what either is worth. A
+    density that is not finite says that the draw has no weight: its frame may be an ordinary one, whose density is that
+    of other draws. It still counts in the number of draws.
     """
 
     frames_nm: NDArray[np.float32]
@@ -124,13 +126,14 @@ def load_proposal(name: str, settings: Mapping[str, Any]) -> ProposalMethod:
 def proposal_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a proposal, checked, and completed with their defaults. Raises as `load_proposal` does.
 
-    Raises ValueError for a density of the centre other than the Gaussian that annealing gives it.
+    Raises ValueError for a density of the centre other than the Gaussian of the proposal's placement.
     """
     completed = _kind(name).Settings(**settings).model_dump(mode="json")
     if completed.get("com", "gaussian") != "gaussian":
         raise ValueError(
-            f"com = {completed['com']!r} has no meaning for a proposal: annealing gives the target a Gaussian density "
-            "of the centre, whatever the proposal divides out when it samples alone; leave com out"
+            f"com = {completed['com']!r} has no meaning for a proposal: annealing gives the target the placement of "
+            "the proposal, with a Gaussian density of the centre, whatever com divides out of weights without annealing; "
+            "leave com out"
         )
     return completed
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import huggingface_hub
 import numpy as np
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RevisionNotFoundError
 from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -175,21 +175,26 @@ def cached(file: str, revision: str, cache: Path | None) -> Path | None:
 def download(file: str, revision: str, cache: Path | None, example: str) -> Path:
     """A file of the hub; from its cache on this machine where it is there already.
 
-    example shows, in the message of WeightsError, how a copy is used.
+    example ends the message of WeightsError: how the path of a copy is given.
     """
     path = cached(file, revision, cache)
     if path:
         return path
+    where = f"{file} of https://huggingface.co/{HUB_REPOSITORY}"
     try:
         # One quick request first: the client itself would try again for half a minute.
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
         return _from_hub(file, revision, cache)
+    except (RevisionNotFoundError, RemoteEntryNotFoundError) as error:
+        raise WeightsError(
+            f"{where} does not exist at revision {revision!r}; give a branch, tag or commit that has it, "
+            f"as in revision = {HUB_REVISION!r}"
+        ) from error
     except Exception as error:
         # The client passes on what its HTTP library raises, and that library differs by version.
         raise WeightsError(
-            f"{file} of https://huggingface.co/{HUB_REPOSITORY} at {revision} cannot be had "
-            f"({type(error).__name__}); download it where the hub is in reach, and give the path of your copy "
-            f'instead: {example}, or in a suite weights = "PATH"'
+            f"{where} at {revision} cannot be had ({type(error).__name__}); download it where the hub is in reach, "
+            f"and give the path of your copy instead: {example}"
         ) from error
 
 

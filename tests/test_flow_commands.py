@@ -13,9 +13,10 @@ import torch
 from typer.testing import CliRunner
 
 from prosebench.cli import app
+from prosebench.prose.checkpoint import Checkpoint, open_checkpoint
 from prosebench.prose.config import load_size
 from prosebench.prose.network import Network
-from prosebench.prose.weights import to_published
+from prosebench.prose.weights import load_weights, to_published
 
 IDENTITY = ["--weights", "identity"]
 
@@ -69,34 +70,100 @@ def test_improve_takes_a_peptide_once_and_replaces_nothing(tmp_path: Path) -> No
 SMALL = ["--budget", "9000", "--set", "rounds=2", "--set", "steps=3", "--set", "tuning_batch=8"]
 
 
-def test_improve_that_is_killed_goes_on_with_the_same_files(
-    tmp_path: Path, one_thread: dict[str, str]
-) -> None:
-    """Killed between rounds; what it leaves when it is killed among its results is replaced, too."""
-    line = ["improve", "GG", "GA", "--weights", "breathing", *SMALL, "--out"]
-    said = CliRunner().invoke(app, [*line, str(tmp_path / "undisturbed")])
+LINE = ["improve", "GG", "GA", "--weights", "breathing", *SMALL, "--out"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of LINE, computed with one thread."""
+    folder, before = tmp_path_factory.mktemp("undisturbed"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    said = CliRunner().invoke(app, [*LINE, str(folder)])
+    torch.set_num_threads(before)
     assert said.exit_code == 0, said.output
-    folder, unfinished = tmp_path / "killed", tmp_path / "killed" / "unfinished"
-    command = [sys.executable, "-m", "prosebench.cli", *line, str(folder)]
-    process = subprocess.Popen(command, env=one_thread, stdout=subprocess.DEVNULL)
-    while not (unfinished / "weights.npz").exists():
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert {path.name for path in folder.iterdir()} == {"unfinished"}
-    other = CliRunner().invoke(app, [*line, str(folder), "--seed", "1"])
+    return contents(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def kill_when_there(path: Path, command: list[str], environment: dict[str, str]) -> None:
+    """Run a command and kill it as soon as there is such a file."""
+    process, deadline = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL), 120.0
+    ends = time.monotonic() + deadline
+    try:
+        while not path.exists():
+            assert process.poll() is None, f"the command ended before there was {path}"
+            assert time.monotonic() < ends, f"there is no {path} after {deadline:.0f} s"
+            time.sleep(0.001)
+    finally:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+
+
+def test_improve_that_is_killed_goes_on_with_the_same_files(
+    tmp_path: Path, one_thread: dict[str, str], undisturbed: dict[str, bytes]
+) -> None:
+    """Killed between rounds, and then with a result written; a file that is not of the run is not replaced."""
+    command = [sys.executable, "-m", "prosebench.cli", *LINE, str(tmp_path)]
+    kill_when_there(tmp_path / "unfinished" / "weights.npz", command, one_thread)
+    assert {path.name for path in tmp_path.iterdir()} == {"unfinished"}
+    other = CliRunner().invoke(app, [*LINE, str(tmp_path), "--seed", "1"])
     assert "unfinished run with other arguments: seed was 0 and is 1; repeat its command" in str(
         other.exception
     )
-    (folder / "GG.npz").write_bytes(b"")
-    said = CliRunner().invoke(app, [*line, str(folder)])
-    assert said.exit_code == 0, said.output
+    assert "continuing" not in other.output
+    (tmp_path / "GG.npz").write_bytes(undisturbed["GG.npz"])
+    (tmp_path / "GA.npz").write_bytes(b"mine")
+    said = CliRunner().invoke(app, [*LINE, str(tmp_path)])
+    assert "GA.npz is there already and is not of this run: move it away" in str(said.exception)
     assert said.output.startswith("continuing with")
     assert "round 0" not in said.output
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert files == {path.name: path.read_bytes() for path in (tmp_path / "undisturbed").iterdir()}
-    assert files.keys() == {"GG.npz", "GA.npz", "tuned.npz"}
+    assert "warning" not in said.output
+    assert (tmp_path / "GA.npz").read_bytes() == b"mine"
+    (tmp_path / "GA.npz").unlink()
+    said = CliRunner().invoke(app, [*LINE, str(tmp_path)])
+    assert said.exit_code == 0, said.output
+    assert contents(tmp_path) == undisturbed
+    assert undisturbed.keys() == {"GG.npz", "GA.npz", "tuned.npz"}
+
+
+def test_improve_that_is_killed_before_it_tidies_up_ends_with_the_same_files(
+    tmp_path: Path, one_thread: dict[str, str], undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(checkpoint: Checkpoint) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "remove", die)
+        assert CliRunner().invoke(app, [*LINE, str(tmp_path)]).exit_code != 0
+    assert {path.name for path in tmp_path.iterdir()} == {*undisturbed, "unfinished"}
+    arguments = tmp_path / "unfinished" / "arguments.json"
+    arguments.write_text(arguments.read_text().replace('"threads": 1', '"threads": 3'))
+    said = CliRunner().invoke(app, [*LINE, str(tmp_path)])
+    assert said.exit_code == 0, said.output
+    assert "warning: threads was 3 and is 1: numbers may differ in their last digits" in said.output
+    assert contents(tmp_path) == undisturbed
+
+
+def test_two_commands_do_not_work_on_one_folder(tmp_path: Path) -> None:
+    unfinished = tmp_path / "unfinished"
+    with open_checkpoint(unfinished, {}, {}):
+        said = CliRunner().invoke(app, [*LINE, str(tmp_path)])
+    assert f"another process works on {unfinished}; wait for it" in str(said.exception)
+
+
+def test_tuned_weights_know_what_their_start_was_trained_on(tmp_path: Path) -> None:
+    small = ["--budget", "4", "--set", "rounds=1", "--set", "steps=1", "--set", "tuning_batch=2"]
+    said = CliRunner().invoke(app, ["improve", "GG", *small, "--out", str(tmp_path)])
+    assert said.exit_code == 0, said.output
+    tuned = load_weights(tmp_path / "tuned.npz")
+    notes = tuned.source["notes"]
+    assert (notes["residues"], notes["budget"], notes["temperature_kelvin"]) == ("AFGKSV", 4, 310.0)
+    line = ["sample", "AW", "-n", "2", "--weights", str(tmp_path / "tuned.npz"), "--out"]
+    said = CliRunner().invoke(app, [*line, str(tmp_path / "aw.npz")])
+    assert "has never seen W; it knows AFGKSV" in said.output.replace("\n", " ")
 
 
 @pytest.mark.parametrize("command", ["sample", "improve"])

@@ -1,5 +1,6 @@
 """Commands that compute cells: run, submit, cancel."""
 
+import glob
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,6 +81,7 @@ def run(
     directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
     number = workers or max(1, len(os.sched_getaffinity(0)) // ranks)
     if dry_run:
+        _warn_of_open_hashes(chosen, directory)
         plan = preview(cells, directory, profile)
         if executor == "slurm":
             show_plan(plan, out)
@@ -189,6 +191,20 @@ def _warn_of_tables(profile: "Cluster", suite: Suite) -> None:
             ),
             soft_wrap=True,
         )
+
+
+def _warn_of_open_hashes(suite: Suite, directory: Path) -> None:
+    """Name rows with finished cells that a plan cannot find, since the hash of their weights is not known here."""
+    from jobs.weights import rows_without_hash
+
+    def finished(row: str) -> bool:
+        folders = (f"{peptide}-{glob.escape(row)}-[0-9]*" for peptide in suite.peptides)
+        return any(any((directory / "cells").glob(f"{folder}/record.json")) for folder in folders)
+
+    rows = ", ".join(row for row in rows_without_hash(suite) if finished(row))
+    if rows:
+        message = f"weights of {rows} are not in the cache: their finished cells are counted as missing"
+        err.print(escape(f"warning: {message}"), soft_wrap=True)
 
 
 def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool) -> list[Path]:

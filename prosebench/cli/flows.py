@@ -1,7 +1,9 @@
 """Commands around the flow: sample, improve."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -135,53 +137,23 @@ def improve(
 
     When it was stopped, the same command goes on where it was, from what is kept in the folder.
     """
+    from prosebench.energy.meter import Meter
+    from prosebench.energy.settings import TargetSettings, make_target
     from prosebench.prose import Prose
-    from prosebench.prose.checkpoint import remove_checkpoint
     from prosebench.prose.fine_tuning import TuningSettings
     from prosebench.prose.flow import as_peptide
+    from prosebench.prose.improve import improve as improve_flow
 
     settings = _settings(TuningSettings, set_ or [])
     peptides = [as_peptide(sequence) for sequence in dict.fromkeys(sequences)]
-    ensemble_files = [directory / f"{peptide.sequence}.npz" for peptide in peptides]
-    _check_results(directory, ensemble_files)
+    files = [directory / f"{peptide.sequence}.npz" for peptide in peptides]
+    _check_results(directory, files)
     start = Prose.from_pretrained(weights, size=size or None)
     for peptide in peptides:
         _warn_of_unknown(start, weights, peptide)
-    tuned, ensembles = _improved(start, peptides, directory, budget, temperature_kelvin, seed, settings)
-    for file, ensemble in zip(ensemble_files, ensembles, strict=True):
-        ensemble.save(file)
-    _save_tuned(directory / TUNED, tuned, peptides, seed, settings)
-    remove_checkpoint(directory / UNFINISHED)
-    out.print(f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}")
-
-
-def _check_results(directory: Path, ensemble_files: list[Path]) -> None:
-    """Refuse to replace results, but for those of a run that was stopped while it wrote them."""
-    from prosebench.prose.checkpoint import begun
-    from prosebench.prose.export import check_writable
-
-    if begun(directory / UNFINISHED):
-        out.print(f"continuing with {directory / UNFINISHED}", soft_wrap=True)
-        return
-    for file in (*ensemble_files, directory / TUNED):
-        check_writable(file)
-
-
-def _improved(
-    start: "Prose",
-    peptides: "list[Peptide]",
-    directory: Path,
-    budget: int,
-    temperature_kelvin: float,
-    seed: int,
-    settings: "TuningSettings",
-) -> "tuple[Prose, list[Ensemble]]":
-    from prosebench.energy.meter import Meter
-    from prosebench.energy.settings import TargetSettings, make_target
-    from prosebench.prose.improve import improve as improve_flow
-
     physics = TargetSettings(temperature_kelvin=temperature_kelvin)
-    return improve_flow(
+    notes = _notes(start, peptides, budget, temperature_kelvin, seed, settings)
+    improve_flow(
         start,
         peptides,
         [Meter(make_target(peptide, physics), budget) for peptide in peptides],
@@ -189,21 +161,68 @@ def _improved(
         seed=seed,
         folder=directory / UNFINISHED,
         watch=lambda done, sequence, efficiency: out.print(f"round {done}, {sequence}: ESS {efficiency:.3%}"),
+        resumed=partial(_say_resumed, directory / UNFINISHED),
+        store=partial(_store_results, directory, files, notes),
     )
+    out.print(f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}")
 
 
-def _save_tuned(
-    path: Path, tuned: "Prose", peptides: "list[Peptide]", seed: int, settings: "TuningSettings"
-) -> None:
-    from prosebench.prose.weights import save_weights
+def _check_results(directory: Path, files: list[Path]) -> None:
+    """Refuse to begin where results are; of a run that was begun, they may be its own (see `_store`)."""
+    from prosebench.prose.checkpoint import begun
+    from prosebench.prose.export import check_writable
 
-    notes = {
-        "start": tuned.source,
+    if not begun(directory / UNFINISHED):
+        for file in (*files, directory / TUNED):
+            check_writable(file)
+
+
+def _say_resumed(folder: Path, caution: str) -> None:
+    out.print(f"continuing with {folder}", soft_wrap=True)
+    if caution:
+        err.print(f"[yellow]warning:[/yellow] {caution}", soft_wrap=True)
+
+
+def _notes(
+    start: "Prose",
+    peptides: "list[Peptide]",
+    budget: int,
+    temperature_kelvin: float,
+    seed: int,
+    settings: "TuningSettings",
+) -> dict[str, Any]:
+    """Notes for the tuned weights; they know the residues that those they start from were trained on, if any."""
+    residues = start.source.get("notes", {}).get("residues")
+    return {
+        "start": start.source,
         "peptides": [peptide.sequence for peptide in peptides],
+        "budget": budget,
+        "temperature_kelvin": temperature_kelvin,
         "seed": seed,
         "settings": settings.model_dump(mode="json"),
-    }
-    save_weights(path, tuned.network, notes)
+    } | ({"residues": residues} if residues else {})
+
+
+def _store_results(
+    directory: Path, files: list[Path], notes: dict[str, Any], tuned: "Prose", ensembles: "list[Ensemble]"
+) -> None:
+    """Write the ensembles and the tuned weights."""
+    from prosebench.prose.weights import save_weights
+
+    for file, ensemble in zip(files, ensembles, strict=True):
+        _store(file, ensemble.save)
+    _store(directory / TUNED, lambda path: save_weights(path, tuned.network, notes))
+
+
+def _store(path: Path, save: Callable[[Path], str]) -> None:
+    """Write a result; one of the same bytes is of this run, which was stopped before. ValueError for any other file."""
+    from prosebench.storage import TEMPORARY_SUFFIX, file_sha256
+
+    written = path.parent / UNFINISHED / f".{path.name}{TEMPORARY_SUFFIX}"
+    sha256 = save(written)
+    if path.exists() and file_sha256(path) != sha256:
+        fail(f"{path} is there already and is not of this run: move it away, and repeat the command")
+    written.replace(path)
 
 
 def _settings(kind: type[Settings], assignments: list[str]) -> Settings:

@@ -1,16 +1,20 @@
 """What `improve` has done so far, in a folder: after a kill, the same call goes on from there.
 
-`arguments.json` says what the run is of; without it, nothing in the folder counts. `weights.npz` is the flow after the
-last round that is finished; ROUND-PEPTIDE-BLOCK.npz are blocks of proposals of the round after it. Each file is whole
-or absent.
+`arguments.json` says what the run is of, and is there before all else. `weights.npz` is the flow after the last round
+that is finished; ROUND-PEPTIDE-BLOCK.npz are blocks of proposals of the round after it. Each file is whole or absent.
+`improve.lock` is locked by the process at work. When the results are stored elsewhere, `arguments.json` becomes
+`finished-arguments.json`, which goes last: where it is, the rest is to be removed.
 """
 
 import contextlib
+import errno
+import fcntl
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,21 +25,26 @@ from prosebench.prose.network import Network
 from prosebench.storage import (
     TEMPORARY_SUFFIX,
     array_text,
-    json_bytes,
+    make_folder,
     read_arrays,
     read_json,
     text_array,
     write_arrays,
-    write_once,
+    write_json,
 )
 
-ARGUMENTS, WEIGHTS = "arguments.json", "weights.npz"
-BLOCKS = "[0-9]*-[0-9]*-[0-9]*.npz"
+ARGUMENTS, FINISHED = "arguments.json", "finished-arguments.json"
+WEIGHTS, LOCK = "weights.npz", "improve.lock"
+BLOCKS, TEMPORARIES = "[0-9]*-[0-9]*-[0-9]*.npz", f".*{TEMPORARY_SUFFIX}"
+SETUP = "setup"
+"""Name, in the file of the arguments, of what changes no more than the last digits."""
+
+_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The folder of a run that is not finished; None keeps nothing. See `open_checkpoint`."""
+    """The folder of a run that is not finished; None keeps nothing. From `open_checkpoint`."""
 
     folder: Path | None
 
@@ -75,6 +84,16 @@ class Checkpoint:
         self._drop_blocks(int(arrays["round"]))
         return int(arrays["round"])
 
+    def remove(self) -> None:
+        """Remove what is kept, as its results are stored elsewhere; other files in the folder stay."""
+        if self.folder is None:
+            return
+        (self.folder / ARGUMENTS).replace(self.folder / FINISHED)
+        _remove_finished(self.folder)
+        (self.folder / LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
     def _drop_blocks(self, before: int) -> None:
         assert self.folder is not None
         for path in self.folder.glob(BLOCKS):
@@ -87,38 +106,94 @@ def begun(folder: Path) -> bool:
     return (folder / ARGUMENTS).exists()
 
 
-def open_checkpoint(folder: Path | None, arguments: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint of a run with these arguments (JSON), begun or to begin.
+@contextlib.contextmanager
+def open_checkpoint(
+    folder: Path | None,
+    arguments: Mapping[str, Any],
+    setup: Mapping[str, Any],
+    resumed: Callable[[str], None] = lambda caution: None,
+) -> Iterator[Checkpoint]:
+    """The checkpoint of a run with these arguments (JSON), begun or to begin; inside, no other process has it.
 
-    Raises ValueError, which names what differs, where the folder holds a run with others.
+    Where it was begun, resumed is told what of the setup (JSON) is another now, in words, or "" where nothing is.
+    Raises ValueError where another process works on the folder, or where it holds files that are not of a run, or a
+    run with other arguments: it names what differs.
     """
     if folder is None:
-        return Checkpoint(None)
-    if not begun(folder):
-        _clear(folder)
-    if not write_once(folder / ARGUMENTS, json_bytes(arguments)):
-        was = read_json(folder / ARGUMENTS)
-        different = [
-            f"{name} was {was.get(name)} and is {value}"
-            for name, value in arguments.items()
-            if was.get(name) != value
-        ]
-        if different:
-            raise ValueError(
-                f"{folder} holds an unfinished run with other arguments: {'; '.join(different)}; repeat its command, "
-                "give another folder, or remove it"
-            )
-    return Checkpoint(folder)
+        yield Checkpoint(None)
+        return
+    make_folder(folder)
+    _check_files(folder)
+    with _locked(folder):
+        if begun(folder):
+            resumed(_compare(folder, arguments, setup))
+        else:
+            _remove_finished(folder)
+            write_json(folder / ARGUMENTS, {**arguments, SETUP: dict(setup)})
+        yield Checkpoint(folder)
 
 
-def remove_checkpoint(folder: Path) -> None:
-    """Remove a checkpoint whose results are stored elsewhere; a folder that holds other files stays."""
-    (folder / ARGUMENTS).unlink(missing_ok=True)
-    _clear(folder)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+def _check_files(folder: Path) -> None:
+    """Refuse a folder of something else; a process that was killed may have left a lock and temporary files alone."""
+    names = sorted(
+        {path.name for path in folder.iterdir()} - {path.name for path in folder.glob(TEMPORARIES)}
+    )
+    foreign = [name for name in names if name != LOCK]
+    if foreign and not begun(folder) and not (folder / FINISHED).exists():
+        raise ValueError(
+            f"{folder} holds {foreign[0]} and no {ARGUMENTS}, so it is not of an unfinished run; give another folder, "
+            "or move its files away"
+        )
 
 
-def _clear(folder: Path) -> None:
-    for path in (folder / WEIGHTS, *folder.glob(BLOCKS), *folder.glob(f"*{TEMPORARY_SUFFIX}")):
+def _compare(folder: Path, arguments: Mapping[str, Any], setup: Mapping[str, Any]) -> str:
+    """What of the setup is another than when the run was begun, in words, or "". Raises ValueError for arguments."""
+    was = read_json(folder / ARGUMENTS)
+    was = was if isinstance(was, dict) else {}
+    different = _differences(was, arguments)
+    if different:
+        raise ValueError(
+            f"{folder} holds an unfinished run with other arguments: {different}; repeat its command, give another "
+            "folder, or remove it"
+        )
+    changed = _differences(was.get(SETUP, {}), setup)
+    return f"{changed}: numbers may differ in their last digits" if changed else ""
+
+
+def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{name} was {was.get(name)} and is {value}" for name, value in now.items() if was.get(name) != value
+    )
+
+
+def _remove_finished(folder: Path) -> None:
+    """Remove what is left of a run whose results are stored elsewhere, if there is one."""
+    if not (folder / FINISHED).exists():
+        return
+    for path in (folder / WEIGHTS, *folder.glob(BLOCKS), *folder.glob(TEMPORARIES)):
         path.unlink(missing_ok=True)
+    (folder / FINISHED).unlink()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; the kernel lets it go when the process ends. ValueError where another has it."""
+    with (folder / LOCK).open("a") as file:
+        if not _lock(file, folder / LOCK):
+            raise ValueError(f"another process works on {folder}; wait for it or give another folder")
+        yield
+
+
+def _lock(file: IO[str], path: Path) -> bool:
+    """Whether the lock is ours now: it is not where another holds it, or has removed its file just before.
+
+    It always is on a file system without locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS_HERE:
+            raise
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())

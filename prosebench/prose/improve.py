@@ -7,13 +7,16 @@ round); so what is kept of them in a folder is what would be computed again.
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble, concatenate
@@ -29,6 +32,13 @@ BATCH = 500
 """Decides rounding, so it is not left to the free memory."""
 
 Watch = Callable[[int, str, float], None]
+Store = Callable[[Prose, list[Ensemble]], None]
+
+
+def warn_if_any(caution: str) -> None:
+    """Warn of what was said, unless nothing was."""
+    if caution:
+        warnings.warn(caution, stacklevel=2)
 
 
 def improve(
@@ -41,30 +51,48 @@ def improve(
     com: CentreDensity = "gaussian",
     folder: Path | None = None,
     watch: Watch = lambda done, sequence, efficiency: None,
+    resumed: Callable[[str], None] = warn_if_any,
+    store: Store | None = None,
 ) -> tuple[Prose, list[Ensemble]]:
     """Improve a flow on several peptides; each meter's budget is spent in equal parts on the rounds.
 
     Returns the tuned flow and the last round's proposals of each peptide. After the proposals of a round, watch is
-    given its number, the sequence, and the ESS. What is done is kept in folder, where one is given; the same call goes
-    on from there, bit for bit with as many threads. Raises ValueError for a budget without a proposal for each round,
-    for meters of several temperatures, and for a folder of another call (targets are not compared).
+    given its number, the sequence, and the ESS. What is done is kept in folder, where one is given; the same call, with
+    new meters, goes on from there, bit for bit with as many threads: resumed is then told what may change the last
+    digits (threads, device or version are others), or "". store is given what is returned; after it, what is kept in
+    the folder is removed, which stays where there is no store.
+
+    Raises ValueError for meters that have spent something, are of several temperatures, or have no proposal for each
+    round, and for a folder that another process works on, that holds other files, or is of another call (targets are
+    not compared).
     """
     _check_meters(peptides, meters, settings.rounds)
-    checkpoint = open_checkpoint(folder, _arguments(prose, peptides, meters, settings, seed, com))
     kelvin = settings.latent_kelvin(meters[0].temperature_kelvin)
+    arguments = _arguments(prose, peptides, meters, settings, seed, com)
+    with open_checkpoint(folder, arguments, _setup(prose), resumed) as checkpoint:
+        draws = _Draws(peptides, meters, settings.rounds, seed, com, kelvin, checkpoint, watch)
+        tuned, ensembles = _all_rounds(prose, settings, draws)
+        if store is not None:
+            store(tuned, ensembles)
+            checkpoint.remove()
+    return tuned, ensembles
+
+
+def _all_rounds(prose: Prose, settings: TuningSettings, draws: "_Draws") -> tuple[Prose, list[Ensemble]]:
+    """The tuned flow and the last proposals, from where the checkpoint is."""
     tuned = Prose(copy.deepcopy(prose.network), prose.source, prose.device)
-    draws = _Draws(peptides, meters, settings.rounds, seed, com, kelvin, checkpoint, watch)
-    for done in range(checkpoint.restore(tuned.network, meters), settings.rounds):
-        rng, buffers = _rng(seed, 1, done), dict[Peptide, Frames]()
-        for peptide, ensemble in zip(peptides, draws.round(tuned, done), strict=True):
+    for done in range(draws.checkpoint.restore(tuned.network, draws.meters), settings.rounds):
+        rng, buffers = _rng(draws.seed, 1, done), dict[Peptide, Frames]()
+        for peptide, ensemble in zip(draws.peptides, draws.round(tuned, done), strict=True):
             assert ensemble.log_weights is not None
             drawn = draw_buffer(ensemble.positions_nm, ensemble.log_weights, rng)
             if drawn is not None:
                 buffers[peptide] = drawn
         if buffers:
+            kelvin = draws.latent_kelvin
             fine_tune(tuned.network, prose.network, buffers, settings, rng, latent_kelvin=kelvin)
             tuned = Prose(tuned.network, prose.source, prose.device)
-        checkpoint.finish_round(done, tuned.network, meters)
+        draws.checkpoint.finish_round(done, tuned.network, draws.meters)
     return tuned, draws.round(tuned, settings.rounds)
 
 
@@ -115,6 +143,11 @@ def _check_meters(peptides: Sequence[Peptide], meters: Sequence[Meter], rounds: 
     if len({meter.temperature_kelvin for meter in meters}) > 1:
         raise ValueError("the meters are of several temperatures; improve a flow at one of them at a time")
     for peptide, meter in zip(peptides, meters, strict=True):
+        if meter.spent:
+            raise ValueError(
+                f"the meter for {peptide.sequence} has spent {meter.spent} of its budget of {meter.budget} already, "
+                "and the rounds need all of it; give a new meter"
+            )
         if meter.budget <= rounds:
             raise ValueError(
                 f"a budget of {meter.budget} for {peptide.sequence} has no proposal for each of {rounds} "
@@ -143,9 +176,14 @@ def _arguments(
     }
 
 
+def _setup(prose: Prose) -> dict[str, Any]:
+    """What changes the last digits of the numbers."""
+    return {"threads": torch.get_num_threads(), "device": prose.device, "prosebench": version("prosebench")}
+
+
 def _sha256(prose: Prose) -> str:
-    """Of config and weights: files of other names, sizes or precisions may hold the same flow."""
-    digest = hashlib.sha256(prose.config.model_dump_json().encode())
+    """Of config and weights: files of other names, descriptions or precisions may hold the same flow."""
+    digest = hashlib.sha256(prose.config.model_dump_json(exclude={"description"}).encode())
     for array in weights_of(prose.network).values():
         digest.update(array.tobytes())
     return digest.hexdigest()

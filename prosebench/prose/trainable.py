@@ -59,7 +59,8 @@ class TrainableProse:
     def prepare(
         self, batch: FrameBatch, peptide: Callable[[str], Peptide], rng: np.random.Generator
     ) -> tuple[Tensor, Tokens]:
-        """Frames in normalised units, rotated at random, their centre drawn from N(0, 1/atoms) (arXiv 2508.18175)."""
+        """Frames in normalised units, their centre drawn from N(0, 1/atoms), rotated at random (arXiv 2508.18175), or,
+        for a flow in local coordinates, to a narrow density of orientations."""
         atoms = np.array([peptide(sequence).n_atoms for sequence in batch.sequences])
         topologies = [peptide(sequence).topology for sequence in batch.peptides]
         config = self.network.config
@@ -116,10 +117,10 @@ def augment(
     spread: float = 1.0,
     orientation: Orientation | None = None,
 ) -> NDArray[np.float32]:
-    """Frames (n, padded atoms, 3) centred, rotated at random, and shifted by N(0, spread / atoms) along each axis.
+    """Frames (n, padded atoms, 3) centred, rotated, and shifted by N(0, spread / atoms) along each axis.
 
     atoms (n,) says how many atoms of each frame are real; padding stays 0. spread is the variance of the latent;
-    orientation the density of orientations to rotate to, uniform where left out.
+    orientation the density of orientations to rotate to: narrow for local coordinates, uniform where left out.
     """
     real = (np.arange(x.shape[1]) < atoms[:, None])[..., None]
     centred = x - x.sum(axis=1, keepdims=True, where=real) / atoms[:, None, None]

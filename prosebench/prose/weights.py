@@ -107,7 +107,7 @@ def load_weights(
     name = str(name_or_path)
     if name in PUBLISHED:
         file, its_size = PUBLISHED[name]
-        example = f'Prose.from_pretrained("{Path(file).name}")'
+        example = f'Prose.from_pretrained("{Path(file).name}"), or in a suite weights = "PATH"'
         downloaded = weight_files.download(file, revision, cache, example)
         source = weight_files.hub_source(name, downloaded)
         return _load_published(downloaded, load_size(size or its_size), source)

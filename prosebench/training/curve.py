@@ -61,19 +61,22 @@ def _draw(rows: Sequence[Row]) -> bytes:
 
 def _draw_losses(axes: Axes, rows: Sequence[Row]) -> None:
     """Training loss as it is and smoothed, and the validation loss where there is one."""
-    frames, losses = [row["frames"] for row in rows], [row["loss"] for row in rows]
+    finite = [row for row in rows if math.isfinite(row["loss"])]
+    frames, losses = [row["frames"] for row in finite], [row["loss"] for row in finite]
     axes.plot(frames, losses, color="0.75", linewidth=0.8, label="training")
-    over = max(1, min(SMOOTHING, len(rows) // 20))
-    smooth = [float(np.mean(losses[max(0, i - over + 1) : i + 1])) for i in range(len(losses))]
-    axes.plot(frames, smooth, color="C0", label=f"training, mean of {over} rows")
+    over = max(1, min(SMOOTHING, len(finite) // 20))
+    # A median: one step that went astray raises a mean for as long as it is in the window.
+    smooth = [float(np.median(losses[max(0, i - over + 1) : i + 1])) for i in range(len(losses))]
+    axes.plot(frames, smooth, color="C0", label=f"training, median of {over} rows")
     validated = next((name for name in LOSSES if any(name in row for row in rows)), "")
     _draw_validated(axes, rows, validated, "C1o-")
     axes.set_ylabel(LOSSES.get(validated, "loss"))
-    # The first steps are far above the rest and would flatten it.
-    shown = losses[len(losses) // 20 :] + [row[validated] for row in rows if validated in row]
+    # The first steps, and any that went astray, are far above the rest and would flatten it.
+    shown = smooth[len(losses) // 20 :] + [row[validated] for row in rows if validated in row]
     late = [value for value in shown if math.isfinite(value)]
     if late:
-        axes.set_ylim(min(late) - 0.05, max(late) + 0.05)
+        low, high = min(late), float(np.quantile(late, 0.95))
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
 
 
 def _draw_validated(axes: Axes, rows: Sequence[Row], name: str, style: str) -> None:

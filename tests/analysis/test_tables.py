@@ -261,6 +261,17 @@ def test_the_footer_says_what_the_numbers_are(scores: pd.DataFrame):
     )
 
 
+def test_the_footer_counts_the_cells_whose_weights_have_a_heavy_tail(scores: pd.DataFrame):
+    weighted = [
+        *lines_of("prose-snis", {"AA": [0.69, 0.71], "KG": [np.inf, np.nan]}, metric="k-hat"),
+        *lines_of("bg", {"AA": [0.2, -np.inf]}, metric="k-hat"),
+    ]
+    footer = " ".join(main_table(pd.concat([scores, pd.DataFrame(weighted)], ignore_index=True)).footer)
+    assert "highest 0.2 %" in footer
+    assert "above 0.7 for prose-snis in 2 of 3 cells." in footer
+    assert "ESS: Kish" not in " ".join(main_table(scores).footer)
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
     [

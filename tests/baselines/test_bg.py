@@ -26,7 +26,7 @@ def run_of(budget: int) -> Run:
 
 def sample(budget: int, **settings) -> tuple[Ensemble, list[Chunk], Run]:
     quick = {
-        "size": "bg-mini-cartesian",
+        "size": "bg-mini",
         "training_batch": 32,
         "friction_per_ps": 5.0,
         "time_step_fs": 20.0,

@@ -181,7 +181,8 @@ def test_densities_that_disagree_show() -> None:
 def test_what_prepares_a_proposal_is_paid_for() -> None:
     """The budget is that of the dynamics and the annealing together; every chunk may be another process's."""
     target = HarmonicTarget.free_wells(PEPTIDE.n_atoms, 0.17)
-    training = {"replicas": 2, "steps": 4, "chunk_steps": 2, "training_batch": 8, "minimise_steps": 2}
+    training = {"size": "bg-mini", "replicas": 2, "steps": 4, "chunk_steps": 2, "training_batch": 8}
+    training |= {"minimise_steps": 2}
     settings = {"proposal": "bg", "proposal_settings": training, "steps": 3, "start_below_kt": 1e9}
     run = make_run(401, target)
     chunks = run_chunks(lambda: made(**settings), run)

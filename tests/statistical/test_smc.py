@@ -6,6 +6,7 @@ Limits are counted in standard errors, from independent repeats or independent p
 import math
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -22,7 +23,14 @@ from prosebench.ensemble import Ensemble
 from prosebench.importance import normalise
 from prosebench.method import Run
 from prosebench.peptide import Peptide
+from prosebench.placement import Placement
 from prosebench.proposal import GaussianProposal
+from prosebench.prose.config import ProseConfig
+from prosebench.prose.flow import Prose
+from prosebench.prose.local_frames import placing
+from prosebench.prose.network import Network
+from prosebench.prose.proposal import FlowProposal
+from prosebench.prose.weights import save_weights
 
 N_SIGMA = 4.0
 PEPTIDE = Peptide.from_sequence("AA")
@@ -88,7 +96,13 @@ def log_z(target: HarmonicTarget) -> float:
 
 
 def anneal(
-    method: type[SMC], target: HarmonicTarget, seed: int, particles: int, name: str = "log-z", **settings: Any
+    method: type[SMC],
+    target: HarmonicTarget,
+    seed: int,
+    particles: int,
+    name: str = "log-z",
+    peptide: Peptide = PEPTIDE,
+    **settings: Any,
 ) -> tuple[float, Ensemble]:
     """Estimate of log Z, under its name in the record, and the particles, of one run."""
     chosen: dict[str, Any] = {
@@ -102,7 +116,7 @@ def anneal(
     }
     made = method(method.Settings(**chosen | settings))
     budget = 10 * particles * (1 + made.settings.steps * made.settings.moves)
-    run = Run(f"seed {seed}", PEPTIDE, Meter(target, budget), (budget,), particles)
+    run = Run(f"seed {seed}", peptide, Meter(target, budget), (budget,), particles)
     last = run_chunks(made, run)[-1]
     assert last.ensemble is not None
     estimates = last.diagnostics[name]
@@ -163,7 +177,11 @@ def test_a_start_that_is_cut_gives_a_lower_bound() -> None:
 FLOWS: dict[str, tuple[float, int, dict[str, Any]]] = {
     "prose-snis": (0.3, 4, {"weights": "breathing"}),
     "tbg": (0.3, 3, {"weights": "breathing", "steps": 1, "gradient_steps": 1}),
-    "bg": (0.19, 3, {"replicas": 2, "minimise_steps": 0, "steps": 3, "training_batch": 8}),
+    "bg": (
+        0.19,
+        3,
+        {"size": "bg-mini", "replicas": 2, "minimise_steps": 0, "steps": 3, "training_batch": 8},
+    ),
 }
 """Width of the wells (nm), steps of annealing, and settings of each proposal."""
 
@@ -177,6 +195,42 @@ def test_a_flow_with_its_centre(flow: str) -> None:
     runs = [anneal(SMCMALA, target, seed, 60, **made) for seed in range(6)]
     check_z_and_energy(target, runs)
     assert np.abs(runs[0][1].positions_nm.mean(axis=1)).max() < 1e-6
+
+
+@dataclass(frozen=True)
+class FlowAsTarget(HarmonicTarget):
+    """The density of a flow itself, without its placement in space, which annealing gives back to the target."""
+
+    flow: FlowProposal | None = None
+    of_annealed: Placement | None = None
+
+    def energy_and_gradient(
+        self, frames_nm: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        assert self.flow is not None
+        assert self.of_annealed is not None
+        log_q, gradients = self.flow.log_density_and_gradient(frames_nm)
+        placed, placed_gradients = self.of_annealed.energy_and_gradient(frames_nm)
+        return -log_q - placed, -gradients - placed_gradients
+
+
+def test_draws_without_a_density_have_no_part_in_z(tmp_path: Path) -> None:
+    """Of an untrained flow in local coordinates, a draw has a distance above 0 for each dihedral in half of all cases.
+
+    The target is that flow with a narrower latent: the integral of its density is that share, 2^-dihedrals.
+    """
+    peptide, path = Peptide.from_sequence("GG"), tmp_path / "untrained.npz"
+    size = {"channels": 8, "head_dim": 8, "blocks": 1, "layers_per_block": 1, "nm_per_unit": 0.21}
+    network = Network(ProseConfig(coordinates="local", **size))
+    save_weights(path, network, {})
+    wide, narrow = (FlowProposal(Prose(network, device="cpu"), peptide, kelvin) for kelvin in (310.0, 280.0))
+    target = FlowAsTarget(peptide.start_nm, flow=narrow, of_annealed=wide.placement)
+    made = {"proposal": "prose-snis", "proposal_settings": {"weights": str(path)}, "steps": 3, "adapt": 1.0}
+    expected = 0.5 ** placing(peptide.topology).turns.sum()
+    made |= {"epsilon": 0.05, "peptide": peptide}
+    found = np.exp([anneal(SMCMALA, target, seed, 1000, **made)[0] for seed in range(12)])
+    assert abs(sigmas(found, expected)) < N_SIGMA
+    assert found.std() / math.sqrt(len(found)) < 0.1 * expected
 
 
 @pytest.mark.parametrize("threshold", [1.0, 0.0])

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
-from prosebench.importance import ess, normalise
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import Prose
 from prosebench.prose.proposal import FlowProposal
@@ -53,19 +53,44 @@ def test_single_precision_is_enough(prose: Prose, exact: Prose) -> None:
     assert np.abs(ours.log_q_full - theirs.log_q_full).max() < 0.05
 
 
-def test_weights_find_the_energy_of_the_reference(prose: Prose) -> None:
-    """Proposals are too high in energy; by their weights, they have the mean energy of long molecular dynamics."""
-    ensemble = prose.sample("AA", 2000, seed=3)
+def test_log_weights_tell_reference_frames_from_proposals(prose: Prose) -> None:
+    """Of as many frames of the target as proposals, one of log-weight w is of the target with log-odds w + constant.
+
+    So their logistic regression has slope 1 (M. R. Shirts et al., Phys. Rev. Lett. 91 (2003) 140601), which a wrong
+    density or energy changes; unlike a weighted mean, it does not hang on a few heavy weights.
+    """
+    n, rng = 2000, np.random.default_rng(3)
+    ensemble = prose.sample("AA", n, seed=3)
     assert ensemble.log_weights is not None
-    reference = Reference.load(find_reference("AA", [])).scored.energies_kt
-    weights = normalise(ensemble.log_weights)
-    light = weights > 0
-    energies = ensemble.energies_kt[light]
-    mean = (weights[light] * energies).sum()
-    error = np.sqrt((weights[light] ** 2 * (energies - mean) ** 2).sum())
-    assert ess(ensemble.log_weights) > 0.005
-    assert abs(mean - reference.mean()) < 4 * error
-    assert np.median(ensemble.energies_kt) - reference.mean() > 4 * error
+    reference = Reference.load(find_reference("AA", [])).scored
+    drawn = rng.choice(len(reference), n, replace=False)
+    log_q = prose.log_prob(PEPTIDE, placed(prose, reference.positions_nm[drawn], rng), com="gaussian")
+    slope, error = logistic_slope(-reference.energies_kt[drawn] - log_q, ensemble.log_weights)
+    assert error < 0.05
+    assert abs(slope - 1.0) < 4 * error
+    assert np.median(ensemble.energies_kt) - np.median(reference.energies_kt) < 10.0
+
+
+def placed(prose: Prose, frames_nm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The frames with centres and orientations of the densities that `log_prob(..., com="gaussian")` takes out."""
+    placement = FlowProposal(prose, PEPTIDE).placement
+    assert placement.orientation is not None
+    centred = frames_nm - frames_nm.mean(axis=1, keepdims=True)
+    turned = centred @ placement.orientation.draw_turns(centred, rng)
+    return turned + placement.centre_std_nm * rng.standard_normal((len(turned), 1, 3))
+
+
+def logistic_slope(of_target: np.ndarray, of_proposal: np.ndarray) -> tuple[float, float]:
+    """Slope of the log-odds of being the target's, and its standard error, by Newton's method."""
+    values = np.concatenate([of_target, of_proposal])
+    is_target = np.arange(len(values)) < len(of_target)
+    features = np.stack([np.ones(len(values)), values - np.median(of_target)], axis=1)
+    found = np.zeros(2)
+    for _ in range(30):
+        odds = expit(features @ found)
+        curvature = features.T @ (features * (odds * (1.0 - odds))[:, None])
+        found = found + np.linalg.solve(curvature, features.T @ (is_target - odds))
+    return found[1], np.sqrt(np.linalg.inv(curvature)[1, 1])
 
 
 def test_gradients_of_single_precision_are_finite(prose: Prose) -> None:

@@ -1,5 +1,9 @@
 """One flow for several peptides: what it learns, and that a run that is stopped goes on with the same numbers."""
 
+import os
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +11,11 @@ import pytest
 import torch
 
 from prosebench.energy.meter import Meter
+from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
+from prosebench.prose import checkpoint as checkpoints
 from prosebench.prose import improve as improvement
+from prosebench.prose.checkpoint import Checkpoint, open_checkpoint
 from prosebench.prose.fine_tuning import TuningSettings
 from prosebench.prose.flow import Prose
 from prosebench.prose.improve import improve
@@ -72,10 +79,14 @@ SETTINGS = TuningSettings(rounds=2, steps=2, tuning_batch=4, learning_rate=1e-2)
 BUDGETS = (32, 90)
 
 
-def improve_once(start: Prose, blocks: int, folder: Path | None):
+def improve_once(start: Prose, blocks: int, folder: Path | None, **more):
     Mortal.blocks = blocks
     meters = [Meter(Mortal(), budget) for budget in BUDGETS]
-    return *improve(start, PEPTIDES, meters, SETTINGS, seed=3, folder=folder), meters
+    return *improve(start, PEPTIDES, meters, SETTINGS, seed=3, folder=folder, **more), meters
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("blocks", [1, 4])
@@ -104,7 +115,151 @@ def test_a_run_that_is_killed_goes_on_with_the_same_numbers(
 def test_proposals_of_finished_rounds_are_let_go(start: Prose, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         improve_once(start, 3, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"arguments.json", "weights.npz", "1-0-000000.npz"}
+    kept = {"arguments.json", "improve.lock", "weights.npz", "1-0-000000.npz"}
+    assert names(tmp_path) == kept
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_run_that_is_killed_at_its_end_stores_the_same_results(
+    start: Prose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    """While it stores its results, or then, before anything is removed: it goes on, and proposes nothing again."""
+    results, folder = [], tmp_path / "kept"
+
+    def die(*results: object) -> None:
+        raise Killed
+
+    def store(tuned: Prose, ensembles: list[Ensemble]) -> None:
+        results.append((*tuned.network.state_dict().values(), *(one.log_weights for one in ensembles)))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "remove", die)
+        with pytest.raises(Killed):
+            improve_once(start, 100, folder, store=store if stored else die)
+    assert {"arguments.json", "weights.npz"} < names(folder)
+    improve_once(start, 0, folder, store=store)
+    assert not folder.exists()
+    improve_once(start, 100, None, store=store)
+    for one, other in zip(results[0], results[-1], strict=True):
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_a_removal_that_is_killed_is_ended_by_the_next_run(
+    start: Prose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(path: Path, **options: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        improve_once(start, 100, tmp_path, store=lambda *results: patched.setattr(Path, "unlink", die))
+    left = names(tmp_path)
+    assert {"finished-arguments.json", "weights.npz"} < left
+    assert not checkpoints.begun(tmp_path)
+    seen: list[str] = []
+    with pytest.raises(Killed):
+        improve_once(start, 0, tmp_path, resumed=seen.append)
+    assert not seen
+    assert names(tmp_path) == {"arguments.json", "improve.lock"}
+
+
+def test_what_a_kill_before_the_first_file_leaves_is_no_hindrance(start: Prose, tmp_path: Path) -> None:
+    for name in ("improve.lock", ".arguments.json.host-1.partial"):
+        (tmp_path / name).touch()
+    improve_once(start, 100, tmp_path)
+
+
+def test_files_of_somebody_else_are_refused_and_kept(start: Prose, tmp_path: Path) -> None:
+    for name in ("weights.npz", "0-0-000000.npz"):
+        (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"holds 0-0-000000.npz and no arguments.json.*give another folder"):
+        improve_once(start, 100, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "weights.npz": b"mine",
+        "0-0-000000.npz": b"mine",
+    }
+
+
+def test_other_files_in_the_folder_of_a_run_stay(start: Prose, tmp_path: Path) -> None:
+    improve_once(start, 100, tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    improve_once(start, 0, tmp_path, store=lambda *results: None)
+    assert names(tmp_path) == {"notes.txt"}
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from prosebench.prose.checkpoint import open_checkpoint
+with open_checkpoint(Path(sys.argv[1]), {}, {}):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_works_on_a_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        said = f"another process works on {tmp_path}; wait for it or give another folder"
+        with pytest.raises(ValueError, match=said), open_checkpoint(tmp_path, {}, {}):
+            pass
+        assert "arguments.json" in names(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+    with open_checkpoint(tmp_path, {}, {}):
+        pass
+
+
+def test_a_lock_whose_file_was_removed_is_none(tmp_path: Path) -> None:
+    """Another process ended its run and removed it just after this one had opened the file."""
+    path = tmp_path / "improve.lock"
+    with path.open("a") as file:
+        path.unlink()
+        assert not checkpoints._lock(file, path)
+
+
+def test_a_file_system_without_locks_is_worked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*call: object) -> None:
+        raise OSError(checkpoints._NO_LOCKS_HERE[0], "No locks available")
+
+    monkeypatch.setattr(checkpoints.fcntl, "flock", no_locks)
+    with open_checkpoint(tmp_path, {}, {}) as checkpoint:
+        checkpoint.remove()
+    assert not tmp_path.exists()
+
+
+def test_other_threads_are_warned_of(start: Prose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    improve_once(start, 100, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        improve_once(start, 0, tmp_path)
+    setup = improvement._setup(start)
+    monkeypatch.setattr(improvement, "_setup", lambda prose: setup | {"threads": setup["threads"] + 1})
+    with pytest.warns(
+        UserWarning, match=r"threads was \d+ and is \d+: numbers may differ in their last digits"
+    ):
+        improve_once(start, 0, tmp_path)
+
+
+def test_a_meter_that_has_spent_something_is_refused(start: Prose, tmp_path: Path) -> None:
+    meters = [Meter(CentredGaussian(), 60), Meter(CentredGaussian(), 60)]
+    meters[1].energy(np.zeros((2, PEPTIDES[1].n_atoms, 3), dtype=np.float32))
+    with pytest.raises(ValueError, match="the meter for GA has spent 2 of its budget of 60 already"):
+        improve(start, PEPTIDES, meters, SETTINGS, folder=tmp_path / "kept")
+    assert [meter.spent for meter in meters] == [0, 2]
+    assert not (tmp_path / "kept").exists()
+
+
+def test_weights_of_another_description_are_the_same(start: Prose) -> None:
+    other = Prose(Network(tiny_config(description="other words")), device="cpu")
+    other.network.load_state_dict(start.network.state_dict())
+    assert improvement._sha256(other) == improvement._sha256(start)
+    other = Prose(Network(tiny_config(max_residues=3)), device="cpu")
+    other.network.load_state_dict(start.network.state_dict())
+    assert improvement._sha256(other) != improvement._sha256(start)
 
 
 def test_no_two_streams_are_the_same() -> None:
@@ -116,9 +271,11 @@ def test_no_two_streams_are_the_same() -> None:
 
 def test_a_folder_of_another_call_is_refused(start: Prose, tmp_path: Path) -> None:
     def call(settings: TuningSettings = SETTINGS, **changes: object) -> None:
-        given = {"peptide": PEPTIDES[0], "budget": 30, "kelvin": 310.0, "seed": 0, "flow": start} | changes
+        given = {"peptide": PEPTIDES[0], "budget": 30, "kelvin": 310.0, "seed": 0, "flow": start}
+        given |= {"com": "gaussian"} | changes
         meters = [Meter(Mortal(temperature_kelvin=given["kelvin"]), given["budget"])]
-        improve(given["flow"], [given["peptide"]], meters, settings, seed=given["seed"], folder=tmp_path)
+        more = {"seed": given["seed"], "com": given["com"], "folder": tmp_path}
+        improve(given["flow"], [given["peptide"]], meters, settings, **more)
 
     Mortal.blocks = 0
     with pytest.raises(Killed):
@@ -128,6 +285,7 @@ def test_a_folder_of_another_call_is_refused(start: Prose, tmp_path: Path) -> No
         ({"peptide": PEPTIDES[1]}, "peptides was GG and is GA;"),
         ({"budget": 40, "seed": 2}, "budget was 30 and is 40; seed was 0 and is 2;"),
         ({"kelvin": 400.0}, "temperature_kelvin was 310.0 and is 400.0;"),
+        ({"com": "published"}, "com was gaussian and is published;"),
         ({"flow": other}, "SHA-256 of the weights was"),
         ({"settings": SETTINGS.model_copy(update={"steps": 3})}, "steps was 2 and is 3;"),
     ):
