@@ -17,7 +17,6 @@ from typing import Literal
 from jobs.chunks import Overtaken, StoredChunk, extend, read_chain, write_chunk
 from jobs.failures import forget_failure, note_death, note_failure, parked
 from jobs.heartbeat import Heartbeat, read_beat, remove_beat, worked_elsewhere
-from jobs.locks import cell_lock
 from jobs.prepare import force_field_hash, prepare, start_hash
 from jobs.ranks import agree
 from jobs.signals import stop_asked
@@ -26,6 +25,7 @@ from prosebench.energy.meter import BudgetExhausted, Clock, Ledger, Meter
 from prosebench.energy.settings import make_target
 from prosebench.energy.sharded import ShardedTarget
 from prosebench.ensemble import concatenate
+from prosebench.locks import file_lock
 from prosebench.method import Carry, Chunk, Method, Run, check_claims, load_method
 from prosebench.ranks import ALONE, Ranks
 from prosebench.record import Cell, Provenance, Record, read_cell
@@ -69,7 +69,7 @@ def run_cell(folder: Path, desk: Desk, ranks: Ranks = ALONE) -> Outcome:
     "failed": it raised and left failure.json. "locked": somebody else is on it. "stopped": this process was asked to
     stop, and did so after a chunk. Raises DiskFull.
     """
-    with cell_lock(folder) as mine:
+    with file_lock(folder / "lock") as mine:
         if not mine or worked_elsewhere(read_beat(folder)):
             return "locked"
         if (folder / "record.json").exists():

@@ -7,19 +7,17 @@ that is finished; ROUND-PEPTIDE-BLOCK.npz are blocks of proposals of the round a
 """
 
 import contextlib
-import errno
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from prosebench.energy.meter import Ledger, Meter
 from prosebench.ensemble import Ensemble
+from prosebench.locks import file_lock
 from prosebench.prose.fine_tuning import put_weights, weights_of
 from prosebench.prose.network import Network
 from prosebench.storage import (
@@ -38,8 +36,6 @@ WEIGHTS, LOCK = "weights.npz", "improve.lock"
 BLOCKS, TEMPORARIES = "[0-9]*-[0-9]*-[0-9]*.npz", f".*{TEMPORARY_SUFFIX}"
 SETUP = "setup"
 """Name, in the file of the arguments, of what changes no more than the last digits."""
-
-_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @dataclass(frozen=True)
@@ -178,22 +174,7 @@ def _remove_finished(folder: Path) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder; the kernel lets it go when the process ends. ValueError where another has it."""
-    with (folder / LOCK).open("a") as file:
-        if not _lock(file, folder / LOCK):
+    with file_lock(folder / LOCK) as mine:
+        if not mine:
             raise ValueError(f"another process works on {folder}; wait for it or give another folder")
         yield
-
-
-def _lock(file: IO[str], path: Path) -> bool:
-    """Whether the lock is ours now: it is not where another holds it, or has removed its file just before.
-
-    It always is on a file system without locks.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS_HERE:
-            raise
-    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())

@@ -1,7 +1,6 @@
 """Workers that meet, die or are asked to stop: locks, signs of life, chunks written once, deaths counted."""
 
 import errno
-import fcntl
 import os
 import signal
 import socket
@@ -19,7 +18,6 @@ from jobs import signals, worker
 from jobs.chunks import Overtaken, StoredChunk, write_chunk
 from jobs.failures import MAX_ATTEMPTS, count_chunks, may_run, note_failure, parked, read_failure
 from jobs.heartbeat import SILENT_SECONDS, read_beat
-from jobs.locks import cell_lock
 from jobs.plan import lay_out, plan_cells
 from jobs.status import read_state
 from jobs.worker import Desk, DiskFull, run_cell
@@ -106,15 +104,6 @@ def test_a_restarted_job_does_not_wait_for_itself(
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
     beat(folder, job="12_3")
     assert run_cell(folder, desk) == "done"
-
-
-def test_a_file_system_without_locks_is_no_obstacle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with cell_lock(folder) as mine:
-        assert mine
 
 
 def test_a_chunk_is_written_once(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """Densities of centre and orientation: normalised, drawn from as they say, and with gradients that are theirs."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
 from prosebench.geometry import random_rotations
 from prosebench.peptide import Peptide
-from prosebench.placement import Orientation, Placement, middle_plane
+from prosebench.placement import Orientation, Placement, centre_energy, middle_plane
 
 PEPTIDE = Peptide.from_sequence("ASG")
 TURNED = PEPTIDE.start_nm @ random_rotations(np.random.default_rng(0), 4000)
@@ -83,11 +84,40 @@ def test_gradients_are_those_of_the_energy(std_rad: float | None) -> None:
     np.testing.assert_allclose(
         (gradients * directions).sum(axis=(1, 2)), (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-5
     )
-    assert np.ptp(energies) > 0.1 if std_rad else np.ptp(energies) < 10
+    of_centre, gradients_of_centre = centre_energy(frames, 0.1)
+    if std_rad is None:
+        np.testing.assert_array_equal(energies, of_centre)
+        np.testing.assert_array_equal(gradients, gradients_of_centre)
+    else:
+        np.testing.assert_allclose(energies - of_centre, -orientation(std_rad).log_density(frames))
+        assert np.ptp(energies - of_centre) > 0.1
 
 
 def test_the_opposite_orientation_has_no_density() -> None:
     half_turn = np.diag([-1.0, -1.0, 1.0])
     density = orientation(0.3)
-    aligned = TURNED[:1] @ density.axes(TURNED[:1]).transpose(0, 2, 1)
-    assert density.log_density(aligned @ half_turn)[0] < density.log_density(aligned)[0] - 40
+    ca, c, n = middle_plane(PEPTIDE.topology)
+    aligned = np.zeros((1, PEPTIDE.n_atoms, 3))
+    aligned[0, n, 0], aligned[0, ca, 1] = 0.13, 0.15
+    assert density.log_density(aligned)[0] > 0
+    assert density.log_density(aligned @ half_turn)[0] == -np.inf
+    energies, gradients = Placement(0.1, density).energy_and_gradient(aligned @ half_turn)
+    assert energies[0] == np.inf
+    np.testing.assert_array_equal(gradients, centre_energy(aligned @ half_turn, 0.1)[1])
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e200])
+def test_frames_without_finite_numbers_have_no_density(value: float) -> None:
+    """And no warning, which tests take for an error here."""
+    density = orientation(0.3)
+    frames = TURNED[:3].copy()
+    frames[0] = value
+    frames[1, middle_plane(PEPTIDE.topology)[1], 0] = value
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        energies, gradients = density.energy_and_gradient(frames)
+        np.testing.assert_array_equal(-density.log_density(frames), energies)
+        assert not np.isfinite(Placement(0.1, density).energy_and_gradient(frames)[0][:2]).any()
+    assert np.isfinite(energies).tolist() == [False, False, True]
+    assert (gradients[:2] == 0).all()
+    assert np.isfinite(gradients).all()

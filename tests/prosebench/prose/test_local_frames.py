@@ -70,7 +70,7 @@ def test_the_first_atom_holds_the_centre() -> None:
     torch.testing.assert_close(moved[:, others], y[:, others])
 
 
-def test_two_atoms_alone_know_the_orientation() -> None:
+def test_the_first_three_atoms_alone_know_the_orientation() -> None:
     tokens, x = tokens_of("AS"), frames_of("AS")
     turn = torch.from_numpy(random_rotations(np.random.default_rng(1), len(x)))
     difference = (local(x @ turn, tokens)[0] - local(x, tokens)[0]).abs().amax(dim=(0, 2))
@@ -128,13 +128,54 @@ def test_padding_and_gradients() -> None:
     assert torch.isfinite(x.grad).all()
 
 
-def test_a_radius_below_zero_has_no_density() -> None:
-    tokens, x = tokens_of("GG"), frames_of("GG")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_what_no_frame_has_gets_no_density(dtype: torch.dtype) -> None:
+    """Distances below 0, and dihedrals beyond the cut: their frames are those of other coordinates."""
+    radii, angles = [-0.5, -1e-6, 0.0, 1e-6, 0.5], [-9.0, -4.9, -4.88, 0.0, 4.88, 4.9, 9.0]
+    edges = torch.cartesian_prod(torch.tensor(radii), torch.tensor(angles)).to(dtype)
+    tokens, x = tokens_of("GG"), frames_of("GG", 1).to(dtype)
+    y = local(x, tokens)[0].repeat(len(edges), 1, 1)
+    y[:, tokens.turns[0].nonzero()[0, 0], 1:] = edges
+    x, log_det = to_cartesian(y, tokens.placing_order, tokens.references, tokens.turns)
+    has_one = (edges[:, 0] > 0) & (edges[:, 1].abs() < 4.89)
+    assert has_one.sum() == 6
+    assert torch.isnan(log_det[~has_one]).all()
+    assert torch.isfinite(log_det[has_one]).all()
+    assert torch.isfinite(x).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "radius", "t", "atol"),
+    [
+        (torch.float64, 1e-6, 1.0, 1e-6),
+        (torch.float64, 0.5, 4.89, 1e-6),
+        (torch.float64, 1e-3, -4.88, 1e-4),
+        (torch.float32, 1e-2, 1.0, 1e-2),
+        (torch.float32, 0.5, 3.5, 1e-2),
+    ],
+)
+def test_there_and_back_near_the_edges(dtype: torch.dtype, radius: float, t: float, atol: float) -> None:
+    """As far as rounding allows: near the cut, t changes by 4e5 where the dihedral does by a half turn."""
+    tokens, x = tokens_of("GG"), frames_of("GG", 1).to(dtype)
     y = local(x, tokens)[0]
-    y[0, tokens.turns[0].nonzero()[0, 0], 1] = -0.1
-    log_det = to_cartesian(y, tokens.placing_order, tokens.references, tokens.turns)[1]
-    assert torch.isnan(log_det[0])
-    assert torch.isfinite(log_det[1:]).all()
+    y[0, tokens.turns[0].nonzero()[-1, 0], 1:] = torch.tensor([radius, t], dtype=dtype)
+    x, log_det_back = to_cartesian(y, tokens.placing_order, tokens.references, tokens.turns)
+    again, log_det = local(x, tokens)
+    torch.testing.assert_close(again, y, rtol=0, atol=atol)
+    torch.testing.assert_close(log_det, -log_det_back, rtol=0, atol=10 * atol)
+
+
+def test_frames_at_the_cut_are_kept_off_it() -> None:
+    """An exact cis dihedral has the t of one 3e-6 rad away, whose density is finite."""
+    tokens, x = tokens_of("GG"), frames_of("GG", 1)
+    y = local(x, tokens)[0]
+    turning = tokens.turns[0].nonzero()[-1, 0]
+    y[0, turning, 2] = 9.0
+    x = to_cartesian(y, tokens.placing_order, tokens.references, tokens.turns)[0]
+    clamped, log_det = local(x, tokens)
+    assert clamped[0, turning, 2].abs().item() == pytest.approx(4.8916, abs=1e-4)
+    assert torch.isfinite(log_det).all()
+    assert torch.isfinite(to_cartesian(clamped, tokens.placing_order, tokens.references, tokens.turns)[1])
 
 
 def test_flows_in_local_coordinates_have_a_narrow_orientation() -> None:
