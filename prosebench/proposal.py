@@ -132,8 +132,7 @@ def proposal_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     if completed.get("com", "gaussian") != "gaussian":
         raise ValueError(
             f"com = {completed['com']!r} has no meaning for a proposal: annealing gives the target the placement of "
-            "the proposal, with a Gaussian density of the centre, whatever com divides out of weights without annealing; "
-            "leave com out"
+            "the proposal, with a Gaussian density of the centre; leave com out"
         )
     return completed
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from baselines import annealing
 from baselines.annealing import Points, blocks, conditional_ess, evaluated, next_time, reweighted
-from baselines.smc import SMC, SMCMALA, SMCULA
+from baselines.smc import SMC, SMCMALA, SMCULA, points_of
 from jobs.chunks import StoredChunk, read_chunk, write_chunk
 from prosebench.contract import run_chunks
 from prosebench.energy.analytic import HarmonicTarget
@@ -176,6 +176,18 @@ def test_densities_that_disagree_show() -> None:
         gap = chunks[0].diagnostics["density-gap"]
         assert isinstance(gap, float)
         assert low <= gap < high
+
+
+def test_draws_without_a_density_are_dead() -> None:
+    """However ordinary their frames are."""
+    proposal = GaussianProposal(PEPTIDE.start_nm, 0.05)
+    draws = proposal.draw(6, np.random.default_rng(0))
+    draws.log_density[[0, 3]] = np.nan, np.inf
+    points, has_density = points_of(make_run(100), proposal, [draws])
+    assert points.alive.tolist() == has_density.tolist() == [False, True, True, False, True, True]
+    assert np.isfinite(points.log_q).all()
+    assert (np.abs(points.force(0.5)).max(axis=(1, 2)) > 0).tolist() == has_density.tolist()
+    assert run_chunks(made(steps=2), make_run(60))[0].diagnostics["without-density"] == 0.0
 
 
 def test_what_prepares_a_proposal_is_paid_for() -> None:

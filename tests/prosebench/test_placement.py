@@ -96,7 +96,7 @@ def test_gradients_are_those_of_the_energy(std_rad: float | None) -> None:
 def test_the_opposite_orientation_has_no_density() -> None:
     half_turn = np.diag([-1.0, -1.0, 1.0])
     density = orientation(0.3)
-    ca, c, n = middle_plane(PEPTIDE.topology)
+    ca, _, n = middle_plane(PEPTIDE.topology)
     aligned = np.zeros((1, PEPTIDE.n_atoms, 3))
     aligned[0, n, 0], aligned[0, ca, 1] = 0.13, 0.15
     assert density.log_density(aligned)[0] > 0
@@ -106,9 +106,8 @@ def test_the_opposite_orientation_has_no_density() -> None:
     np.testing.assert_array_equal(gradients, centre_energy(aligned @ half_turn, 0.1)[1])
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e200])
-def test_frames_without_finite_numbers_have_no_density(value: float) -> None:
-    """And no warning, which tests take for an error here."""
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_frames_without_finite_numbers_have_no_density_and_no_warning(value: float) -> None:
     density = orientation(0.3)
     frames = TURNED[:3].copy()
     frames[0] = value

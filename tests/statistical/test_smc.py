@@ -197,20 +197,18 @@ def test_a_flow_with_its_centre(flow: str) -> None:
     assert np.abs(runs[0][1].positions_nm.mean(axis=1)).max() < 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FlowAsTarget(HarmonicTarget):
     """The density of a flow itself, without its placement in space, which annealing gives back to the target."""
 
-    flow: FlowProposal | None = None
-    of_annealed: Placement | None = None
+    flow: FlowProposal
+    placement: Placement
 
     def energy_and_gradient(
         self, frames_nm: NDArray[np.floating]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        assert self.flow is not None
-        assert self.of_annealed is not None
         log_q, gradients = self.flow.log_density_and_gradient(frames_nm)
-        placed, placed_gradients = self.of_annealed.energy_and_gradient(frames_nm)
+        placed, placed_gradients = self.placement.energy_and_gradient(frames_nm)
         return -log_q - placed, -gradients - placed_gradients
 
 
@@ -224,7 +222,7 @@ def test_draws_without_a_density_have_no_part_in_z(tmp_path: Path) -> None:
     network = Network(ProseConfig(coordinates="local", **size))
     save_weights(path, network, {})
     wide, narrow = (FlowProposal(Prose(network, device="cpu"), peptide, kelvin) for kelvin in (310.0, 280.0))
-    target = FlowAsTarget(peptide.start_nm, flow=narrow, of_annealed=wide.placement)
+    target = FlowAsTarget(centre_nm=peptide.start_nm, flow=narrow, placement=wide.placement)
     made = {"proposal": "prose-snis", "proposal_settings": {"weights": str(path)}, "steps": 3, "adapt": 1.0}
     expected = 0.5 ** placing(peptide.topology).turns.sum()
     made |= {"epsilon": 0.05, "peptide": peptide}
