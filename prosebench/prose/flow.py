@@ -196,7 +196,8 @@ class Prose:
         batch: int = 256,
     ) -> NDArray[np.float64]:
         """Log-density (n,) of frames (n, atoms, 3) in nm, as they are: the flow is not invariant to rotation, and
-        one in local coordinates knows frames in its orientation alone; `Orientation.draw_turns` gives them one.
+        one in local coordinates knows frames in its orientation alone, which `Orientation.draw_turns` gives them, and,
+        where it was trained for many peptides, with hydrogens' labels of one handedness alone (`one_handed`).
 
         By default the density of all 3 atoms coordinates, in nm^-3atoms, the centre included; with com, those
         of centre and orientation are taken out, as in `Proposals.log_q`. Raises ValueError for another shape.

@@ -3,8 +3,9 @@
 Atoms are placed along the bonds, outwards from C of the middle peptide bond. An atom's coordinates are those of the
 bond from its parent, in axes built on the parent and two atoms placed earlier: the first axis towards the atom that
 the parent was placed from, the second in the plane with a sister placed before, or, for a first daughter, with the
-atom across that makes a dihedral. So only first daughters turn with a dihedral, and all else is narrow. N and CA of the
-middle bond, placed first, have the fixed axes in place of what is missing.
+atom across that makes a dihedral. So only first daughters turn with a dihedral, and all else is narrow. An atom that
+closes a ring has its first axis towards the other neighbour, so that both its bonds are narrow. N and CA of the middle
+bond, placed first, have the fixed axes in place of what is missing.
 
 A first daughter has cylindrical coordinates: along the first axis, the distance from it, and the dihedral as t with
 dihedral = pi (2 Phi(t) - 1) from trans, where Phi is the distribution function of normals: a uniform dihedral is a
@@ -73,7 +74,11 @@ def placing(topology: mdtraj.Topology) -> Placing:
             if new not in parent:
                 behind, sister = parent[atom], first_daughter.setdefault(atom, new)
                 across = (third if atom == second else second) if behind == root else parent[behind]
-                references[new] = np.array([atom, behind, across if sister == new else sister]) + FIXED
+                closing = [i for i in neighbours[new] if i in parent and i != atom]
+                if closing:
+                    behind, sister = closing[0], behind
+                seen_from = atom, behind, across if sister == new else sister
+                references[new] = np.array(seen_from) + FIXED
                 parent[new] = atom
                 order.append(new)
     turning = [

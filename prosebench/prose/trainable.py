@@ -1,7 +1,7 @@
 """Prose and TarFlow as something to train: augmentation, loss, validation."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from prosebench.peptide import Peptide
 from prosebench.placement import Orientation
 from prosebench.prose.config import load_size
 from prosebench.prose.flow import Prose
+from prosebench.prose.handedness import equivalent_hydrogens, one_handed
 from prosebench.prose.layers import AdaptiveLayer, PlainLayer
 from prosebench.prose.network import Network
 from prosebench.prose.tokens import Tokens
@@ -50,7 +51,8 @@ class TrainableProse:
     """A flow of recipe.model: `size` names its size; `weights`, where given, are what it starts from."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
-        self.device, self._known = device, dict[str, Tokens]()
+        self.device = device
+        self._known, self._hydrogens = dict[str, Tokens](), dict[str, NDArray[np.int64]]()
         self.network = _network(recipe).to(device).train()
         self.module = FlowLoss(self.network, low_precision=recipe.precision == "bfloat16")
         if recipe.compile == "layers":
@@ -59,14 +61,18 @@ class TrainableProse:
     def prepare(
         self, batch: FrameBatch, peptide: Callable[[str], Peptide], rng: np.random.Generator
     ) -> tuple[Tensor, Tokens]:
-        """Frames in normalised units, their centre drawn from N(0, 1/atoms), rotated at random (arXiv 2508.18175), or,
-        for a flow in local coordinates, to a narrow density of orientations."""
+        """Frames in normalised units, their centre drawn from N(0, 1/atoms), rotated at random (arXiv 2508.18175).
+
+        For a flow in local coordinates they are rotated to a narrow density of orientations, and equivalent hydrogens
+        have labels of one handedness.
+        """
         atoms = np.array([peptide(sequence).n_atoms for sequence in batch.sequences])
         topologies = [peptide(sequence).topology for sequence in batch.peptides]
         config = self.network.config
-        x = augment(
-            batch.positions_nm / config.nm_per_unit, atoms, rng, orientation=config.orientation(topologies)
-        )
+        frames: NDArray[np.floating] = batch.positions_nm
+        if config.coordinates == "local":
+            frames = self._one_handed(frames, [peptide(sequence) for sequence in batch.peptides])
+        x = augment(frames / config.nm_per_unit, atoms, rng, orientation=config.orientation(topologies))
         tokens = Tokens.join([self._tokens(peptide(sequence)) for sequence in batch.peptides], x.shape[1])
         return torch.from_numpy(x).to(self.device), tokens.to(self.device)
 
@@ -102,6 +108,16 @@ class TrainableProse:
         )
         assert ensemble.log_weights is not None
         return proposal_numbers(ensemble.energies_kt, ensemble.log_weights)
+
+    def _one_handed(self, frames: NDArray[np.floating], peptides: Sequence[Peptide]) -> NDArray[np.floating]:
+        """frames (n, atoms, 3) of one peptide, or of one a frame, with labels of one handedness."""
+        for peptide in peptides:
+            if peptide.sequence not in self._hydrogens:
+                self._hydrogens[peptide.sequence] = equivalent_hydrogens(peptide.topology)
+        groups = [self._hydrogens[peptide.sequence] for peptide in peptides]
+        if len(groups) == 1:
+            return one_handed(frames, groups[0])
+        return np.concatenate([one_handed(frames[i : i + 1], of_one) for i, of_one in enumerate(groups)])
 
     def _tokens(self, peptide: Peptide) -> Tokens:
         if peptide.sequence not in self._known:

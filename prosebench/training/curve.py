@@ -76,7 +76,8 @@ def _draw_losses(axes: Axes, rows: Sequence[Row]) -> None:
     late = [value for value in shown if math.isfinite(value)]
     if late:
         low, high = min(late), float(np.quantile(late, 0.95))
-        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        margin = max(0.05 * (high - low), 0.01)
+        axes.set_ylim(low - margin, high + margin)
 
 
 def _draw_validated(axes: Axes, rows: Sequence[Row], name: str, style: str) -> None:

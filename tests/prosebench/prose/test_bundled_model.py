@@ -6,6 +6,7 @@ from scipy.special import expit
 
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import Prose
+from prosebench.prose.handedness import equivalent_hydrogens, one_handed
 from prosebench.prose.proposal import FlowProposal
 from prosebench.reference import Reference, find_reference
 
@@ -72,9 +73,11 @@ def test_log_weights_tell_reference_frames_from_proposals(prose: Prose) -> None:
 
 
 def placed(prose: Prose, frames_nm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The frames with centres and orientations of the densities that `log_prob(..., com="gaussian")` takes out."""
+    """The frames with the hydrogens' labels that the flow knows, and with centres and orientations of the densities
+    that `log_prob(..., com="gaussian")` takes out."""
     placement = FlowProposal(prose, PEPTIDE).placement
     assert placement.orientation is not None
+    frames_nm = one_handed(frames_nm, equivalent_hydrogens(PEPTIDE.topology))
     centred = frames_nm - frames_nm.mean(axis=1, keepdims=True)
     turned = centred @ placement.orientation.draw_turns(centred, rng)
     return turned + placement.centre_std_nm * rng.standard_normal((len(turned), 1, 3))

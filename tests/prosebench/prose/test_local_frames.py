@@ -106,6 +106,19 @@ def test_dihedrals_turn_one_atom_each() -> None:
     assert (torch.special.ndtr(quantiles) - torch.special.ndtr(expected)).abs().max() < 2 / n
 
 
+def test_an_atom_that_closes_a_ring_sees_both_its_neighbours() -> None:
+    topology = topology_of("HPFW")
+    placed = placing(topology)
+    rank, bonds = placed.order.argsort(), [{one.index, other.index} for one, other in topology.bonds]
+    closing = []
+    for atom in range(topology.n_atoms):
+        before = {i for bond in bonds if atom in bond for i in bond - {atom} if rank[i] < rank[atom]}
+        if len(before) == 2:
+            assert set(placed.references[atom, :2] - FIXED) == before
+            closing.append(topology.atom(atom).residue.name)
+    assert sorted(closing) == ["HIS", "PHE", "PRO", "TRP", "TRP"]
+
+
 def test_rings_do_not_turn() -> None:
     topology = topology_of("PW")
     turning = {str(topology.atom(i)) for i in np.flatnonzero(placing(topology).turns)}
