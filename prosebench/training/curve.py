@@ -64,7 +64,7 @@ def _draw_losses(axes: Axes, rows: Sequence[Row]) -> None:
     finite = [row for row in rows if math.isfinite(row["loss"])]
     frames, losses = [row["frames"] for row in finite], [row["loss"] for row in finite]
     axes.plot(frames, losses, color="0.75", linewidth=0.8, label="training")
-    over = max(1, min(SMOOTHING, len(finite) // 20))
+    over = max(1, min(SMOOTHING, len(finite) // 10))
     # A median: one step that went astray raises a mean for as long as it is in the window.
     smooth = [float(np.median(losses[max(0, i - over + 1) : i + 1])) for i in range(len(losses))]
     axes.plot(frames, smooth, color="C0", label=f"training, median of {over} rows")

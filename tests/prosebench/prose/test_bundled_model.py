@@ -54,30 +54,36 @@ def test_single_precision_is_enough(prose: Prose, exact: Prose) -> None:
     assert np.abs(ours.log_q_full - theirs.log_q_full).max() < 0.05
 
 
-def test_log_weights_tell_reference_frames_from_proposals(prose: Prose) -> None:
+@pytest.mark.parametrize("sequence", ["AA", "KG", "SS", "VF"])
+def test_log_weights_tell_reference_frames_from_proposals(prose: Prose, sequence: str) -> None:
     """Of as many frames of the target as proposals, one of log-weight w is of the target with log-odds w + constant.
 
     So their logistic regression has slope 1 (M. R. Shirts et al., Phys. Rev. Lett. 91 (2003) 140601), which a wrong
     density or energy changes; unlike a weighted mean, it does not hang on a few heavy weights.
     """
-    n, rng = 2000, np.random.default_rng(3)
-    ensemble = prose.sample("AA", n, seed=3)
+    n, rng, peptide = 1000, np.random.default_rng(3), Peptide.from_sequence(sequence)
+    ensemble = prose.sample(sequence, n, seed=3)
     assert ensemble.log_weights is not None
-    reference = Reference.load(find_reference("AA", [])).scored
+    reference = Reference.load(find_reference(sequence, [])).scored
     drawn = rng.choice(len(reference), n, replace=False)
-    log_q = prose.log_prob(PEPTIDE, placed(prose, reference.positions_nm[drawn], rng), com="gaussian")
-    slope, error = logistic_slope(-reference.energies_kt[drawn] - log_q, ensemble.log_weights)
-    assert error < 0.05
+    frames_nm = placed(prose, peptide, reference.positions_nm[drawn], rng)
+    log_q = prose.log_prob(peptide, frames_nm, com="gaussian")
+    of_proposal = ensemble.log_weights[
+        np.isfinite(ensemble.log_weights)
+    ]  # the rest is surely none of the target's
+    assert len(of_proposal) > 0.99 * n
+    slope, error = logistic_slope(-reference.energies_kt[drawn] - log_q, of_proposal)
+    assert error < 0.1
     assert abs(slope - 1.0) < 4 * error
-    assert np.median(ensemble.energies_kt) - np.median(reference.energies_kt) < 10.0
+    assert np.median(ensemble.energies_kt) - np.median(reference.energies_kt) < 40.0
 
 
-def placed(prose: Prose, frames_nm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def placed(prose: Prose, peptide: Peptide, frames_nm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The frames with the hydrogens' labels that the flow knows, and with centres and orientations of the densities
     that `log_prob(..., com="gaussian")` takes out."""
-    placement = FlowProposal(prose, PEPTIDE).placement
+    placement = FlowProposal(prose, peptide).placement
     assert placement.orientation is not None
-    frames_nm = one_handed(frames_nm, equivalent_hydrogens(PEPTIDE.topology))
+    frames_nm = one_handed(frames_nm, equivalent_hydrogens(peptide.topology))
     centred = frames_nm - frames_nm.mean(axis=1, keepdims=True)
     turned = centred @ placement.orientation.draw_turns(centred, rng)
     return turned + placement.centre_std_nm * rng.standard_normal((len(turned), 1, 3))
