@@ -69,6 +69,8 @@ def run_cell(folder: Path, desk: Desk, ranks: Ranks = ALONE) -> Outcome:
     "failed": it raised and left failure.json. "locked": somebody else is on it. "stopped": this process was asked to
     stop, and did so after a chunk. Raises DiskFull.
     """
+    # Without locks, signs of life keep workers apart; should two of them still meet, a chunk is written once, and the
+    # second worker leaves (`Overtaken`).
     with file_lock(folder / "lock") as mine:
         if not mine or worked_elsewhere(read_beat(folder)):
             return "locked"

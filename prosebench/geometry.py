@@ -29,19 +29,25 @@ def random_rotations(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     return q * np.linalg.det(q).round()[:, None, None]
 
 
+def neighbours(topology: mdtraj.Topology) -> list[list[int]]:
+    """Indices of the atoms that each atom has bonds to. Needs a topology with bonds."""
+    bonded: list[list[int]] = [[] for _ in range(topology.n_atoms)]
+    for one, other in topology.bonds:
+        bonded[one.index].append(other.index)
+        bonded[other.index].append(one.index)
+    return bonded
+
+
 def chirality_centers(topology: mdtraj.Topology) -> NDArray[np.int64]:
     """Chirality centres (centres, 4): the atom and three of its non-hydrogen neighbours, sorted by name.
 
     A centre is an atom with four bonds and more than two non-hydrogen neighbours (this counts CB of VAL and
     CG of LEU, whose two methyl groups differ by name only). Needs a topology with bonds.
     """
-    neighbours: dict[int, list[mdtraj.core.topology.Atom]] = {i: [] for i in range(topology.n_atoms)}
-    for one, other in topology.bonds:
-        neighbours[one.index].append(other)
-        neighbours[other.index].append(one)
     centers = []
-    for center, bonded in neighbours.items():
-        heavy = sorted((atom for atom in bonded if atom.element.symbol != "H"), key=lambda atom: atom.name)
+    for center, bonded in enumerate(neighbours(topology)):
+        atoms = (topology.atom(index) for index in bonded)
+        heavy = sorted((atom for atom in atoms if atom.element.symbol != "H"), key=lambda atom: atom.name)
         if len(bonded) == 4 and len(heavy) > 2:
             centers.append([center, *(atom.index for atom in heavy[:3])])
     return np.array(centers, dtype=np.int64).reshape(-1, 4)

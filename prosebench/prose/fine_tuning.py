@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from prosebench.importance import clean_log_weights, filter_top, resample
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, Prose, latent_spread
-from prosebench.prose.handedness import equivalent_hydrogens, one_handed
+from prosebench.prose.handedness import one_handed
 from prosebench.prose.network import Network
 from prosebench.prose.snis import LatentSettings
 from prosebench.prose.tokens import Tokens
@@ -111,7 +111,7 @@ def _draw_batch(
     """Some of the frames, augmented, in normalised units."""
     chosen: NDArray[np.floating] = frames[rng.integers(len(frames), size=size)] / network.config.nm_per_unit
     if network.config.coordinates == "local":  # a frame that was mirrored has labels of the other hand
-        chosen = one_handed(chosen, equivalent_hydrogens(peptide.topology))
+        chosen = one_handed(chosen, [peptide.topology])
     orientation = network.config.orientation([peptide.topology], spread)
     atoms = np.full(len(chosen), peptide.n_atoms)
     return torch.from_numpy(augment(chosen, atoms, rng, spread=spread, orientation=orientation))

@@ -7,33 +7,35 @@ draw of the other hand would be as valid, and rare, and heavy. The hand is a con
 groups (amides, guanidinium, rings) are left alone: dynamics exchange their labels.
 """
 
+from collections.abc import Sequence
+
 import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
+from prosebench.geometry import chirality_signs, neighbours
+
+
+def one_handed(frames: NDArray[np.floating], topologies: Sequence[mdtraj.Topology]) -> NDArray[np.floating]:
+    """Frames (n, atoms, 3) of one topology, or of one a frame, with the labels of left-handed groups exchanged."""
+    if len(topologies) == 1:
+        return _exchanged(frames, equivalent_hydrogens(topologies[0]))
+    groups = [equivalent_hydrogens(topology) for topology in topologies]
+    return np.concatenate([_exchanged(frames[i : i + 1], of_one) for i, of_one in enumerate(groups)])
+
 
 def equivalent_hydrogens(topology: mdtraj.Topology) -> NDArray[np.int64]:
     """(groups, 5): an atom of four neighbours of which two or three are hydrogens, and the four, heavy atoms first."""
-    neighbours: list[list[int]] = [[] for _ in range(topology.n_atoms)]
-    for one, other in topology.bonds:
-        neighbours[one.index].append(other.index)
-        neighbours[other.index].append(one.index)
     is_hydrogen = [atom.element.symbol == "H" for atom in topology.atoms]
-    sorted_neighbours = [sorted(some, key=lambda i: (is_hydrogen[i], i)) for some in neighbours]
-    groups = [
-        (atom, *four)
-        for atom, four in enumerate(sorted_neighbours)
-        if len(four) == 4 and is_hydrogen[four[2]]
-    ]
+    in_order = [sorted(some, key=lambda i: (is_hydrogen[i], i)) for some in neighbours(topology)]
+    groups = [(atom, *four) for atom, four in enumerate(in_order) if len(four) == 4 and is_hydrogen[four[2]]]
     return np.array(groups, dtype=np.int64).reshape(-1, 5)
 
 
-def one_handed(frames: NDArray[np.floating], groups: NDArray[np.int64]) -> NDArray[np.floating]:
-    """Frames (n, atoms, 3) in which the last two of a group are exchanged where the first three are left-handed."""
-    centre, first, second, third, fourth = groups.T
-    arms = [frames[:, i] - frames[:, centre] for i in (first, second, third)]
-    volumes = (arms[0] * np.cross(arms[1], arms[2])).sum(axis=-1)
-    row, group = np.nonzero(volumes < 0)
+def _exchanged(frames: NDArray[np.floating], groups: NDArray[np.int64]) -> NDArray[np.floating]:
+    """Frames in which the last two of a group are exchanged where the first three are left-handed."""
+    third, fourth = groups[:, 3:].T
+    row, group = np.nonzero(chirality_signs(frames, groups[:, :4]) < 0)
     changed = frames.copy()
     changed[row, third[group]] = frames[row, fourth[group]]
     changed[row, fourth[group]] = frames[row, third[group]]

@@ -31,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prosebench.geometry import neighbours
 from prosebench.placement import middle_plane
 
 FIXED = 3
@@ -58,10 +59,7 @@ class Placing:
 
 def placing(topology: mdtraj.Topology) -> Placing:
     """How the atoms of a peptide with bonds are placed."""
-    neighbours: list[list[int]] = [[] for _ in range(topology.n_atoms)]
-    for one, other in topology.bonds:
-        neighbours[one.index].append(other.index)
-        neighbours[other.index].append(one.index)
+    bonded = neighbours(topology)
     is_hydrogen = [atom.element.symbol == "H" for atom in topology.atoms]
     third, root, second = middle_plane(topology)
     order, parent = [root, second, third], {root: second, second: root, third: root}
@@ -70,11 +68,11 @@ def placing(topology: mdtraj.Topology) -> Placing:
     references[second] = root + FIXED, 0, 1
     references[third] = root + FIXED, second + FIXED, 1
     for atom in order:  # grows on the way
-        for new in sorted(neighbours[atom], key=lambda i: (is_hydrogen[i], i)):
+        for new in sorted(bonded[atom], key=lambda i: (is_hydrogen[i], i)):
             if new not in parent:
                 behind, sister = parent[atom], first_daughter.setdefault(atom, new)
                 across = (third if atom == second else second) if behind == root else parent[behind]
-                closing = [i for i in neighbours[new] if i in parent and i != atom]
+                closing = [i for i in bonded[new] if i in parent and i != atom]
                 if closing:
                     behind, sister = closing[0], behind
                 seen_from = atom, behind, across if sister == new else sister
@@ -82,19 +80,17 @@ def placing(topology: mdtraj.Topology) -> Placing:
                 parent[new] = atom
                 order.append(new)
     turning = [
-        new
-        for old, new in first_daughter.items()
-        if old != root and not _in_ring(old, parent[old], neighbours)
+        new for old, new in first_daughter.items() if old != root and not _in_ring(old, parent[old], bonded)
     ]
     return Placing(np.array(order), references, np.isin(np.arange(topology.n_atoms), turning))
 
 
-def _in_ring(one: int, other: int, neighbours: list[list[int]]) -> bool:
+def _in_ring(one: int, other: int, bonded: list[list[int]]) -> bool:
     """Whether a bond is part of a ring: then nothing turns about it freely."""
-    seen, front = {one}, [i for i in neighbours[one] if i != other]
+    seen, front = {one}, [i for i in bonded[one] if i != other]
     while front and other not in seen:
         seen.update(front)
-        front = [i for atom in front for i in neighbours[atom] if i not in seen]
+        front = [i for atom in front for i in bonded[atom] if i not in seen]
     return other in seen
 
 

@@ -1,7 +1,7 @@
 """Prose and TarFlow as something to train: augmentation, loss, validation."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from prosebench.peptide import Peptide
 from prosebench.placement import Orientation
 from prosebench.prose.config import load_size
 from prosebench.prose.flow import Prose
-from prosebench.prose.handedness import equivalent_hydrogens, one_handed
+from prosebench.prose.handedness import one_handed
 from prosebench.prose.layers import AdaptiveLayer, PlainLayer
 from prosebench.prose.network import Network
 from prosebench.prose.tokens import Tokens
@@ -51,8 +51,7 @@ class TrainableProse:
     """A flow of recipe.model: `size` names its size; `weights`, where given, are what it starts from."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
-        self.device = device
-        self._known, self._hydrogens = dict[str, Tokens](), dict[str, NDArray[np.int64]]()
+        self.device, self._known = device, dict[str, Tokens]()
         self.network = _network(recipe).to(device).train()
         self.module = FlowLoss(self.network, low_precision=recipe.precision == "bfloat16")
         if recipe.compile == "layers":
@@ -71,7 +70,7 @@ class TrainableProse:
         config = self.network.config
         frames: NDArray[np.floating] = batch.positions_nm
         if config.coordinates == "local":
-            frames = self._one_handed(frames, [peptide(sequence) for sequence in batch.peptides])
+            frames = one_handed(frames, topologies)
         x = augment(frames / config.nm_per_unit, atoms, rng, orientation=config.orientation(topologies))
         tokens = Tokens.join([self._tokens(peptide(sequence)) for sequence in batch.peptides], x.shape[1])
         return torch.from_numpy(x).to(self.device), tokens.to(self.device)
@@ -108,16 +107,6 @@ class TrainableProse:
         )
         assert ensemble.log_weights is not None
         return proposal_numbers(ensemble.energies_kt, ensemble.log_weights)
-
-    def _one_handed(self, frames: NDArray[np.floating], peptides: Sequence[Peptide]) -> NDArray[np.floating]:
-        """frames (n, atoms, 3) of one peptide, or of one a frame, with labels of one handedness."""
-        for peptide in peptides:
-            if peptide.sequence not in self._hydrogens:
-                self._hydrogens[peptide.sequence] = equivalent_hydrogens(peptide.topology)
-        groups = [self._hydrogens[peptide.sequence] for peptide in peptides]
-        if len(groups) == 1:
-            return one_handed(frames, groups[0])
-        return np.concatenate([one_handed(frames[i : i + 1], of_one) for i, of_one in enumerate(groups)])
 
     def _tokens(self, peptide: Peptide) -> Tokens:
         if peptide.sequence not in self._known:

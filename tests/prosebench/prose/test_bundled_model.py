@@ -6,7 +6,7 @@ from scipy.special import expit
 
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import Prose
-from prosebench.prose.handedness import equivalent_hydrogens, one_handed
+from prosebench.prose.handedness import one_handed
 from prosebench.prose.proposal import FlowProposal
 from prosebench.reference import Reference, find_reference
 
@@ -54,12 +54,15 @@ def test_single_precision_is_enough(prose: Prose, exact: Prose) -> None:
     assert np.abs(ours.log_q_full - theirs.log_q_full).max() < 0.05
 
 
-@pytest.mark.parametrize("sequence", ["AA", "KG", "SS", "VF"])
-def test_log_weights_tell_reference_frames_from_proposals(prose: Prose, sequence: str) -> None:
+@pytest.mark.parametrize(("sequence", "above_kt"), [("AA", 10.0), ("KG", 18.0), ("SS", 18.0), ("VF", 35.0)])
+def test_log_weights_tell_reference_frames_from_proposals(
+    prose: Prose, sequence: str, above_kt: float
+) -> None:
     """Of as many frames of the target as proposals, one of log-weight w is of the target with log-odds w + constant.
 
     So their logistic regression has slope 1 (M. R. Shirts et al., Phys. Rev. Lett. 91 (2003) 140601), which a wrong
-    density or energy changes; unlike a weighted mean, it does not hang on a few heavy weights.
+    density or energy changes; unlike a weighted mean, it does not hang on a few heavy weights. The median energy of
+    proposals is less than above_kt above that of the reference.
     """
     n, rng, peptide = 1000, np.random.default_rng(3), Peptide.from_sequence(sequence)
     ensemble = prose.sample(sequence, n, seed=3)
@@ -68,14 +71,13 @@ def test_log_weights_tell_reference_frames_from_proposals(prose: Prose, sequence
     drawn = rng.choice(len(reference), n, replace=False)
     frames_nm = placed(prose, peptide, reference.positions_nm[drawn], rng)
     log_q = prose.log_prob(peptide, frames_nm, com="gaussian")
-    of_proposal = ensemble.log_weights[
-        np.isfinite(ensemble.log_weights)
-    ]  # the rest is surely none of the target's
+    # Draws without a weight are surely none of the target's.
+    of_proposal = ensemble.log_weights[np.isfinite(ensemble.log_weights)]
     assert len(of_proposal) > 0.99 * n
     slope, error = logistic_slope(-reference.energies_kt[drawn] - log_q, of_proposal)
-    assert error < 0.1
+    assert error < 0.08
     assert abs(slope - 1.0) < 4 * error
-    assert np.median(ensemble.energies_kt) - np.median(reference.energies_kt) < 40.0
+    assert np.median(ensemble.energies_kt) - np.median(reference.energies_kt) < above_kt
 
 
 def placed(prose: Prose, peptide: Peptide, frames_nm: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -83,7 +85,7 @@ def placed(prose: Prose, peptide: Peptide, frames_nm: np.ndarray, rng: np.random
     that `log_prob(..., com="gaussian")` takes out."""
     placement = FlowProposal(prose, peptide).placement
     assert placement.orientation is not None
-    frames_nm = one_handed(frames_nm, equivalent_hydrogens(peptide.topology))
+    frames_nm = one_handed(frames_nm, [peptide.topology])
     centred = frames_nm - frames_nm.mean(axis=1, keepdims=True)
     turned = centred @ placement.orientation.draw_turns(centred, rng)
     return turned + placement.centre_std_nm * rng.standard_normal((len(turned), 1, 3))

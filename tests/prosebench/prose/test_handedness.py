@@ -38,11 +38,11 @@ def test_all_labels_come_to_one_handedness(sequence: str) -> None:
     peptide = Peptide.from_sequence(sequence)
     groups, rng = equivalent_hydrogens(peptide.topology), np.random.default_rng(1)
     frames = np.repeat(peptide.start_nm[None], 8, axis=0)
-    right = one_handed(frames, groups)
+    right = one_handed(frames, [peptide.topology])
     assert np.ptp(right, axis=0).max() == 0.0
     for frame in range(1, 8):
         frames[frame] = exchanged(frames[[frame]], groups[rng.random(len(groups)) < 0.5])[0]
-    np.testing.assert_array_equal(one_handed(frames, groups), right)
+    np.testing.assert_array_equal(one_handed(frames, [peptide.topology]), right)
     assert len(np.unique(frames.reshape(8, -1), axis=0)) > 2
 
 
