@@ -54,9 +54,12 @@ def test_single_precision_is_enough(prose: Prose, exact: Prose) -> None:
     assert np.abs(ours.log_q_full - theirs.log_q_full).max() < 0.05
 
 
-@pytest.mark.parametrize(("sequence", "above_kt"), [("AA", 10.0), ("KG", 18.0), ("SS", 18.0), ("VF", 35.0)])
+@pytest.mark.parametrize(
+    ("sequence", "largest_error", "above_kt"),
+    [("AA", 0.06, 10.0), ("KG", 0.07, 18.0), ("SS", 0.07, 18.0), ("VF", 0.1, 35.0)],
+)
 def test_log_weights_tell_reference_frames_from_proposals(
-    prose: Prose, sequence: str, above_kt: float
+    prose: Prose, sequence: str, largest_error: float, above_kt: float
 ) -> None:
     """Of as many frames of the target as proposals, one of log-weight w is of the target with log-odds w + constant.
 
@@ -75,7 +78,7 @@ def test_log_weights_tell_reference_frames_from_proposals(
     of_proposal = ensemble.log_weights[np.isfinite(ensemble.log_weights)]
     assert len(of_proposal) > 0.99 * n
     slope, error = logistic_slope(-reference.energies_kt[drawn] - log_q, of_proposal)
-    assert error < 0.08
+    assert error < largest_error
     assert abs(slope - 1.0) < 4 * error
     assert np.median(ensemble.energies_kt) - np.median(reference.energies_kt) < above_kt
 
