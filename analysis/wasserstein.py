@@ -7,7 +7,8 @@ Distances in a plane or on a torus come with a certificate: the gap between the 
 flows, and the bound that any prices of the points y give by duality: no plan costs less than
 sum_i a_i min_j (c_ij + p_j) - sum_j b_j p_j. Both are recomputed in double from the points; a plan is good whoever
 found it. Where all points of a side weigh the same, `prosebench.transport` finds it; where weights differ, or where
-there is no native library, the network simplex of POT does (`analysis.simplex`). Neither holds a full cost matrix.
+there is no native library, the network simplex of POT does (`analysis.metrics.simplex`). Neither holds a full cost
+matrix.
 """
 
 import math
@@ -16,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.simplex import TransportError, least_values, simplex_plan
+from analysis.metrics.simplex import TransportError, least_values, simplex_plan
 from prosebench import transport
 
 _GAP_TOLERANCE = 1e-9

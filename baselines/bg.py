@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from baselines.md_replicas import MDReplicas
-from prosebench.dynamics import minimisation_limit
+from prosebench.energy.dynamics import minimisation_limit
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.prose.config import load_size, size_names
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from prosebench.dynamics import evenly_spaced, maxwell_velocities, minimisation_limit, minimised
+from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities, minimisation_limit, minimised
 from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
-from prosebench.storage import file_sha256
+from prosebench.store.storage import file_sha256
 
 
 class MDReplicas(Method):

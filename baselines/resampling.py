@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from prosebench.importance import normalise
+from prosebench.frames.importance import normalise
 
 Scheme = Literal["systematic", "stratified", "multinomial", "residual"]
 

@@ -41,8 +41,8 @@ from baselines.annealing import (
 )
 from baselines.resampling import Scheme, resample
 from prosebench.ensemble import Ensemble
-from prosebench.geometry import fix_chirality, remove_center
-from prosebench.importance import ess, filter_top
+from prosebench.frames.geometry import fix_chirality, remove_center
+from prosebench.frames.importance import ess, filter_top
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.proposal import (
     Draws,

@@ -17,11 +17,11 @@ from prosebench.ecnf.flow import Ecnf, Integration
 from prosebench.ecnf.proposal import EcnfProposal
 from prosebench.ecnf.weights import PUBLISHED, weights_file
 from prosebench.ensemble import Ensemble
-from prosebench.importance import pareto_k
+from prosebench.flows.diagnostics import extend_tail, proposal_shares, tail_ess
+from prosebench.flows.weight_files import HUB_REVISION, check_content, content_sha256
+from prosebench.frames.importance import pareto_k
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
-from prosebench.prose.diagnostics import extend_tail, proposal_shares, tail_ess
-from prosebench.weight_files import HUB_REVISION, check_content, content_sha256
 
 
 class TBG(Method):

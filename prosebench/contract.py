@@ -18,11 +18,11 @@ from pydantic import ValidationError
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import BudgetExhausted, Meter
 from prosebench.ensemble import Ensemble, concatenate
-from prosebench.importance import normalise
+from prosebench.frames.importance import normalise
 from prosebench.method import Carry, Chunk, Method, Run, check_claims, load_method
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference, build_reference
-from prosebench.storage import arrays_bytes
+from prosebench.store.storage import arrays_bytes
 
 N_SIGMA = 5.0
 N_BATCHES = 20

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prosebench.storage import DamagedFile, read_arrays, write_arrays
+from prosebench.store.storage import DamagedFile, read_arrays, write_arrays
 
 _FIELDS = ("positions_nm", "energies_kt", "log_weights", "evaluations")
 

@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from prosebench.energy.target import check_frames
+from prosebench.frames.placement import Placement, centre_energy
 from prosebench.method import Carry, Chunk, MethodSettings, Run, load_method, method_entry_points
-from prosebench.placement import Placement, centre_energy
 
 
 class Draws(NamedTuple):

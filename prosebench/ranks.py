@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Ranks:
-    """One rank alone; `jobs.ranks` has several, over MPI."""
+    """One rank alone; `jobs.cells.mpi` has several, over MPI."""
 
     rank = 0
     size = 1

@@ -20,7 +20,7 @@ from prosebench.energy.meter import Ledger
 from prosebench.energy.settings import TargetSettings
 from prosebench.energy.target import Description
 from prosebench.ensemble import Ensemble
-from prosebench.storage import DamagedFile, file_sha256, json_bytes, read_json
+from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_json
 
 SCHEMA: Literal[1] = 1
 """Version of cells, chunks and records; raised when the meaning of a field changes."""

@@ -11,14 +11,15 @@ import mdtraj
 import numpy as np
 import pytest
 
-from prosebench import doctor, transport
+from prosebench import transport
+from prosebench.check import doctor
 from prosebench.energy.native import ENVIRONMENT_VARIABLE
 from prosebench.ensemble import Ensemble
-from prosebench.features import tica_features
+from prosebench.frames.features import tica_features
+from prosebench.frames.tica import fit_tica
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference, bundled_folder
 from prosebench.suite import load_suite
-from prosebench.tica import fit_tica
 
 VECTORS = Path(__file__).parent / "conformance"
 FRAMES = 400

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from prosebench.cli import bench, board, compute, doctor, external, flows, look, references, results, training
 from prosebench.cli.options import app, err
-from prosebench.storage import DamagedFile
+from prosebench.store.storage import DamagedFile
 from prosebench.suite import SuiteError
 
 __all__ = [

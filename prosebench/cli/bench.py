@@ -70,7 +70,7 @@ def bench_wasserstein_(
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
 ) -> None:
     """Exact W2 and POT's dense solver side by side: CPU time, ratio, certified gap, peak memory."""
-    from analysis.bench import bench_wasserstein
+    from analysis.metrics.bench import bench_wasserstein
 
     print_rows(bench_wasserstein(tuple(numbers(dimensions, "--dimensions")), frames=frames, rounds=rounds))
 
@@ -81,7 +81,7 @@ def bench_scoring_(
     frames: Annotated[int, typer.Option(help="Frames of the record, and of the reference.")] = 10_000,
 ) -> None:
     """CPU time and peak memory of scoring one record."""
-    from analysis.bench import bench_scoring
+    from analysis.metrics.bench import bench_scoring
 
     print_rows(bench_scoring(tuple(split(peptides)), frames=frames))
 
@@ -94,7 +94,7 @@ def bench_calibration(
     trials: Annotated[int, typer.Option(help="Trials of each rate.")] = 1000,
 ) -> None:
     """How often the intervals of the tables hold the truth, and how often a perfect sampler is declared worse."""
-    from analysis.calibration import write_calibration
+    from analysis.statistics.calibration import write_calibration
 
     table = Table("what", "peptides", "seeds", "rate", "nominal", box=None, pad_edge=False)
     for one in write_calibration(target, trials):
@@ -222,8 +222,8 @@ def bench_scaling(
     cluster: ClusterFile = "",
 ) -> None:
     """One cell over ranks, and a suite over workers or nodes: strong and weak scaling, and efficiency."""
-    from jobs.bench import bench_ranks, bench_suite, summary
-    from jobs.weights import fetch_weights
+    from jobs.making.bench import bench_ranks, bench_suite, summary
+    from jobs.making.weights import fetch_weights
     from prosebench.cli.compute import narrowed
 
     profile = load_profile(executor, cluster)
@@ -256,9 +256,9 @@ def bench_scaling(
 
 def _keep(rows: Sequence[Mapping[str, str | int | float]], against: str, directory: Path) -> None:
     """Keep measurements where reports look for them, and draw them."""
-    from analysis.figures_costs import throughput
-    from analysis.style import save
-    from prosebench.storage import write_json
+    from analysis.figures.costs import throughput
+    from analysis.figures.style import save
+    from prosebench.store.storage import write_json
 
     write_json(directory / "bench" / f"scaling-{against}.json", rows)
     figure = throughput(rows, against)

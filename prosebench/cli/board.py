@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from prosebench.cli.options import OWN_REFERENCES, References, app, fail, out
 from prosebench.record import EXTERNAL
-from prosebench.storage import DamagedFile
+from prosebench.store.storage import DamagedFile
 
 if TYPE_CHECKING:
     from prosebench.record import Record
@@ -34,8 +34,8 @@ def leaderboard(
     ] = False,
 ) -> None:
     """Keep run folders, and rebuild the board and its site from all kept runs."""
-    from analysis.leaderboard import board_files, differences, write_board
-    from analysis.leaderboard_runs import collect
+    from analysis.board.kept_runs import collect
+    from analysis.board.leaderboard import board_files, differences, write_board
 
     if check:
         if directories:
@@ -63,7 +63,7 @@ def submit_results(
     rerun: Annotated[int, typer.Option(help="Run so many cells again, drawn at random, and compare.")] = 0,
 ) -> None:
     """Check results from their frames up (hashes, energies, ledgers, scores) and pack them for a pull request."""
-    from analysis.submission import RefusedSubmission, submit, unpacked
+    from analysis.board.submission import RefusedSubmission, submit, unpacked
 
     folders = references or [OWN_REFERENCES]
     with unpacked(directory) as cells:
@@ -102,9 +102,9 @@ def _records(directory: Path) -> list["Record"]:
 
 def _run_again(directory: Path, number: int, references: list[Path]) -> list[str]:
     """What cells drawn at random say when they are run again here."""
-    from analysis.submission import compare_rerun, gives_equal_bytes
-    from jobs.launch import run_local
-    from jobs.plan import lay_out
+    from analysis.board.submission import compare_rerun, gives_equal_bytes
+    from jobs.cells.launch import run_local
+    from jobs.cells.plan import lay_out
     from prosebench.record import read_record
 
     metered = [record for record in _records(directory) if record.cell.method != EXTERNAL]

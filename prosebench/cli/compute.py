@@ -35,7 +35,7 @@ from prosebench.cli.results import write_and_print
 from prosebench.suite import Suite, load_suite, narrow
 
 if TYPE_CHECKING:
-    from jobs.cluster import Cluster
+    from jobs.cluster.profile import Cluster
     from prosebench.record import Cell
 
 
@@ -62,13 +62,13 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="Only show what would be run, and what it costs.")] = False,
 ) -> None:
     """Run the missing cells of a suite, here or on a cluster, then score them and print the table."""
-    from jobs.display import Progress
-    from jobs.launch import run_local, threads_per_worker
-    from jobs.plan import plan_cells
-    from jobs.remote import show_plan, show_work, submit_and_follow
-    from jobs.slurm import preview
-    from jobs.spread import check_ranks
-    from jobs.weights import fetch_weights
+    from jobs.cells.display import Progress
+    from jobs.cells.launch import run_local, threads_per_worker
+    from jobs.cells.plan import plan_cells
+    from jobs.cells.spread import check_ranks
+    from jobs.cluster.remote import show_plan, show_work, submit_and_follow
+    from jobs.cluster.slurm import preview
+    from jobs.making.weights import fetch_weights
 
     profile = load_profile(executor, cluster)
     if executor == "local":
@@ -134,9 +134,9 @@ def submit(
     script: Annotated[Path, typer.Option("--out", help="Script to write.")] = Path("prosebench.array"),
 ) -> None:
     """Write plain array scripts for `sbatch` that do what `run --executor slurm` would submit."""
-    from jobs.plan import plan_cells
-    from jobs.remote import write_and_tell
-    from jobs.weights import fetch_weights
+    from jobs.cells.plan import plan_cells
+    from jobs.cluster.remote import write_and_tell
+    from jobs.making.weights import fetch_weights
 
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     profile = load_profile("slurm", cluster)
@@ -150,7 +150,7 @@ def submit(
 @app.command()
 def cancel(directory: Directory) -> None:
     """End all jobs of a run folder; what they stored stays."""
-    from jobs.remote import cancel_jobs
+    from jobs.cluster.remote import cancel_jobs
 
     cancel_jobs(directory, out)
 
@@ -195,7 +195,7 @@ def _warn_of_tables(profile: "Cluster", suite: Suite) -> None:
 
 def _warn_of_open_hashes(suite: Suite, directory: Path) -> None:
     """Name rows with finished cells that a plan cannot find, since the hash of their weights is not known here."""
-    from jobs.weights import rows_without_hash
+    from jobs.making.weights import rows_without_hash
 
     def finished(row: str) -> bool:
         folders = (f"{peptide}-{glob.escape(row)}-[0-9]*" for peptide in suite.peptides)
@@ -209,8 +209,8 @@ def _warn_of_open_hashes(suite: Suite, directory: Path) -> None:
 
 def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool) -> list[Path]:
     """Make the folders of the cells, after setting aside what is damaged or foreign."""
-    from jobs.failures import forget_failure
-    from jobs.plan import lay_out, set_foreign_aside
+    from jobs.cells.failures import forget_failure
+    from jobs.cells.plan import lay_out, set_foreign_aside
 
     for warning in set_foreign_aside(directory):
         err.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)

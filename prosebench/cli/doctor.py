@@ -17,7 +17,7 @@ def doctor(
     device: Annotated[str, typer.Option(help="Where networks compute: cpu, cuda, cuda:1 ...")] = "cpu",
 ) -> None:
     """What this machine can do; with --vectors, whether it computes the published functions."""
-    from prosebench.doctor import Checker, check_vectors, examine
+    from prosebench.check.doctor import Checker, check_vectors, examine
 
     bad = 0
     if vectors is None:
@@ -27,11 +27,11 @@ def doctor(
             table.add_row(finding.what, finding.state, escape(finding.found))
         out.print(table)
         raise typer.Exit(1 if bad else 0)
-    from analysis.conformance import check_metrics
-    from prosebench.device import choose_device
-    from prosebench.ecnf.conformance import check_ecnf
-    from prosebench.prose.conformance import check_atom_orders
-    from prosebench.prose.network_conformance import check_prose, check_tarflow
+    from analysis.metrics.vectors import check_metrics
+    from prosebench.check.ecnf_vectors import check_ecnf
+    from prosebench.check.order_vectors import check_atom_orders
+    from prosebench.check.prose_vectors import check_prose, check_tarflow
+    from prosebench.flows.device import choose_device
 
     choose_device(device)
     checkers: dict[str, Checker] = {

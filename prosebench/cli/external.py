@@ -30,7 +30,7 @@ def import_(
     references: References = None,
 ) -> None:
     """Take ensembles of other programs into a run folder, as rows whose costs are declared and not metered."""
-    from jobs.external import import_ensembles
+    from jobs.making.imported import import_ensembles
     from prosebench.suite import load_suite, narrow
 
     chosen = narrow(load_suite(suite), budgets=numbers(budgets, "--budgets"))

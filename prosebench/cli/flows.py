@@ -45,8 +45,8 @@ def sample(
     ] = "smoothed",
 ) -> None:
     """Sample a peptide with a trained flow; an .npz file holds energies and log-weights too."""
+    from prosebench.flows.export import check_writable, write_frames
     from prosebench.prose import Prose
-    from prosebench.prose.export import check_writable, write_frames
     from prosebench.prose.flow import as_peptide
 
     check_writable(path)
@@ -70,8 +70,8 @@ def _proposals(
     """Proposals with their weights; says how far they can be trusted."""
     import numpy as np
 
-    from prosebench.importance import RELIABLE_PARETO_K, ess, k_hat_text, pareto_k
-    from prosebench.prose.diagnostics import proposal_shares
+    from prosebench.flows.diagnostics import proposal_shares
+    from prosebench.frames.importance import RELIABLE_PARETO_K, ess, k_hat_text, pareto_k
     from prosebench.prose.flow import Proposals
 
     shares: list[dict[str, float]] = []
@@ -106,7 +106,7 @@ def _proposals(
 def _drawn(ensemble: "Ensemble", seed: int, weighting: Literal["smoothed", "filtered"]) -> "Ensemble":
     import numpy as np
 
-    from prosebench.prose.export import drawn_by_weight
+    from prosebench.flows.export import drawn_by_weight
 
     drawn = drawn_by_weight(ensemble, len(ensemble), seed, weighting)
     distinct = len(np.unique(drawn.positions_nm, axis=0))
@@ -169,8 +169,8 @@ def improve(
 
 def _check_results(directory: Path, files: list[Path]) -> None:
     """Refuse to begin where results are; of a run that was begun, they may be its own (see `_store`)."""
+    from prosebench.flows.export import check_writable
     from prosebench.prose.checkpoint import begun
-    from prosebench.prose.export import check_writable
 
     if not begun(directory / UNFINISHED):
         for file in (*files, directory / TUNED):
@@ -216,7 +216,7 @@ def _store_results(
 
 def _store(path: Path, save: Callable[[Path], str]) -> None:
     """Write a result; one of the same bytes is of this run, which was stopped before. ValueError for any other file."""
-    from prosebench.storage import TEMPORARY_SUFFIX, file_sha256
+    from prosebench.store.storage import TEMPORARY_SUFFIX, file_sha256
 
     written = path.parent / UNFINISHED / f".{path.name}{TEMPORARY_SUFFIX}"
     sha256 = save(written)

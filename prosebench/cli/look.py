@@ -18,9 +18,9 @@ _LOG_COLUMNS = 160
 @app.command()
 def status(directory: Directory) -> None:
     """Where each cell of a run folder stands, or how far training is: from the disk, and from SLURM where it is."""
-    from jobs.display import status_tables, waiting_lines
-    from jobs.hints import ask_scheduler, describe_end
-    from jobs.status import read_states
+    from jobs.cells.display import status_tables, waiting_lines
+    from jobs.cells.status import read_states
+    from jobs.cluster.hints import ask_scheduler, describe_end
 
     states, queue = ask_scheduler(read_states(directory), directory)
     training = _training_status(directory)
@@ -42,8 +42,8 @@ def _training_status(directory: Path) -> str:
     curve = directory / "curve.csv"
     if not curve.exists():
         return ""
-    from jobs.commands import MODEL
-    from jobs.display import format_seconds
+    from jobs.cells.display import format_seconds
+    from jobs.cluster.commands import MODEL
     from prosebench.training.curve import read_curve
 
     row, age = read_curve(curve)[-1], time.time() - curve.stat().st_mtime
@@ -57,8 +57,8 @@ def show(
     directory: Annotated[Path, typer.Option("--dir", help="Run folder in which to look.")] = Path("runs"),
 ) -> None:
     """Everything about one cell: what was asked, what was done, spent and where."""
-    from jobs.status import find_cell
-    from prosebench.storage import read_json
+    from jobs.cells.status import find_cell
+    from prosebench.store.storage import read_json
 
     folder = find_cell(cell, directory)
     out.print(f"[bold]{folder}[/bold]")

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from jobs.cluster import Cluster
+    from jobs.cluster.profile import Cluster
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -82,7 +82,7 @@ def print_rows(rows: Sequence[Mapping[str, str | int | float]]) -> None:
 
 
 def load_profile(executor: str, cluster: str) -> "Cluster":
-    from jobs.cluster import Cluster, load_cluster
+    from jobs.cluster.profile import Cluster, load_cluster
 
     if executor not in ("local", "slurm"):
         fail(f"unknown --executor {executor!r}; known: local, slurm")
@@ -108,9 +108,9 @@ def without_cluster(line: list[str], *more: str) -> list[str]:
 
 def tell_unfinished(folders: list[Path], *, whole: bool = True) -> NoReturn:
     """Say what did not finish, and exit with 1 where anything did not, or where the report is not whole."""
-    from jobs.display import count, with_log
-    from jobs.hints import ask_scheduler
-    from jobs.status import read_state
+    from jobs.cells.display import count, with_log
+    from jobs.cells.status import read_state
+    from jobs.cluster.hints import ask_scheduler
 
     states = [read_state(folder) for folder in folders]
     if states:

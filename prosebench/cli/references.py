@@ -27,7 +27,7 @@ from prosebench.reference import reference_name
 from prosebench.suite import Suite, load_suite, narrow
 
 if TYPE_CHECKING:
-    from jobs.references import ReferencePlan
+    from jobs.making.references import ReferencePlan
 
 
 @app.command()
@@ -63,9 +63,9 @@ def reference(
     ] = False,
 ) -> None:
     """Make own references: parallel tempering, then plain MD from its frames; resumable."""
-    from analysis.convergence import assess, statement
-    from jobs.display import Progress, format_seconds
-    from jobs.references import MadeReference, ReferencePlan, estimate_seconds, make_references
+    from analysis.scores.convergence import assess, statement
+    from jobs.cells.display import Progress, format_seconds
+    from jobs.making.references import MadeReference, ReferencePlan, estimate_seconds, make_references
     from prosebench.peptide import Peptide
 
     plan = ReferencePlan(
@@ -107,7 +107,7 @@ def reference(
     if not missing:
         return
     if executor == "slurm" and not dry_run:
-        from jobs.remote import submit_each
+        from jobs.cluster.remote import submit_each
 
         profile, line = load_profile(executor, cluster), without_cluster(sys.argv[1:], "--peptides")
         need = profile.need("reference", "reference")
@@ -152,8 +152,8 @@ def _training_data(
     sequences: list[str], plan: "ReferencePlan", directory: Path, out_dir: Path, workers: int
 ) -> None:
     """Temper each peptide and write its frames as shards; a plan's times and seed hold, its plain MD is left out."""
-    from jobs.display import Progress
-    from jobs.training_data import make_training_data
+    from jobs.cells.display import Progress
+    from jobs.making.training_data import make_training_data
     from prosebench.energy.settings import TargetSettings
 
     if not sequences:
@@ -179,9 +179,9 @@ def _training_data(
 
 def _published_references(suite: Suite, out_dir: Path, revision: str) -> None:
     """Turn published data into reference files: energies are computed here, the noise floor too."""
-    from analysis.convergence import floor
+    from analysis.scores.convergence import floor
     from prosebench.energy.settings import make_target
-    from prosebench.published import read_published
+    from prosebench.reference.published import read_published
 
     physics = next((target for target in suite.targets if target.temperature_kelvin == 310.0), None)
     if physics is None:

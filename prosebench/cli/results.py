@@ -53,7 +53,7 @@ def score(
         return
     if not peptide:
         fail(f"{what} does not say which peptide it is of; name it with --peptide")
-    from analysis.external import score_file
+    from analysis.scores.foreign import score_file
 
     result = score_file(
         what,
@@ -74,7 +74,7 @@ def _score_run(
     directory: Path, references: Sequence[Path], executor: str, cluster: str, jobs: int, share: str
 ) -> None:
     """Score a run folder, a share of it, or all of it by jobs that take a share each."""
-    from analysis.scores import score_run, write_scores
+    from analysis.scores.run import score_run, write_scores
 
     profile = load_profile(executor, cluster)
     cores = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
@@ -82,7 +82,7 @@ def _score_run(
         score_run(directory, references, workers=cores, share=_share(share))
         return
     if executor == "slurm":
-        from jobs.remote import submit_each
+        from jobs.cluster.remote import submit_each
 
         folders = [folder for folder in cell_folders(directory) if (folder / "record.json").exists()]
         number = min(jobs, len(folders))
@@ -134,11 +134,11 @@ def report(
 
 
 def write_and_print(directory: Path, references: Sequence[Path], **options: Any) -> bool:
-    """Write the report of a run folder, with options of `analysis.report.write_report`; print its table.
+    """Write the report of a run folder, with options of `analysis.report.report.write_report`; print its table.
 
     Returns whether all of it could be made; what could not is printed with its reason.
     """
-    from analysis.report import write_report
+    from analysis.report.report import write_report
 
     written = write_report(directory, references, **options)
     out.print(written.table)

@@ -61,8 +61,8 @@ def train(
 
 def _submit(recipe: "Recipe", directory: Path, cluster: str, nodes: int, gpus: int, follow: bool) -> None:
     """Hand the training run to the scheduler; a finished one is left alone."""
-    from jobs.commands import MODEL
-    from jobs.remote import submit_each
+    from jobs.cluster.commands import MODEL
+    from jobs.cluster.remote import submit_each
     from prosebench.training.curve import read_curve
 
     profile = load_profile("slurm", cluster)
@@ -97,8 +97,8 @@ def _train(recipe: "Recipe", directory: Path, minutes: float, threads: int) -> N
     """Train in this process, or be one of those that torchrun has started."""
     import torch
 
-    from jobs.display import format_seconds
-    from jobs.signals import listen, stop_asked
+    from jobs.cells.display import format_seconds
+    from jobs.cells.signals import listen, stop_asked
     from prosebench.training.loop import Training
 
     torch.set_num_threads(threads or torch.get_num_threads())
@@ -128,7 +128,7 @@ def _train(recipe: "Recipe", directory: Path, minutes: float, threads: int) -> N
 
 def _describe(row: dict[str, float], steps: int) -> str:
     """A row of the curve in words."""
-    from jobs.display import format_seconds
+    from jobs.cells.display import format_seconds
 
     rate, done = row["frames"] / row["seconds"], row["step"] / steps
     left = format_seconds(row["seconds"] / done * (1.0 - done))

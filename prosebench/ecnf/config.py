@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from prosebench.prose.conditions import ATOM_TYPES, RESIDUE_TYPES
-from prosebench.sizes import load_config, names_in
+from prosebench.flows.conditions import ATOM_TYPES, RESIDUE_TYPES
+from prosebench.flows.sizes import load_config, names_in
 
 Positive = Annotated[int, Field(gt=0)]
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from prosebench.device import choose_device
 from prosebench.ecnf.config import EcnfConfig
 from prosebench.ecnf.divergence import hutchinson, velocity_and_divergence
 from prosebench.ecnf.integrator import Parts, Rate, Solution, integrate, integrate_fixed
@@ -27,10 +26,11 @@ from prosebench.ecnf.network import VelocityField
 from prosebench.ecnf.nodes import Nodes
 from prosebench.ecnf.weights import load_weights
 from prosebench.energy.target import check_frames
-from prosebench.geometry import fix_chirality, remove_center
+from prosebench.flows.device import choose_device
+from prosebench.flows.weight_files import HUB_REVISION
+from prosebench.frames.geometry import fix_chirality, remove_center
 from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks
-from prosebench.weight_files import HUB_REVISION
 
 
 @dataclass(frozen=True)

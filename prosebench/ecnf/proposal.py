@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from prosebench.ecnf.flow import Ecnf
 from prosebench.energy.target import check_frames
+from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
-from prosebench.placement import Placement
 from prosebench.proposal import Draws, centred_log_density, finite_or_nothing
 
 

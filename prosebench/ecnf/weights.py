@@ -1,5 +1,5 @@
 """Weights of the velocity field: the published file and our own; what files look like is in
-`prosebench.weight_files`."""
+`prosebench.flows.weight_files`."""
 
 import re
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from prosebench import weight_files
 from prosebench.ecnf.config import EcnfConfig, load_size
 from prosebench.ecnf.network import VelocityField
-from prosebench.storage import file_sha256
-from prosebench.weight_files import HUB_REVISION, WeightsError
+from prosebench.flows import weight_files
+from prosebench.flows.weight_files import HUB_REVISION, WeightsError
+from prosebench.store.storage import file_sha256
 
 PUBLISHED = {"tbg-up-to-4aa": ("transferable/ecnf++_up_to_4aa.pth", "ecnf++_up_to_4aa")}
 """Published weights by name: their file on the hub, and their size."""

@@ -17,7 +17,7 @@ from prosebench.energy.target import (
     check_keep_steps,
     kt_kj_mol,
 )
-from prosebench.geometry import remove_center
+from prosebench.frames.geometry import remove_center
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from prosebench.energy.target import (
     check_frames,
     kt_kj_mol,
 )
-from prosebench.force_field import ForceField
+from prosebench.peptide.force_field import ForceField
 
 if TYPE_CHECKING:
     from prosebench.energy.torch_engine import TorchEngine

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from prosebench.energy.openmm import OpenMMEnergy
 from prosebench.energy.target import Target, kt_kj_mol
-from prosebench.force_field import ForceField
 from prosebench.peptide import Peptide
+from prosebench.peptide.force_field import ForceField
 
 ABSOLUTE_TOLERANCE_KJ_MOL = 5e-3
 RELATIVE_TOLERANCE = 5e-6

@@ -18,7 +18,7 @@ from prosebench.energy.target import (
     check_keep_steps,
     kt_kj_mol,
 )
-from prosebench.force_field import ForceField
+from prosebench.peptide.force_field import ForceField
 
 if TYPE_CHECKING:
     from prosebench.peptide import Peptide

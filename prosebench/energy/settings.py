@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prosebench.energy.target import Target
-from prosebench.force_field import ForceField
+from prosebench.peptide.force_field import ForceField
 
 if TYPE_CHECKING:
     from prosebench.peptide import Peptide

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from prosebench.device import choose_device
+from prosebench.flows.device import choose_device
+from prosebench.flows.tokens import Tokens
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig, load_size
 from prosebench.prose.inverse import Inverter, PeptideInverter, inverse_reference
 from prosebench.prose.network import Network
-from prosebench.prose.tokens import Tokens
 
 Row = dict[str, str | int | float]
 

@@ -17,10 +17,10 @@ import numpy as np
 
 from prosebench.energy.meter import Ledger, Meter
 from prosebench.ensemble import Ensemble
-from prosebench.locks import file_lock
 from prosebench.prose.fine_tuning import put_weights, weights_of
 from prosebench.prose.network import Network
-from prosebench.storage import (
+from prosebench.store.locks import file_lock
+from prosebench.store.storage import (
     TEMPORARY_SUFFIX,
     array_text,
     make_folder,

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from prosebench.importance import clean_log_weights, filter_top, resample
+from prosebench.flows.handedness import one_handed
+from prosebench.flows.tokens import Tokens
+from prosebench.frames.importance import clean_log_weights, filter_top, resample
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, Prose, latent_spread
-from prosebench.prose.handedness import one_handed
 from prosebench.prose.network import Network
 from prosebench.prose.snis import LatentSettings
-from prosebench.prose.tokens import Tokens
 from prosebench.prose.trainable import FlowLoss, augment
 from prosebench.ranks import ALONE, Ranks
 from prosebench.training.schedule import one_cycle

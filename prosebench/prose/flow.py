@@ -20,17 +20,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prosebench.device import choose_device
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble, concatenate
-from prosebench.geometry import fix_chirality
-from prosebench.importance import com_energy_adjustment
+from prosebench.flows.device import choose_device
+from prosebench.flows.tokens import Tokens
+from prosebench.frames.geometry import fix_chirality
+from prosebench.frames.importance import com_energy_adjustment
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.inverse import Inverter
 from prosebench.prose.network import Network
-from prosebench.prose.tokens import Tokens
 from prosebench.prose.weights import HUB_REVISION, Weights, load_weights
 from prosebench.ranks import ALONE, Ranks
 

@@ -20,7 +20,7 @@ import torch
 
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble, concatenate
-from prosebench.importance import ess
+from prosebench.frames.importance import ess
 from prosebench.peptide import Peptide
 from prosebench.prose.checkpoint import Checkpoint, open_checkpoint
 from prosebench.prose.fine_tuning import Frames, TuningSettings, draw_buffer, fine_tune, weights_of

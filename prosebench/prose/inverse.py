@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prosebench.flows.local_frames import to_cartesian
+from prosebench.flows.tokens import Tokens, take
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import AdaptiveLayer, Modulation, Past, PlainLayer, SwiGLU
-from prosebench.prose.local_frames import to_cartesian
 from prosebench.prose.network import Block, Network
-from prosebench.prose.tokens import Tokens, take
 from prosebench.ranks import ALONE, Ranks
 
 LARGEST_BATCH = {"cpu": 512, "cuda": 8192}

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prosebench.flows.tokens import Tokens
 from prosebench.prose.config import ProseConfig
-from prosebench.prose.tokens import Tokens
 
 OUTPUT_SCALE_BIAS = -2.0
 """Where the bias of an output scale starts: sigmoid(-2) = 0.12 lets a new layer change its input a little."""

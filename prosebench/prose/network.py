@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prosebench.flows.local_frames import to_local
+from prosebench.flows.tokens import Tokens, take
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import AdaptiveLayer, Embedding, Modulation, Past, PlainLayer, sinusoid
-from prosebench.prose.local_frames import to_local
-from prosebench.prose.tokens import Tokens, take
 
 POSITION_SCALE = 0.01
 """Where the scale of the token positions starts."""

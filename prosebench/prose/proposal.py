@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch.func import functional_call
 
 from prosebench.energy.target import check_frames
+from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
-from prosebench.placement import Placement
 from prosebench.proposal import Draws, finite_or_nothing
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, Prose, latent_spread
 

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from prosebench.ensemble import Ensemble
-from prosebench.importance import ess
+from prosebench.flows.diagnostics import proposal_shares
+from prosebench.frames.importance import ess
 from prosebench.method import Carry, Chunk, Method, Run
-from prosebench.prose.diagnostics import proposal_shares
 from prosebench.prose.fine_tuning import TuningSettings, draw_buffer, fine_tune, put_weights, weights_of
 from prosebench.prose.flow import Prose
 from prosebench.prose.snis import CONTRACT_SPREAD_NM, FlowSettings

@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from prosebench.ensemble import Ensemble
+from prosebench.flows.diagnostics import ess_so_far, extend_tail, proposal_shares
+from prosebench.flows.weight_files import check_content, content_sha256
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
-from prosebench.prose.diagnostics import ess_so_far, extend_tail, proposal_shares
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose
 from prosebench.prose.proposal import FlowProposal
 from prosebench.prose.weights import HUB_REVISION, PUBLISHED, weights_file
-from prosebench.weight_files import check_content, content_sha256
 
 CONTRACT_SPREAD_NM = 0.9 * 0.35
 """Of the wells on which flows are checked: nine tenths of the median width of what "breathing" proposes."""

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prosebench.ensemble import Ensemble
-from prosebench.geometry import random_rotations
+from prosebench.flows.handedness import one_handed
+from prosebench.flows.tokens import Tokens
+from prosebench.frames.geometry import random_rotations
+from prosebench.frames.placement import Orientation
 from prosebench.peptide import Peptide
-from prosebench.placement import Orientation
 from prosebench.prose.config import load_size
 from prosebench.prose.flow import Prose
-from prosebench.prose.handedness import one_handed
 from prosebench.prose.layers import AdaptiveLayer, PlainLayer
 from prosebench.prose.network import Network
-from prosebench.prose.tokens import Tokens
 from prosebench.prose.weights import load_weights, save_weights
 from prosebench.training.data import FrameBatch
 from prosebench.training.recipe import Recipe, RecipeError

@@ -1,6 +1,6 @@
 """Weights of the flow: the published files and our own, from the hub or from disk.
 
-NAMES maps the names of a published file to ours; what files look like is in `prosebench.weight_files`.
+NAMES maps the names of a published file to ours; what files look like is in `prosebench.flows.weight_files`.
 """
 
 import re
@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from prosebench import weight_files
+from prosebench.flows import weight_files
+from prosebench.flows.weight_files import HUB_REVISION, WeightsError
 from prosebench.prose.config import ProseConfig, load_size
 from prosebench.prose.network import Network
-from prosebench.storage import file_sha256
-from prosebench.weight_files import HUB_REVISION, WeightsError
+from prosebench.store.storage import file_sha256
 
 PUBLISHED = {
     "prose-up-to-8aa": ("transferable/prose_up_to_8aa.pth", "prose-8aa"),

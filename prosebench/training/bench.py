@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from prosebench.device import choose_device
+from prosebench.flows.device import choose_device
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
 from prosebench.training.optimiser import RunOptimiser

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prosebench.storage import DamagedFile, write_bytes
+from prosebench.store.storage import DamagedFile, write_bytes
 from prosebench.training.curve import Row
 from prosebench.training.data import Position
 from prosebench.training.optimiser import RunOptimiser

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from prosebench.storage import write_bytes
+from prosebench.store.storage import write_bytes
 
 Row = dict[str, float]
 """Numbers of a stretch of a run: step, frames, seconds, loss, ...; nll, ess, ... where it was validated."""

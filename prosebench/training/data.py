@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prosebench.peptide import Peptide
-from prosebench.published import dataset_files
 from prosebench.reference import peptide_from_text
+from prosebench.reference.published import dataset_files
 from prosebench.training.shards import SHARDS, TOPOLOGIES, Frames, read_shard
 
 PUBLISHED_SHARDS = 5000

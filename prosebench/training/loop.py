@@ -18,7 +18,7 @@ from torch import nn
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
 from prosebench.reference import MissingReferenceError, Reference, find_reference
-from prosebench.storage import make_folder
+from prosebench.store.storage import make_folder
 from prosebench.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from prosebench.training.curve import LOSSES, Row, write_curve
 from prosebench.training.data import BatchStream, FrameBatch, Position, TrainingData

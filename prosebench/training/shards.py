@@ -17,7 +17,7 @@ from openmm import app, unit
 
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
-from prosebench.storage import write_bytes
+from prosebench.store.storage import write_bytes
 from prosebench.suite import load_suite, suite_names
 
 SHARDS = "webdatasets/single_frames"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prosebench.ensemble import Ensemble
-from prosebench.importance import ess, filter_top
+from prosebench.frames.importance import ess, filter_top
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
 from prosebench.training.recipe import Recipe, RecipeError

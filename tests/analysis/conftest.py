@@ -14,11 +14,11 @@ from prosebench.energy.openmm import OpenMMEnergy
 from prosebench.energy.settings import TargetSettings
 from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble
-from prosebench.force_field import system_hash
 from prosebench.peptide import Peptide
+from prosebench.peptide.force_field import system_hash
 from prosebench.record import Cell, Provenance, Record
 from prosebench.reference import Reference, build_reference
-from prosebench.storage import json_bytes, write_bytes, write_json
+from prosebench.store.storage import json_bytes, write_bytes, write_json
 
 matplotlib.use("Agg")
 FRAMES = 60

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import wasserstein_distance
 
-from analysis.simplex import TransportError
+from analysis.metrics.simplex import TransportError
 from analysis.wasserstein import energy_w1, energy_w2, euclidean_w2, torus_w2
 from prosebench import transport
 
@@ -142,7 +142,7 @@ def test_bad_input_is_refused():
 
 
 def test_a_solver_that_stops_early_is_an_error(monkeypatch):
-    monkeypatch.setattr("analysis.simplex._MAX_PIVOTS", 3)
+    monkeypatch.setattr("analysis.metrics.simplex._MAX_PIVOTS", 3)
     x, y = _rng().standard_normal((2, 50, 2))
     weights = np.linspace(1.0, 2.0, 50)
     with pytest.raises(TransportError, match="50 to 50"), pytest.warns(UserWarning, match="numItermax"):

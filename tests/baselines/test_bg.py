@@ -10,7 +10,7 @@ from prosebench.contract import run_chunks
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble, concatenate
-from prosebench.importance import ess, normalise
+from prosebench.frames.importance import ess, normalise
 from prosebench.method import Chunk, Run
 from prosebench.peptide import Peptide
 

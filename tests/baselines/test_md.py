@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from baselines.md import MD, kept_steps
 from prosebench.contract import run_chunks
-from prosebench.dynamics import evenly_spaced, minimised
+from prosebench.energy.dynamics import evenly_spaced, minimised
 from prosebench.energy.meter import Meter
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.ensemble import concatenate

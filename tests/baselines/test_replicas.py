@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from baselines.md_replicas import MDReplicas
 from baselines.parallel_tempering import ParallelTempering
 from prosebench.contract import Case, run_chunks
-from prosebench.dynamics import maxwell_velocities
 from prosebench.energy.analytic import HarmonicTarget
+from prosebench.energy.dynamics import maxwell_velocities
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.method import Chunk, Method, Run

@@ -12,16 +12,16 @@ from pydantic import ValidationError
 from baselines import annealing
 from baselines.annealing import Points, blocks, conditional_ess, evaluated, next_time, reweighted
 from baselines.smc import SMC, SMCMALA, SMCULA, points_of
-from jobs.chunks import StoredChunk, read_chunk, write_chunk
+from jobs.cells.chunks import StoredChunk, read_chunk, write_chunk
 from prosebench.contract import run_chunks
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Ledger, Meter
+from prosebench.frames.placement import Orientation, Placement
 from prosebench.method import Chunk, Run
 from prosebench.peptide import Peptide
-from prosebench.placement import Orientation, Placement
 from prosebench.proposal import GaussianProposal
 from prosebench.ranks import Ranks
-from prosebench.storage import arrays_bytes
+from prosebench.store.storage import arrays_bytes
 from tests.statistical.test_smc import WALL
 
 PEPTIDE = Peptide.from_sequence("AA")

@@ -12,11 +12,11 @@ from prosebench.ecnf.weights import save_weights, to_published
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import concatenate
-from prosebench.importance import ess, normalise, pareto_k
+from prosebench.flows.weight_files import WeightsError
+from prosebench.frames.importance import ess, normalise, pareto_k
 from prosebench.method import Run
 from prosebench.peptide import Peptide
-from prosebench.storage import file_sha256
-from prosebench.weight_files import WeightsError
+from prosebench.store.storage import file_sha256
 from tests.prosebench.ecnf.conftest import tiny_field
 
 GG = Peptide.from_sequence("GG")

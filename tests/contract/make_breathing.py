@@ -10,10 +10,10 @@ whose weights are drawn at random, would not be.
 import numpy as np
 import torch
 
+from prosebench.flows.tokens import Tokens
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.network import Network
-from prosebench.prose.tokens import Tokens
 from prosebench.prose.trainable import FlowLoss
 from prosebench.prose.weights import BUNDLED, save_weights
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prosebench.ensemble import Ensemble, concatenate
-from prosebench.storage import DamagedFile, write_arrays
+from prosebench.store.storage import DamagedFile, write_arrays
 
 
 def make(n: int, *, weighted: bool = False) -> Ensemble:

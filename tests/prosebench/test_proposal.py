@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from prosebench.geometry import remove_center
+from prosebench.frames.geometry import remove_center
+from prosebench.frames.placement import centre_energy
 from prosebench.method import UnknownMethod
-from prosebench.placement import centre_energy
 from prosebench.proposal import (
     GaussianProposal,
     centred_log_density,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.plan import plan_cells
+from jobs.cells.plan import plan_cells
 from prosebench.method import method_entry_points
 from prosebench.suite import SuiteError, load_suite, narrow, suite_names
 

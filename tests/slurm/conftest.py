@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobs.heartbeat import read_beat
+from jobs.cells.heartbeat import read_beat
 from prosebench.record import cell_folders
 from tests.conftest import PLUGIN
 from tests.jobs.conftest import results, run

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from jobs.status import read_states
+from jobs.cells.status import read_states
 from prosebench.record import read_record
 from tests.jobs.conftest import results, run
 from tests.slurm.conftest import Site, end_of, take_all_nodes, until

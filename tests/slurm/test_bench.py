@@ -1,6 +1,6 @@
 """Scaling is measured in jobs: one cell over ranks, and a suite over nodes; and then drawn."""
 
-from prosebench.storage import read_json
+from prosebench.store.storage import read_json
 from tests.jobs.conftest import run
 from tests.slurm.conftest import Site
 from tests.slurm.test_ranks import SPREAD

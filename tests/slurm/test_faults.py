@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.status import read_states
+from jobs.cells.status import read_states
 from prosebench.record import cell_folders, read_provenance, read_record
 from tests.jobs.conftest import results, run
 from tests.slurm import lab

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.failures import read_failure
-from jobs.launch import run_local
-from jobs.plan import lay_out, plan_cells
+from jobs.cells.failures import read_failure
+from jobs.cells.launch import run_local
+from jobs.cells.plan import lay_out, plan_cells
 from prosebench.record import read_provenance
 from prosebench.suite import load_suite
 from tests.jobs.conftest import results, run

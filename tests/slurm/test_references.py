@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from prosebench.storage import read_arrays
+from prosebench.store.storage import read_arrays
 from tests.jobs.conftest import results, run
 from tests.slurm.conftest import Site, end_of, take_all_nodes, until
 

@@ -23,8 +23,8 @@ from prosebench.energy.target import (
     PhaseState,
     kt_kj_mol,
 )
-from prosebench.force_field import ForceField
 from prosebench.peptide import Peptide
+from prosebench.peptide.force_field import ForceField
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=str(native.why_unavailable()))
 

@@ -20,14 +20,14 @@ from prosebench.contract import run_chunks
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble
-from prosebench.importance import normalise
+from prosebench.flows.local_frames import placing
+from prosebench.frames.importance import normalise
+from prosebench.frames.placement import Placement
 from prosebench.method import Run
 from prosebench.peptide import Peptide
-from prosebench.placement import Placement
 from prosebench.proposal import GaussianProposal
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.flow import Prose
-from prosebench.prose.local_frames import placing
 from prosebench.prose.network import Network
 from prosebench.prose.proposal import FlowProposal
 from prosebench.prose.weights import save_weights

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from prosebench.check.ecnf_vectors import check_ecnf
 from prosebench.ecnf import divergence
-from prosebench.ecnf.conformance import check_ecnf
 from prosebench.ecnf.divergence import hutchinson, velocity_and_divergence
-from prosebench.weight_files import WeightsError
+from prosebench.flows.weight_files import WeightsError
 
 from .conftest import some, tiny_field
 

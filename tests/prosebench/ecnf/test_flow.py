@@ -8,7 +8,7 @@ import torch
 
 from prosebench.ecnf.flow import Ecnf, Integration
 from prosebench.ecnf.proposal import EcnfProposal
-from prosebench.geometry import random_rotation, remove_center
+from prosebench.frames.geometry import random_rotation, remove_center
 from prosebench.peptide import Peptide
 from prosebench.proposal import centred_log_density
 from prosebench.ranks import Ranks

@@ -7,9 +7,9 @@ import torch
 from prosebench.ecnf.config import EcnfConfig, load_size, size_names
 from prosebench.ecnf.network import VelocityField
 from prosebench.ecnf.nodes import Nodes
-from prosebench.geometry import random_rotation
+from prosebench.flows.sizes import ConfigError
+from prosebench.frames.geometry import random_rotation
 from prosebench.peptide import Peptide
-from prosebench.sizes import ConfigError
 
 from .conftest import GG, some, tiny_field
 

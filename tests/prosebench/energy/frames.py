@@ -6,8 +6,8 @@ import numpy as np
 import openmm as mm
 from numpy.typing import NDArray
 
-from prosebench.force_field import ForceField
 from prosebench.peptide import Peptide
+from prosebench.peptide.force_field import ForceField
 
 Floats = NDArray[np.float64]
 

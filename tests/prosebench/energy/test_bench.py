@@ -1,6 +1,6 @@
 """Measured speeds are rows: of every engine in one run, and such as the throughput figure can draw."""
 
-from analysis.figures_costs import throughput
+from analysis.figures.costs import throughput
 from prosebench.energy import native
 from prosebench.energy.bench import QUANTITIES, YARDSTICK, bench_batches, bench_energy
 

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from prosebench.energy import OpenMMEnergy
 from prosebench.energy.gate import Gate, GateClosed, make_gate, pass_gate
 from prosebench.energy.settings import TargetSettings, make_target
-from prosebench.force_field import ForceField
 from prosebench.peptide import Peptide
+from prosebench.peptide.force_field import ForceField
 
 PEPTIDE = Peptide.from_sequence("SS")
 

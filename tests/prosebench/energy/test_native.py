@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from prosebench.energy import native
 from prosebench.energy.native import NativeEnergy, NativeUnavailable, library
 from prosebench.energy.parameters import EnergyParameters, GBParameters, UnsupportedForce, read_parameters
-from prosebench.force_field import ForceField
 from prosebench.peptide import Peptide
+from prosebench.peptide.force_field import ForceField
 from tests.prosebench.energy.frames import reference, relative_error
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=str(native.why_unavailable()))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from prosebench.flows.handedness import one_handed
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import Prose
-from prosebench.prose.handedness import one_handed
 from prosebench.prose.proposal import FlowProposal
 from prosebench.reference import Reference, find_reference
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from prosebench.flows.sizes import ConfigError
 from prosebench.prose.config import ProseConfig, load_size, size_names
 from prosebench.prose.network import Network
-from prosebench.sizes import ConfigError
 
 from .conftest import tiny_config
 

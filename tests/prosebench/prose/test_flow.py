@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from prosebench.importance import com_energy_adjustment, ess
+from prosebench.frames.importance import com_energy_adjustment, ess
 from prosebench.peptide import Peptide
 from prosebench.prose import Prose
 from prosebench.prose.flow import CHUNK_FRAMES, centre_log_density

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from prosebench.flows.tokens import Tokens
 from prosebench.prose.inverse import Inverter, batch_that_fits, free_bytes, inverse, inverse_reference
-from prosebench.prose.tokens import Tokens
 
 from .conftest import tiny_config, tiny_network, topology_of
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from prosebench.flows.tokens import Tokens
 from prosebench.prose.network import Network
-from prosebench.prose.tokens import Tokens
 
 from .conftest import tiny_config, tiny_network, topology_of
 

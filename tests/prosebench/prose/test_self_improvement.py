@@ -7,13 +7,13 @@ import torch
 from prosebench.contract import run_chunks
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import concatenate
-from prosebench.importance import ess, normalise
+from prosebench.flows.tokens import Tokens
+from prosebench.frames.importance import ess, normalise
 from prosebench.method import Run
 from prosebench.peptide import Peptide
 from prosebench.prose.fine_tuning import TuningSettings, draw_buffer, fine_tune
 from prosebench.prose.network import Network
 from prosebench.prose.self_improvement import ProseSelfImprove
-from prosebench.prose.tokens import Tokens
 from prosebench.prose.weights import save_weights
 
 from .conftest import tiny_config

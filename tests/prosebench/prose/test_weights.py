@@ -4,6 +4,7 @@ import struct
 import pytest
 import torch
 
+from prosebench.flows.weight_files import HUB_REPOSITORY, Uninitialised
 from prosebench.prose.config import load_size
 from prosebench.prose.network import Network
 from prosebench.prose.weights import (
@@ -15,8 +16,7 @@ from prosebench.prose.weights import (
     save_weights,
     to_published,
 )
-from prosebench.storage import DamagedFile, file_sha256
-from prosebench.weight_files import HUB_REPOSITORY, Uninitialised
+from prosebench.store.storage import DamagedFile, file_sha256
 
 from .conftest import tiny_network
 

@@ -13,7 +13,7 @@ from prosebench.peptide import Peptide, PeptideError
 from prosebench.prose.flow import Prose
 from prosebench.prose.trainable import FlowLoss, TrainableProse, augment
 from prosebench.reference import build_reference
-from prosebench.storage import DamagedFile
+from prosebench.store.storage import DamagedFile
 from prosebench.training.checkpoint import load_checkpoint
 from prosebench.training.curve import read_curve
 from prosebench.training.data import FrameBatch

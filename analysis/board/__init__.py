@@ -1,0 +1,1 @@
+"""The public board: kept runs, its pages, and results that others submit."""

@@ -1,0 +1,201 @@
+"""Runs as they are kept for the leaderboard: records, scores and drawings of a run folder, without its frames.
+
+`results/runs/<name>/` holds
+  run.json          version of the scores, and what is known of each reference
+  scores.csv        the long table of scores (analysis.scores.run.COLUMNS) with the ceiling, to nine digits
+  records.jsonl     a line a finished cell: its record, its provenance, and the SHA-256 of its record.json
+  peptides/         what the page of each peptide draws (analysis.board.maps)
+Frames stay with whoever made them: a record holds the SHA-256 of its ensemble.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from pydantic import ValidationError
+
+from analysis.board.maps import peptide_drawings
+from analysis.figures.every import selections
+from analysis.figures.peptide_data import load_peptide
+from analysis.scores.ceiling import with_ceiling
+from analysis.scores.reference_quality import reference_quality
+from analysis.scores.run import FLOATS, SCORE_VERSION, read_scores, score_run, scored_places, write_scores
+from analysis.scores.statuses import SCORED
+from prosebench.record import Cell, Provenance, Record, cell_folders, read_cell, read_record
+from prosebench.reference import Reference, find_reference, name_at
+from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_json, write_bytes, write_json
+
+SCHEMA = 2
+DIGITS = 9
+"""Digits of a kept number: what is beyond them depends on the machine that scored."""
+
+Progress = Callable[[str, int, int], None]
+
+
+class KeptRecord(NamedTuple):
+    """A record with where it was made, and the SHA-256 of its file."""
+
+    record: Record
+    provenance: Provenance | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """One folder of `results/runs`. references: by peptide at its temperature
+    (`prosebench.reference.name_at`), as `collect` describes them; records: by cell id.
+    """
+
+    name: str
+    folder: Path
+    score_version: int
+    references: Mapping[str, Mapping[str, Any]]
+    scores: pd.DataFrame
+    records: Mapping[str, KeptRecord]
+
+    def drawings(self, suite: str, name: str) -> dict[str, Any] | None:
+        """What the page of a peptide at its temperature (`name_at`) draws; None where no frames of it were there."""
+        path = self.folder / "peptides" / f"{suite}-{name}.json"
+        return read_json(path) if path.exists() else None
+
+
+def collect(
+    directory: Path,
+    runs: Path,
+    reference_folders: Sequence[Path] = (),
+    *,
+    name: str = "",
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Path:
+    """Score a run folder and keep it as `runs/<name>`, by default under its own name; returns that folder.
+
+    The same records and references give the same bytes. What was kept under the name before is replaced. Raises
+    FileNotFoundError for a folder without cells, DamagedFile for a record that cannot be read.
+    """
+    if not cell_folders(directory):
+        raise FileNotFoundError(
+            f"{directory} holds no cells; give a run folder, as `prosebench run` makes them"
+        )
+    folder = runs / (name or directory.resolve().name)
+    scores = score_run(
+        directory,
+        reference_folders,
+        workers=workers,
+        progress=progress and (lambda *n: progress("scores", *n)),
+    )
+    shown = with_ceiling(scores, reference_folders)
+    references = {
+        name_at(peptide, kelvin): Reference.load(find_reference(peptide, reference_folders, kelvin))
+        for peptide, kelvin in scored_places(shown)
+    }
+    kept = {path.name: path for path in cell_folders(directory) if (path / "record.json").exists()}
+    lines = [json.dumps(_kept(path), sort_keys=True, separators=(",", ":")) for path in kept.values()]
+    ids = {read_cell(path).id: path for path in kept.values()}
+    made = set()
+    chosen = selections(scores)
+    for number, choice in enumerate(chosen, start=1):
+        place = name_at(choice.peptide, choice.temperature_kelvin)
+        data = load_peptide(choice.peptide, references[place], choice.cells, ids)
+        if data.damaged:
+            raise DamagedFile("; ".join(data.damaged))
+        path = folder / "peptides" / f"{choice.suite}-{place}.json"
+        write_bytes(path, _short_json(peptide_drawings(data)))
+        made.add(path)
+        if progress:
+            progress("drawings", number, len(chosen))
+    for path in set((folder / "peptides").glob("*.json")) - made:
+        path.unlink()
+    write_bytes(folder / "records.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    write_scores(folder, _rounded(shown))
+    described = {place: _described(reference) for place, reference in references.items()}
+    write_json(
+        folder / "run.json", {"schema": SCHEMA, "score_version": SCORE_VERSION, "references": described}
+    )
+    return folder
+
+
+def read_runs(runs: Path) -> list[KeptRun]:
+    """All runs kept in a folder, by name. Raises DamagedFile for one that was altered, naming the file."""
+    found = [read_run(path.parent) for path in sorted(runs.glob("*/run.json"))]
+    if not found:
+        raise FileNotFoundError(
+            f"{runs} holds no runs; `prosebench leaderboard RUN_FOLDER` keeps a finished run there"
+        )
+    return found
+
+
+def read_run(folder: Path) -> KeptRun:
+    """One kept run. Raises DamagedFile where a record is not the one that its hash and its id belong to."""
+    head = read_json(folder / "run.json")
+    if head.get("schema") != SCHEMA:
+        raise DamagedFile(
+            f"{folder / 'run.json'} has schema {head.get('schema')}; this prosebench reads {SCHEMA}: keep the run "
+            "again with `prosebench leaderboard RUN_FOLDER`"
+        )
+    records = {}
+    path = folder / "records.jsonl"
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            kept = _read_line(json.loads(line))
+        except (ValueError, KeyError, ValidationError) as error:
+            raise DamagedFile(f"{path}, line {number}: {str(error).splitlines()[0]}") from error
+        records[kept.record.cell_id] = kept
+    scores = read_scores(folder / "scores.csv")
+    unknown = sorted(set(scores.loc[scores["status"].isin(SCORED), "cell_id"]) - set(records) - {""})
+    if unknown:
+        raise DamagedFile(f"{folder / 'scores.csv'} has scores of cells without a record: {unknown[0]}")
+    return KeptRun(folder.name, folder, int(head["score_version"]), head["references"], scores, records)
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    """The line of a finished cell."""
+    read_record(folder)
+    path = folder / "provenance.json"
+    return {
+        "record": read_json(folder / "record.json"),
+        "provenance": read_json(path) if path.exists() else None,
+        "sha256": file_sha256(folder / "record.json"),
+    }
+
+
+def _read_line(content: dict[str, Any]) -> KeptRecord:
+    record = Record.model_validate(content["record"])
+    digest = hashlib.sha256(json_bytes(content["record"])).hexdigest()
+    if digest != content["sha256"] or record.cell_id != Cell.model_validate(content["record"]["cell"]).id:
+        raise DamagedFile(
+            f"the record of {record.cell.folder_name} was altered after it was written; collect its run again"
+        )
+    where = content["provenance"]
+    return KeptRecord(record, Provenance.model_validate(where) if where else None, digest)
+
+
+def _described(reference: Reference) -> dict[str, Any]:
+    """What a reader must know of a reference."""
+    quality = None
+    if reference.convergence and reference.floor:
+        quality = reference_quality(reference.convergence, reference.floor)
+    return {
+        "hash": reference.hash,
+        "frames": len(reference),
+        "scored_frames": len(reference.scored),
+        "kind": str(reference.source.get("kind", "own")),
+        "total_ns": reference.source.get("total_ns"),
+        "force_field_hash": reference.force_field_hash,
+        "quality": quality,
+    }
+
+
+def _rounded(scores: pd.DataFrame) -> pd.DataFrame:
+    made = scores.copy()
+    for name in FLOATS:
+        made[name] = made[name].map(lambda value: float(f"{value:.{DIGITS}g}"))
+    return made
+
+
+def _short_json(content: Any) -> bytes:
+    return (json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n").encode()

@@ -1,0 +1,237 @@
+"""What the pages of the leaderboard show of a row and of a cell, as texts and sortable numbers."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from analysis.board.board import SHOWN_METRICS, Board
+from analysis.board.drawings import marker
+from analysis.figures.style import CEILING, FLOOR, Look, looks
+from analysis.scores.statuses import SCORED
+from analysis.statistics.estimates import Estimate
+from analysis.tables.main import Metric, TableRow
+from analysis.tables.text import texts
+from prosebench.record import EXTERNAL
+from prosebench.reference import name_at
+
+LARGE_PREPARATION = 0.1
+"""Preparation beyond this share of the budget is marked."""
+
+
+@dataclass
+class Notes:
+    """The numbered notes of one page; equal texts share a number."""
+
+    texts: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, kind: str, text: str) -> dict[str, Any]:
+        """A note's kind, text and number."""
+        for note in self.texts:
+            if (note["kind"], note["text"]) == (kind, text):
+                return note
+        self.texts.append({"kind": kind, "text": text, "number": len(self.texts) + 1})
+        return self.texts[-1]
+
+
+def shown_metrics(board: Board) -> list[Metric]:
+    """Metrics of which the board has a number."""
+    known = set(board.scores.loc[board.scores["status"].isin(SCORED), "metric"])
+    return [metric for metric in SHOWN_METRICS if metric.name in known]
+
+
+def board_looks(board: Board) -> dict[str, Look]:
+    """Look of each row, as in all figures."""
+    return looks(board.rows)
+
+
+def slug(text: str) -> str:
+    """A name that is safe in file names and addresses."""
+    return "".join(one if one.isalnum() or one in "._-" else "-" for one in text).strip("-")
+
+
+def sortable(value: float | None) -> str:
+    """A number for sorting and drawing, to nine digits: beyond them machines differ. Empty for none."""
+    return "" if value is None or math.isnan(value) else f"{value:.9g}"
+
+
+def row_view(board: Board, row: TableRow, metrics: Sequence[Metric], notes: Notes) -> dict[str, Any]:
+    """One row of a table; its notes are added to those of the page."""
+    look = board_looks(board)[row.row]
+    place = (row.suite, row.length, row.temperature_kelvin, row.budget)
+    over = board.excess.get((place, "ceiling" if row.ceiling else row.row), {})
+    cells = [number_view(row.estimates.get(metric.name)) | {"name": metric.name} for metric in metrics]
+    for cell in cells:
+        cell["best"] = cell["name"] in row.best and cell["v"] != "inf"
+        shown = cell["name"] in over and not row.peptide
+        cell["over"] = " ".join(texts(over[cell["name"]])).strip() if shown else ""
+    said = [] if row.control else [notes.add(*note) for note in _notes(board, row)]
+    return {
+        "suite": row.suite,
+        "length": row.length,
+        "budget": row.budget,
+        "peptide": row.peptide,
+        "temperature_kelvin": row.temperature_kelvin,
+        "label": board.main.name(row),
+        "control": row.control,
+        "kind": "floor" if row.floor else "ceiling" if row.ceiling else "method",
+        "place": f"{board.rows.index(row.row):03d}",
+        "slug": slug(row.row),
+        "anchor": slug(f"{name_at(row.suite, row.temperature_kelvin)}-{row.length}-{row.budget}"),
+        "id": slug(
+            f"{row.suite}-{row.length}-{row.budget}-{name_at(row.peptide, row.temperature_kelvin)}-{row.row}"
+        ),
+        "marker": marker(look),
+        "colour": look.colour,
+        "cells": cells,
+        "evaluations": _spent(row),
+        "seconds": {"v": "", "value": ""} if row.control else number_view(row.estimates.get("wall-seconds")),
+        "peptides": row.peptides,
+        "seeds": row.seeds,
+        "notes": said,
+    }
+
+
+def number_view(found: Estimate | None) -> dict[str, Any]:
+    """An estimate: v, low, high for sorting and drawing, value and interval for reading."""
+    if found is None:
+        return {"v": "", "value": "", "interval": "", "low": "", "high": ""}
+    value, interval = texts(found)
+    return {
+        "v": sortable(found.value),
+        "low": sortable(found.low),
+        "high": sortable(found.high),
+        "value": value,
+        "interval": interval,
+    }
+
+
+def _spent(row: TableRow) -> dict[str, str]:
+    sampling, preparation = (row.estimates.get(f"{kind}-evaluations") for kind in ("sampling", "preparation"))
+    if row.control or sampling is None:
+        return {"v": "", "value": "–", "interval": ""}
+    more = f"+ {preparation.value:,.0f}" if preparation is not None and preparation.value else ""
+    total = sampling.value + (preparation.value if preparation else 0.0)
+    return {"v": sortable(total), "value": f"{sampling.value:,.0f}", "interval": more}
+
+
+def _notes(board: Board, row: TableRow) -> Iterable[tuple[str, str]]:
+    """Kind and text of all that a reader must know besides the numbers of a row."""
+    place = f"{row.row}, {row.peptide or row.suite}, {row.length} residues, {row.budget:,} evaluations: "
+    lines = lines_of(board.scores, row)
+    if row.declared:
+        yield (
+            "declared",
+            f"{row.row}: made elsewhere; its evaluations and seconds are what its makers declare, and it competes "
+            "with no metered row",
+        )
+    cells = lines.drop_duplicates(["peptide", "seed"])
+    for status, some in cells[cells["status"] != "done"].groupby("status", sort=True):
+        reasons = sorted({reason for reason in some["reason"] if reason})
+        more = f", and {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
+        why = f" ({'; '.join(reasons[:2])}{more})" if reasons else ""
+        yield str(status), f"{place}{len(some)} of {len(cells)} cells {status}{why}"
+    bad = lines[(lines["value"] == math.inf) & lines["metric"].isin([one.name for one in SHOWN_METRICS])]
+    if len(bad):
+        number = len(bad.drop_duplicates(["peptide", "seed"]))
+        yield "infinite", f"{place}{number} of {len(cells)} cells hold frames that are not finite"
+    preparation = row.estimates.get("preparation-evaluations")
+    if preparation is not None and preparation.value > LARGE_PREPARATION * row.budget:
+        yield (
+            "preparation",
+            f"{place}{preparation.value:,.0f} evaluations of preparation: "
+            f"{preparation.value / row.budget:.2g} times the budget",
+        )
+
+
+def lines_of(scores: pd.DataFrame, row: TableRow) -> pd.DataFrame:
+    """The lines of the long table that a row stands on."""
+    chosen = (scores["suite"] == row.suite) & (scores["row"] == row.row) & (scores["budget"] == row.budget)
+    chosen &= scores["temperature_kelvin"] == row.temperature_kelvin
+    if row.peptide:
+        return scores[chosen & (scores["peptide"] == row.peptide)]
+    return scores[chosen & (scores["length"] == row.length)]
+
+
+def cell_lines(board: Board) -> list[dict[str, Any]]:
+    """Every cell at every budget: scores to nine digits, what was spent, hashes, versions and machine.
+
+    Beside a score stands its certificate, where there is one (`gap_name`).
+    """
+    metrics = [metric.name for metric in shown_metrics(board)]
+    known = set(board.scores["metric"])
+    metrics += [gap_name(name) for name in metrics if gap_name(name) in known]
+    cells = board.scores[(board.scores["row"] != "") & (board.scores["method"] != CEILING)]
+    place = ["suite", "length", "peptide", "temperature_kelvin", "row", "budget", "seed"]
+    found = []
+    for key, lines in cells.groupby(place, sort=True):
+        first = lines.iloc[0]
+        values = dict(zip(lines["metric"], lines["value"], strict=True))
+        kept = board.records.get(first["cell_id"])
+        found.append(
+            dict(zip(place, key, strict=True))
+            | {"method": first["method"], "status": first["status"], "reason": first["reason"]}
+            | {name: sortable(values.get(name)) for name in metrics}
+            | {"frames": int(first["frames"]), "cell_id": first["cell_id"], "reference": first["reference"]}
+            | {
+                name: sortable(values.get(name))
+                for name in (
+                    "sampling-evaluations",
+                    "preparation-evaluations",
+                    "failures",
+                    "sampling-seconds",
+                )
+            }
+            | _behind(kept)
+            | {"run": first["run"]}
+        )
+    return found
+
+
+def gap_name(metric: str) -> str:
+    """Name of the certificate of a distance: by how much, relatively, its square may lie above the optimum."""
+    return f"{metric}-gap"
+
+
+def _behind(kept: Any) -> dict[str, str]:
+    """Hashes, versions and machine of a record."""
+    if kept is None:
+        return dict.fromkeys(("record", "ensemble", "versions", "commit", "target", "machine"), "")
+    where = kept.provenance
+    return {
+        "record": kept.sha256,
+        "ensemble": kept.record.ensemble_sha256,
+        "versions": " ".join(f"{name} {version}" for name, version in sorted(kept.record.versions.items())),
+        "commit": where.commit if where else "",
+        "target": " ".join(f"{name} {value}" for name, value in sorted(kept.record.target.items())),
+        "machine": f"{where.host} ({where.device})" if where else "",
+    }
+
+
+def kind_of(method: str) -> str:
+    """What a row is, in words."""
+    kinds = {FLOOR: "Control: the floor", CEILING: "Control: the ceiling"}
+    return kinds.get(method, "Made elsewhere, costs declared" if method == EXTERNAL else "Method")
+
+
+def method_link(board: Board, row: str) -> dict[str, Any]:
+    """Name of a row, its page and marker, and what its cells came to."""
+    notes: list[str] = []
+    lines = board.scores[(board.scores["row"] == row)].drop_duplicates(["suite", "peptide", "seed", "budget"])
+    counts = Counter(lines["status"])
+    if board.methods[row] != CEILING:
+        notes = [f"{number} {status}" for status, number in sorted(counts.items())]
+    said = {FLOOR: "floor", CEILING: "ceiling", EXTERNAL: "made elsewhere (costs declared)"}.get(
+        board.methods[row], f"method {board.methods[row]}"
+    )
+    marker = row_view(board, next(one for one in board.main.rows if one.row == row), [], Notes())["marker"]
+    text = ", ".join([said, *notes])
+    return {"slug": slug(row), "label": row, "marker": marker, "said": text}
+
+
+def peptide_file(suite: str, name: str) -> str:
+    """File of a peptide at its temperature (`name_at`)."""
+    return f"{slug(suite)}-{name}.html"

@@ -1,0 +1,1 @@
+"""Figures: of one peptide and over a suite."""

@@ -1,0 +1,152 @@
+"""The page of a report: its tables, its figures with their captions, and what all of it rests on."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.report.attempts import Failure
+from analysis.report.peptide_page import CAPTIONS as PEPTIDE_KINDS
+from analysis.scores.convergence import statement
+from analysis.scores.run import scored_places
+from analysis.tables import paper_text
+from prosebench.record import cell_folders, read_provenance, read_record
+from prosebench.reference import MissingReferenceError, Reference, find_reference, name_at
+from prosebench.store.storage import DamagedFile
+
+CAPTIONS = {
+    "scaling-wasserstein": "Distances against energy evaluations of sampling: mean over peptides of the mean over "
+    "seeds, with its 95 % interval. Dashed: the floor, what frames of the reference itself score; dotted: the "
+    "ceiling, one frame over and over.",
+    "scaling-jsd": "Jensen-Shannon divergences against energy evaluations, drawn in the same way.",
+    "scaling-device-seconds": "Distances against sampling time of one peptide, times the cores or accelerators that "
+    "shared it.",
+    "scaling-wall-seconds": "Distances against wall time of one peptide: sampling and preparation.",
+    "cost-by-length": "Sampling seconds per 10,000 energy evaluations against length, each row at its largest budget.",
+    "weights-by-length": "Effective sample size and Pareto k-hat of the weights against length, each row at its "
+    "largest budget.",
+    "temperature": "Metrics against the temperature of the target, each row at its largest budget. Dashed: the floor.",
+    "pairs": "Two rows peptide by peptide, bars over seeds: below the diagonal the first is better. p is that of the "
+    "paired test of this pair alone, of distances on logarithms; the table of comparisons corrects for all.",
+    "throughput": "Energy evaluations per second, from bench records.",
+}
+
+
+def report_page(
+    directory: Path,
+    scores: pd.DataFrame,
+    texts: Mapping[str, str],
+    figures: list[Path],
+    failures: Sequence[Failure],
+    reference_folders: Sequence[Path],
+    formats: Sequence[str],
+) -> str:
+    """The page in Markdown. texts: by their file beside it; figures: paths of pictures and pages that were made."""
+    counts = Counter(scores.drop_duplicates(["cell_id", "budget"])["status"])
+    stand = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    sections = [
+        f"# {suites(scores)}",
+        f"Cells and budgets: {stand}. Every number below is rebuilt from the records of this folder; all of "
+        "them, with every digit, are in [scores.csv](../scores.csv).",
+        *_failure_sections(failures),
+        "## Scores\n\n"
+        + texts.get("table.md", "Not made.\n")
+        + "\nAlso as [CSV](table.csv) and [LaTeX](table.tex); each peptide alone: "
+        "[per_peptide.md](per_peptide.md), [CSV](per_peptide.csv).",
+        *_text_sections(texts),
+        *_figure_sections(figures, formats),
+        "## References\n\n" + "\n".join(reference_lines(scores, reference_folders)),
+        "## Made with\n\n" + "\n".join(_provenance_lines(directory)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _failure_sections(failures: Sequence[Failure]) -> list[str]:
+    if not failures:
+        return []
+    lines = [f"- **{one.what}**: {one.reason}" for one in failures]
+    return ["## What could not be made\n\n" + "\n".join(lines)]
+
+
+def suites(scores: pd.DataFrame) -> str:
+    """Names of the suites that were run."""
+    return ", ".join(sorted(suite for suite in scores["suite"].unique() if suite)) or "no readable cells"
+
+
+def _text_sections(texts: Mapping[str, str]) -> list[str]:
+    """Comparisons, excess over the floor, agreement and the paper's tables, where there is something to show."""
+    titles = {
+        "comparisons.md": "Paired comparisons",
+        "excess.md": "Excess over the floor",
+        "agreement.md": "Agreement with published repeats",
+    }
+    sections = [f"## {title}\n\n{texts[name]}" for name, title in titles.items() if name in texts]
+    papers = [name for name in texts if name.startswith("paper/") and name.endswith(".md")]
+    if papers:
+        listed = [
+            f"- {texts[name].splitlines()[0].lstrip('# ')}: "
+            + " · ".join(f"[{kind}]({name[:-3]}.{kind})" for kind in paper_text.WRITERS)
+            for name in papers
+        ]
+        sections.append("## Beside the paper\n\n" + "\n".join(listed))
+    return sections
+
+
+def _figure_sections(figures: list[Path], formats: Sequence[str]) -> list[str]:
+    """Figures over the suite, and links to the pages of the peptides."""
+    pictures = [path for path in figures if path.suffix == ".png" and not _is_of_peptide(path)]
+    pages = [path for path in figures if path.suffix == ".md"]
+    shown = []
+    for path in pictures:
+        caption = next((text for kind, text in CAPTIONS.items() if kind in path.stem), "")
+        shown.append(f"{_picture(path, formats)}\n\n{caption}")
+    sections = ["## Figures\n\n" + "\n\n".join(shown)] if shown else []
+    if pages:
+        links = " · ".join(f"[{path.stem}](peptides/{path.name})" for path in pages)
+        sections.append(f"## Peptides\n\nEnergies, torsions, states and walks of each peptide: {links}")
+    return sections
+
+
+def _is_of_peptide(path: Path) -> bool:
+    return path.stem.rsplit("-", 1)[-1] in PEPTIDE_KINDS and "by-length" not in path.stem
+
+
+def _picture(path: Path, formats: Sequence[str]) -> str:
+    name = f"figures/{path.stem}"
+    others = " · ".join(f"[{kind.upper()}]({name}.{kind})" for kind in formats if kind != "png")
+    return f"![{path.stem}]({name}.png)" + (f"\n\n{others}" if others else "")
+
+
+def reference_lines(scores: pd.DataFrame, folders: Sequence[Path]) -> list[str]:
+    """How good each reference is that something was scored against."""
+    lines = []
+    for peptide, kelvin in scored_places(scores):
+        name = name_at(peptide, kelvin)
+        try:
+            reference = Reference.load(find_reference(peptide, folders, kelvin))
+        except (MissingReferenceError, DamagedFile, ValueError) as error:
+            lines.append(f"- **{name}**: {str(error).splitlines()[0]}")
+            continue
+        length = f", {reference.source['total_ns']:g} ns" if "total_ns" in reference.source else ""
+        said = f"{len(reference):,} frames{length}, hash {reference.hash[:12]}."
+        if reference.convergence and reference.floor:
+            said += f" {statement(reference.convergence, reference.floor)}"
+        lines.append(f"- **{name}**: {said}")
+    return lines or ["No reference was used."]
+
+
+def _provenance_lines(directory: Path) -> list[str]:
+    """Versions, targets and machines of all finished cells, each with the number of cells it stands for."""
+    found: Counter[str] = Counter()
+    for folder in cell_folders(directory):
+        try:
+            record, provenance = read_record(folder), read_provenance(folder)
+        except (DamagedFile, OSError):
+            continue
+        versions = " ".join(f"{name} {version}" for name, version in sorted(record.versions.items()))
+        target = " ".join(f"{name} {value}" for name, value in sorted(record.target.items()))
+        found[f"commit {provenance.commit}; {versions}; target: {target}; host {provenance.host}"] += 1
+    return [f"- {number} cells: {text}" for text, number in sorted(found.items())] or [
+        "No cell has finished."
+    ]

@@ -1,0 +1,125 @@
+"""The page of one peptide: its numbers as data, and as Markdown with its figures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.figures.peptide_data import Cores, PeptideData, States, energy_overlap
+from analysis.figures.style import FORMATS
+from analysis.scores.convergence import statement
+
+CAPTIONS = {
+    "energy": "Energies of the scored frames, all seeds together; the reference is filled.",
+    "ramachandran": "Free energy over backbone torsions, all seeds together; thin lines are the reference's "
+    "contours at 1, 3 and 5 kT. Few frames are drawn as points.",
+    "tica": "Free energy over the two TICA components of the reference, drawn in the same way.",
+    "states": "Populations of k-means states over the TICA components at the largest budget: bars are the reference "
+    "with one standard error by its effective frames, points the rows with their range over seeds.",
+    "walks": "The slowest observable of the reference along one trajectory of each row; a round trip goes from one "
+    "grey core to the other and back. At the right the reference (filled) and the trajectory.",
+    "weights": "Effective sample size (Kish, after the filter) among the first samples, a line a seed.",
+    "annealing": "Annealing at the largest budget, a line a seed, a point at its end: effective share of the particles "
+    "before resampling; accepted moves, in grey the band that the published settings aim at; the standard deviation "
+    "of a move along an axis; share of the draws that have descendants.",
+    "diagnostics": "What methods report of themselves, chunk by chunk, a line a seed.",
+}
+"""What each kind of figure of a peptide shows, in the order of the page."""
+
+
+def page_numbers(data: PeptideData, states: States, cores: Cores) -> dict[str, Any]:
+    """The numbers of a page as JSON: the reference, its states, and each row at each budget.
+
+    Of each row: energy_overlap (see `peptide_data.energy_overlap`), state populations and their differences to the
+    reference (means over seeds), and round_trips by seed of rows that walk (else null).
+    """
+    reference = data.reference
+    rows = []
+    for sample in data.samples:
+        cells = [cell for cell in data.cells if (cell.row, cell.budget) == (sample.row, sample.budget)]
+        components = [data.components(cell.frames) for cell in cells]
+        shares = np.mean([states.shares(points) for points in components], axis=0)
+        walkers = [data.walk(cell.frames) for cell in cells if cell.one_walker]
+        rows.append(
+            {
+                "row": sample.row,
+                "budget": sample.budget,
+                "seeds": [cell.seed for cell in cells],
+                "energy_overlap": energy_overlap(sample.ensemble.energies_kt, data.truth.energies_kt),
+                "populations": _rounded(shares),
+                "differences": _rounded(shares - states.reference),
+                "round_trips": [cores.round_trips(values) for values in walkers] or None,
+            }
+        )
+    said = ""
+    if reference.convergence and reference.floor:
+        said = statement(reference.convergence, reference.floor)
+    return {
+        "peptide": data.sequence,
+        "reference": {
+            "hash": reference.hash,
+            "frames": len(reference),
+            "statement": said,
+            "slowest": data.slowest,
+        },
+        "states": {
+            "centres": [_rounded(centre) for centre in states.centres],
+            "populations": _rounded(states.reference),
+            "errors": _rounded(states.error),
+        },
+        "rows": rows,
+    }
+
+
+def _rounded(values: Sequence[float] | np.ndarray) -> list[float]:
+    """Numbers to nine digits: what is beyond them depends on the machine."""
+    return [float(f"{value:.9g}") for value in values]
+
+
+def page_markdown(
+    numbers: dict[str, Any],
+    figures: Sequence[str],
+    formats: Sequence[str] = FORMATS,
+    folder: str = "../figures",
+) -> str:
+    """The page: figures named `<stem>-<kind>` that stand in folder, each with its caption, and its numbers."""
+    states = numbers["states"]
+    sections = [
+        f"# {numbers['peptide']}",
+        numbers["reference"]["statement"] or "The reference states nothing of its quality.",
+    ]
+    for shown, caption in CAPTIONS.items():
+        names = [name for name in figures if name.rsplit("-", 1)[-1] == shown]
+        for name in names:
+            others = [kind for kind in formats if kind != "png"]
+            links = " · ".join(f"[{kind.upper()}]({folder}/{name}.{kind})" for kind in others)
+            sections.append(f"![{name}]({folder}/{name}.png)\n\n{caption} {links}".rstrip())
+        if names and shown == "energy":
+            sections.append(_overlaps(numbers["rows"]))
+        if names and shown == "states":
+            sections.append(_populations(numbers["rows"], states))
+    return "\n\n".join(sections) + "\n"
+
+
+def _overlaps(rows: Sequence[dict[str, Any]]) -> str:
+    lines = ["| method | evaluations | energy overlap | round trips, by seed |", "| :-- | --: | --: | :-- |"]
+    for row in rows:
+        trips = "–" if row["round_trips"] is None else ", ".join(f"{trip:g}" for trip in row["round_trips"])
+        lines.append(f"| {row['row']} | {row['budget']:,} | {row['energy_overlap']:.3f} | {trips} |")
+    return "\n".join(lines)
+
+
+def _populations(rows: Sequence[dict[str, Any]], states: dict[str, Any]) -> str:
+    """Populations in percent, with the difference to the reference."""
+    number = len(states["populations"])
+    lines = [
+        "| method | evaluations | " + " | ".join(f"state {i + 1}" for i in range(number)) + " |",
+        "| :-- | --: |" + " --: |" * number,
+    ]
+    pairs = zip(states["populations"], states["errors"], strict=True)
+    lines.append("| *reference* | | " + " | ".join(f"{100 * p:.1f} ± {100 * e:.1f}" for p, e in pairs) + " |")
+    for row in rows:
+        of = zip(row["populations"], row["differences"], strict=True)
+        cells = " | ".join(f"{100 * p:.1f} ({100 * d:+.1f})" for p, d in of)
+        lines.append(f"| {row['row']} | {row['budget']:,} | {cells} |")
+    return "\n".join([*lines, "", "Populations in percent, in brackets the difference to the reference."])

@@ -1,0 +1,1 @@
+"""Scores of whole run folders, and how far references can be trusted."""

@@ -1,0 +1,68 @@
+"""What a reader needs to judge a reference: its independent frames, and how far it is from itself and its floor."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.metrics.score import DISTANCES
+from analysis.tables.main import METRICS
+
+_HEADINGS = {"energy-w1": "E-W1 (kT)"} | {
+    metric.name: f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading for metric in METRICS
+}
+
+
+def reference_quality(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> dict[str, Any]:
+    """What `analysis.scores.convergence` found, as the numbers of one table (JSON).
+
+    `distances` has a line for each of DISTANCES: mean and largest distance of a group of trajectories to the pool of
+    the others and the distance of parallel tempering, each None where it was not measured, and the floor.
+    """
+    spread, tempering = convergence["spread"], convergence.get("tempering", {})
+    return {
+        "frames": convergence["frames"],
+        "trajectories": convergence["trajectories"],
+        "groups": convergence["groups"],
+        "compared_frames": int(floor["frames"]),
+        "slowest": convergence["slowest"],
+        "correlation_frames": convergence["correlation_frames"],
+        "effective_frames": convergence["effective_frames"],
+        "distances": [
+            {
+                "metric": name,
+                "mean": spread[name]["mean"] if spread else None,
+                "largest": spread[name]["max"] if spread else None,
+                "tempering": tempering.get(name),
+                "floor": floor[name],
+            }
+            for name in DISTANCES
+        ],
+    }
+
+
+def quality_view(quality: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as texts: facts (name, value) and rows of a table; columns that were not measured are left out."""
+    columns = {
+        "mean": f"{quality['groups']} groups, mean",
+        "largest": "largest",
+        "tempering": "parallel tempering",
+        "floor": "floor",
+    }
+    lines = quality["distances"]
+    measured = [name for name in columns if any(line[name] is not None for line in lines)]
+    facts = [
+        ("frames in all", f"{quality['frames']:,} in {quality['trajectories']:,} trajectories"),
+        ("slowest observable", quality["slowest"]),
+        ("correlated over", f"{quality['correlation_frames']:.3g} frames"),
+        ("independent frames", f"{quality['effective_frames']:,.0f}"),
+    ]
+    return {
+        "facts": facts,
+        "compared_frames": f"{quality['compared_frames']:,}",
+        "groups": quality["groups"] if "mean" in measured else 0,
+        "tempering": "tempering" in measured,
+        "columns": [columns[name] for name in measured],
+        "lines": [
+            {"metric": _HEADINGS[line["metric"]], "values": [f"{line[name]:.3g}" for name in measured]}
+            for line in lines
+        ],
+    }

@@ -1,0 +1,339 @@
+"""Are the intervals and tests what they say? Samplers whose true score is known, scored many times over.
+
+A synthetic sampler of a peptide draws energies from a normal distribution that is off the true one by a bias and a
+width of its own; its energy-w2 against a finite reference is skewed over peptides as real scores are. `coverage` is
+the share of intervals that hold the true mean, `ratio_coverage` that of intervals of the ratio of two methods, one of
+them with tails so heavy that its scores spread over decades, and `false_alarms` the share of samplers that are declared
+worse than others that are just as good.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from analysis.figures.style import (
+    INK,
+    PAGE_INCHES,
+    REFERENCE_FILL,
+    new_figure,
+    panel_title,
+    save,
+    shared_legend,
+    styled,
+)
+from analysis.statistics.comparisons import LEVEL, holm, paired_test
+from analysis.statistics.estimates import CONFIDENCE, mean_interval, seed_interval, student_interval
+from prosebench.store.storage import write_bytes
+
+Floats = NDArray[np.float64]
+Draw = Callable[[np.random.Generator, int, int], Floats]
+"""Draws scores (peptides, seeds) of a synthetic sampler."""
+
+SIZES = ((3, 2), (4, 2), (6, 2), (10, 2), (30, 3))
+"""Numbers of peptides and seeds that are tried."""
+
+ACCEPTED = (0.92, 0.98)
+N_FRAMES = 100
+_SEED_SPREAD = 0.15
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened in a number of trials."""
+
+    what: str
+    how: str
+    peptides: int
+    seeds: int
+    rate: float
+    nominal: float
+    trials: int
+
+    @property
+    def error(self) -> float:
+        """Standard error of the rate."""
+        return math.sqrt(max(self.rate * (1.0 - self.rate), 1.0 / self.trials) / self.trials)
+
+
+def normal_scores(rng: np.random.Generator, peptides: int, seeds: int) -> Floats:
+    """Scores with mean 1 and a normal spread of 0.3 over peptides, of 15 % over seeds."""
+    return _with_seeds(rng, rng.normal(1.0, 0.3, (peptides, 1)), seeds)
+
+
+def skewed_scores(rng: np.random.Generator, peptides: int, seeds: int) -> Floats:
+    """Scores with mean 1 and a log-normal spread over peptides (0.5 in the logarithm), of 15 % over seeds."""
+    return _with_seeds(rng, np.exp(rng.normal(-0.125, 0.5, (peptides, 1))), seeds)
+
+
+def sampler_scores(rng: np.random.Generator, peptides: int, seeds: int, *, perfect: bool = False) -> Floats:
+    """energy-w2 of N_FRAMES energies against as many of a reference, which a peptide's seeds share."""
+    bias = np.zeros((peptides, 1, 1)) if perfect else np.exp(rng.normal(-1.0, 0.5, (peptides, 1, 1)))
+    width = 1.0 if perfect else np.exp(rng.normal(0.0, 0.2, (peptides, 1, 1)))
+    reference = np.sort(rng.standard_normal((peptides, 1, N_FRAMES)))
+    samples = np.sort(bias + width * rng.standard_normal((peptides, seeds, N_FRAMES)))
+    return np.sqrt(np.mean((samples - reference) ** 2, axis=-1))
+
+
+def heavy_scores(rng: np.random.Generator, peptides: int, seeds: int) -> Floats:
+    """Scores over decades: their logarithms are Student's t of 3 degrees of freedom over peptides, times 1.5."""
+    over_peptides = np.exp(1.5 * rng.standard_t(3, (peptides, 1)))
+    return over_peptides * np.exp(_SEED_SPREAD * rng.standard_normal((peptides, seeds)))
+
+
+def perfect_scores(rng: np.random.Generator, peptides: int, seeds: int) -> Floats:
+    """energy-w2 of a sampler of the true distribution."""
+    return sampler_scores(rng, peptides, seeds, perfect=True)
+
+
+def _with_seeds(rng: np.random.Generator, peptides: Floats, seeds: int) -> Floats:
+    return peptides * (1.0 + _SEED_SPREAD * rng.standard_normal((len(peptides), seeds)))
+
+
+SAMPLERS: Mapping[str, Draw] = {
+    "normal over peptides": normal_scores,
+    "log-normal over peptides": skewed_scores,
+    "energy-w2 of samplers": sampler_scores,
+}
+
+
+RATIOS: Mapping[str, tuple[Draw, Draw]] = {
+    "ratio, heavy-tailed": (heavy_scores, skewed_scores),
+    "ratio to perfect sampler": (sampler_scores, perfect_scores),
+}
+"""Pairs of methods whose ratio is estimated."""
+
+
+def perfect_rows(rng: np.random.Generator, peptides: int, rows: int, seeds: int) -> Floats:
+    """Scores (peptides, rows, seeds) of perfect samplers, against one reference a peptide."""
+    return perfect_scores(rng, peptides, rows * seeds).reshape(peptides, rows, seeds)
+
+
+def heavy_rows(rng: np.random.Generator, peptides: int, rows: int, seeds: int) -> Floats:
+    """Scores (peptides, rows, seeds) of methods that are equally good on average and spread over decades."""
+    return heavy_scores(rng, peptides * rows, seeds).reshape(peptides, rows, seeds)
+
+
+EQUALS: Mapping[str, Callable[[np.random.Generator, int, int, int], Floats]] = {
+    "perfect": perfect_rows,
+    "heavy-tailed": heavy_rows,
+}
+"""Methods of which none is better."""
+
+
+def calibrate(trials: int = 1000) -> list[Rate]:
+    """Coverage of the intervals of SAMPLERS and RATIOS at each of SIZES, and false alarms of EQUALS."""
+    rates = [coverage(name, *size, trials=trials) for name in SAMPLERS for size in SIZES]
+    rates += [ratio_coverage(name, *size, trials=trials) for name in RATIOS for size in SIZES]
+    rates += [false_alarms(*size, trials=trials, kind=kind) for kind in EQUALS for size in SIZES]
+    return [*rates, reference_coverage(trials=trials)]
+
+
+def coverage(
+    name: str,
+    peptides: int,
+    seeds: int,
+    *,
+    trials: int,
+    interval: Callable[[Floats], tuple[float, float]] = mean_interval,
+    how: str = "interval of the tables",
+) -> Rate:
+    """Share of trials in which the interval of the mean over peptides holds the true mean."""
+    rng = np.random.default_rng([peptides, seeds, 1])
+    truth, draw = true_mean(name), SAMPLERS[name]
+    hits = 0
+    for _ in range(trials):
+        low, high = interval(draw(rng, peptides, seeds).mean(axis=1))
+        hits += low <= truth <= high
+    return Rate(name, how, peptides, seeds, hits / trials, CONFIDENCE, trials)
+
+
+def ratio_coverage(name: str, peptides: int, seeds: int, *, trials: int) -> Rate:
+    """Share of trials in which the interval of a comparison holds the true ratio of two methods of RATIOS."""
+    rng = np.random.default_rng([peptides, seeds, 4])
+    truth, draws = true_log_ratio(name), RATIOS[name]
+    hits = 0
+    for _ in range(trials):
+        row, other = (np.log(draw(rng, peptides, seeds)).mean(axis=1) for draw in draws)
+        low, high = student_interval(row - other)
+        hits += low <= truth <= high
+    return Rate(name, "interval of a ratio", peptides, seeds, hits / trials, CONFIDENCE, trials)
+
+
+def false_alarms(peptides: int, seeds: int, *, trials: int, rows: int = 2, kind: str = "perfect") -> Rate:
+    """Share of trials in which one of several methods of EQUALS is declared worse than the best of them.
+
+    As in the tables of distances: ranked and tested by logarithms, corrected for all pairs.
+    """
+    rng = np.random.default_rng([peptides, seeds, 2])
+    alarms = 0
+    for _ in range(trials):
+        means = np.log(EQUALS[kind](rng, peptides, rows, seeds)).mean(axis=-1)
+        best = int(means.mean(axis=0).argmin())
+        pairs = [(i, j) for i in range(rows) for j in range(i)]
+        p_values = holm(paired_test(means[:, i] - means[:, j], len(pairs))[1] for i, j in pairs)
+        alarms += any(p < LEVEL for pair, p in zip(pairs, p_values, strict=True) if best in pair)
+    what = f"{kind} samplers declared worse"
+    return Rate(what, f"{rows} {kind} samplers", peptides, seeds, alarms / trials, LEVEL, trials)
+
+
+def reference_coverage(
+    *, trials: int, seeds: int = 3, n_reference: int = 400, correlation: float = 0.8
+) -> Rate:
+    """Coverage for one peptide, whose reference is one correlated trajectory and moves all seeds alike.
+
+    Its error comes from `analysis.scores.reference_error`; the truth is the mean over references and seeds.
+    """
+    from analysis.scores.reference_error import blocks_of, energy_errors
+
+    def draw(rng: np.random.Generator) -> tuple[Floats, float]:
+        reference = correlated(rng, n_reference, correlation)
+        inefficiency = (1.0 + correlation) / (1.0 - correlation)
+        blocks = blocks_of(np.zeros(n_reference, dtype=int), np.arange(n_reference), inefficiency)
+        samples = 0.8 + 1.2 * rng.standard_normal((seeds, n_reference))
+        values = np.sqrt(np.mean((np.sort(samples) - np.sort(reference)) ** 2, axis=-1))
+        error = energy_errors(samples[0], reference, blocks, n_reference / inefficiency)["energy-w2"]
+        return values, error
+
+    rng = np.random.default_rng(3)
+    truth = float(np.mean([draw(rng)[0].mean() for _ in range(4000)]))
+    hits = 0
+    for _ in range(trials):
+        values, error = draw(rng)
+        ends = seed_interval(values, error)
+        hits += ends is not None and ends[0] <= truth <= ends[1]
+    return Rate(
+        "one peptide with its reference",
+        "interval of the tables",
+        1,
+        seeds,
+        hits / trials,
+        CONFIDENCE,
+        trials,
+    )
+
+
+def correlated(rng: np.random.Generator, n: int, correlation: float) -> Floats:
+    """A stationary trajectory (n,) of unit variance whose neighbours have this correlation."""
+    values = np.empty(n)
+    values[0] = rng.standard_normal()
+    noise = math.sqrt(1.0 - correlation**2) * rng.standard_normal(n)
+    for i in range(1, n):
+        values[i] = correlation * values[i - 1] + noise[i]
+    return values
+
+
+@cache
+def true_mean(name: str) -> float:
+    """Mean score of all peptides and seeds: 1 by construction, or the mean of very many."""
+    if name != "energy-w2 of samplers":
+        return 1.0
+    rng = np.random.default_rng(0)
+    return float(np.mean([sampler_scores(rng, 2000, 1).mean() for _ in range(50)]))
+
+
+@cache
+def true_log_ratio(name: str) -> float:
+    """Mean over very many peptides of the logarithm of the ratio of two methods of RATIOS."""
+    rng = np.random.default_rng(0)
+    row, other = (np.log(draw(rng, 50_000, 2)).mean() for draw in RATIOS[name])
+    return float(row - other)
+
+
+def percentile_interval(means: Floats) -> tuple[float, float]:
+    """The percentile bootstrap over peptides, for comparison."""
+    rng = np.random.default_rng(0)
+    drawn = means[rng.integers(len(means), size=(500, len(means)))].mean(axis=1)
+    low, high = np.quantile(drawn, [LEVEL / 2.0, 1.0 - LEVEL / 2.0])
+    return float(low), float(high)
+
+
+WAYS: Mapping[str, Callable[[Floats], tuple[float, float]]] = {
+    "interval of the tables": mean_interval,
+    "Student's t": student_interval,
+    "percentile bootstrap": percentile_interval,
+}
+
+
+def calibration_figure(trials: int = 1000) -> Figure:
+    """Against the number of peptides: coverage of the intervals used and of two that are not; of ratios; alarms."""
+    with styled():
+        figure = new_figure(PAGE_INCHES, 4.0)
+        panels = figure.subplots(2, len(SAMPLERS)).ravel()
+        for axes, name in zip(panels, SAMPLERS, strict=False):
+            _coverage_panel(axes, name, trials)
+        _ratio_panel(panels[-3], trials)
+        _alarm_panel(panels[-2], trials)
+        for axes in panels[: len(SAMPLERS) + 2]:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axes.set_xticks(range(len(SIZES)), [f"{p}×{s}" for p, s in SIZES])
+            axes.set_xlabel("peptides × seeds")
+        for axes in panels[1 : len(SAMPLERS)]:
+            axes.tick_params(labelleft=False)
+        panels[-1].set_axis_off()
+        panels[0].set_ylabel("true mean inside")
+        shared_legend(figure, panels)
+        return figure
+
+
+def write_calibration(target: Path, trials: int = 1000) -> list[Rate]:
+    """Write `calibration.csv` and the figure `calibration` into a folder; returns the rates."""
+    rates = calibrate(trials)
+    table = pd.DataFrame([asdict(one) | {"error": one.error} for one in rates])
+    write_bytes(target / "calibration.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    save(calibration_figure(trials), target / "calibration")
+    return rates
+
+
+def _coverage_panel(axes: Axes, name: str, trials: int) -> None:
+    _accepted(axes)
+    marks = {
+        "interval of the tables": ("#0072B2", "o"),
+        "Student's t": ("#009E73", "^"),
+        "percentile bootstrap": ("#D55E00", "s"),
+    }
+    for way, look in marks.items():
+        found = [coverage(name, *size, trials=trials, interval=WAYS[way], how=way) for size in SIZES]
+        _rates(axes, found, look, way)
+    axes.set_ylim(0.65, 1.0)
+    panel_title(axes, name)
+
+
+def _ratio_panel(axes: Axes, trials: int) -> None:
+    _accepted(axes)
+    for name, look in zip(RATIOS, (("#56B4E9", "P"), ("#000000", "X")), strict=True):
+        _rates(axes, [ratio_coverage(name, *size, trials=trials) for size in SIZES], look, name)
+    axes.set(ylim=(0.65, 1.0), ylabel="true ratio inside")
+    panel_title(axes, "ratio of two methods")
+
+
+def _alarm_panel(axes: Axes, trials: int) -> None:
+    looks_of = {"perfect": ("#CC79A7", ("v", "^")), "heavy-tailed": ("#E69F00", ("D", "s"))}
+    for kind, (colour, markers) in looks_of.items():
+        for rows, marker in zip((2, 4), markers, strict=True):
+            found = [false_alarms(*size, trials=trials, rows=rows, kind=kind) for size in SIZES]
+            _rates(axes, found, (colour, marker), f"{rows} {kind} ones")
+    axes.axhline(LEVEL, color=INK, linewidth=0.6, linestyle=(0, (4, 2)))
+    axes.set(ylim=(0.0, 0.12), ylabel="declared worse")
+    panel_title(axes, "equally good methods")
+
+
+def _accepted(axes: Axes) -> None:
+    axes.axhspan(*ACCEPTED, color=REFERENCE_FILL, alpha=0.5, linewidth=0)
+    axes.axhline(CONFIDENCE, color=INK, linewidth=0.6, linestyle=(0, (4, 2)))
+
+
+def _rates(axes: Axes, found: Sequence[Rate], look: tuple[str, str], label: str) -> None:
+    colour, marker = look
+    axes.errorbar(
+        range(len(SIZES)), [one.rate for one in found], [one.error for one in found],
+        color=colour, marker=marker, markersize=3.5, linewidth=0.9, label=label,
+    )  # fmt: skip

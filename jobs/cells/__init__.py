@@ -1,0 +1,1 @@
+"""One cell from plan to record: the worker, its chunks, its ranks, and what is known of it meanwhile."""

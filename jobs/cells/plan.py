@@ -1,0 +1,100 @@
+"""From a suite to cells, and from cells to folders."""
+
+import shutil
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+from jobs.cells.chunks import move_aside
+from prosebench.method import load_method
+from prosebench.record import Cell, cell_folders, read_cell, read_record
+from prosebench.store.storage import DamagedFile, write_json
+from prosebench.suite import Suite
+
+
+def plan_cells(suite: Suite) -> list[Cell]:
+    """All cells of a suite. A method whose small budgets are prefixes of large ones gets one cell for all of them."""
+    cells = []
+    for row in suite.methods:
+        method, settings = suite.method_settings(row)
+        together = load_method(method).prefixes
+        budgets_of_row = suite.row_budgets(row)
+        marks = [budgets_of_row] if together else [(budget,) for budget in budgets_of_row]
+        for peptide, target, budgets, seed in product(suite.peptides, suite.targets, marks, suite.seeds):
+            cells.append(
+                Cell(
+                    suite=suite.name,
+                    peptide=peptide,
+                    row=row,
+                    method=method,
+                    settings=settings,
+                    budgets=budgets,
+                    frames=suite.frames,
+                    seed=seed,
+                    target=target,
+                )
+            )
+    return cells
+
+
+def lay_out(cells: list[Cell], directory: Path) -> list[Path]:
+    """Make the folder of each cell, with its cell.json, and return the folders in the order of the cells."""
+    (directory / "cells").mkdir(parents=True, exist_ok=True)
+    # Mostly waiting for the disk: side by side, hundreds of cells take a second.
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(partial(_lay_out_cell, directory), cells))
+
+
+def _lay_out_cell(directory: Path, cell: Cell) -> Path:
+    folder = directory / "cells" / cell.folder_name
+    if folder.exists():
+        # A file of its settings may lie elsewhere now; its content, which the id vouches for, is the same.
+        if not (folder / "record.json").exists() and read_cell(folder) != cell:
+            write_json(folder / "cell.json", cell.model_dump(mode="json"))
+    else:
+        # Never a moment with a folder that lacks its cell.json: another process would take it for foreign.
+        fresh = directory / f".new-{uuid.uuid4().hex}"
+        fresh.mkdir()
+        write_json(fresh / "cell.json", cell.model_dump(mode="json"))
+        try:
+            fresh.rename(folder)
+        except OSError as error:
+            shutil.rmtree(fresh)
+            if not folder.exists():
+                raise error
+    return folder
+
+
+def set_foreign_aside(directory: Path) -> list[str]:
+    """Move away what is under cells/ but is no cell, and records that are damaged. Returns one warning for each."""
+    warnings = []
+    cells = directory / "cells"
+    for path in sorted(cells.iterdir()) if cells.is_dir() else []:
+        if not path.is_dir():
+            warnings.append(f"{path} is not the folder of a cell; set aside as {_aside(path, directory)}")
+    for folder in cell_folders(directory):
+        try:
+            read_cell(folder)
+        except (DamagedFile, FileNotFoundError) as error:
+            warnings.append(f"{error}; its folder is set aside as {_aside(folder, directory)}")
+            continue
+        try:
+            record = read_record(folder)
+            if record.status == "done":
+                record.load_ensemble(folder)
+        except FileNotFoundError as error:
+            if (folder / "record.json").exists():
+                warnings.append(
+                    f"{error}; its record is set aside as {_aside(folder / 'record.json', directory)}"
+                )
+        except DamagedFile as error:
+            warnings.append(
+                f"{error}; its record is set aside as {_aside(folder / 'record.json', directory)}"
+            )
+    return warnings
+
+
+def _aside(path: Path, directory: Path) -> Path:
+    return move_aside(path, directory / "set-aside")

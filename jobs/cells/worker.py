@@ -1,0 +1,294 @@
+"""The worker: takes a cell, runs it chunk by chunk, and leaves its record."""
+
+import errno
+import os
+import platform
+import socket
+import subprocess
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from jobs.cells.chunks import Overtaken, StoredChunk, extend, read_chain, write_chunk
+from jobs.cells.failures import forget_failure, note_death, note_failure, parked
+from jobs.cells.heartbeat import Heartbeat, read_beat, remove_beat, worked_elsewhere
+from jobs.cells.mpi import agree
+from jobs.cells.prepare import force_field_hash, prepare, start_hash
+from jobs.cells.signals import stop_asked
+from prosebench.energy.gate import pass_gate
+from prosebench.energy.meter import BudgetExhausted, Clock, Ledger, Meter
+from prosebench.energy.settings import make_target
+from prosebench.energy.sharded import ShardedTarget
+from prosebench.ensemble import concatenate
+from prosebench.method import Carry, Chunk, Method, Run, check_claims, load_method
+from prosebench.ranks import ALONE, Ranks
+from prosebench.record import Cell, Provenance, Record, read_cell
+from prosebench.reference import known_reference
+from prosebench.store.locks import file_lock
+from prosebench.store.storage import TEMPORARY_SUFFIX, write_json
+
+Outcome = Literal["done", "failed", "locked", "stopped"]
+_STALE_SECONDS = 3600.0
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+_VERSIONED = ("prosebench", "numpy", "openmm", "torch")
+
+
+class Stopped(Exception):
+    """The worker was asked to stop; what is stored is the beginning of the next sitting."""
+
+
+class DiskFull(OSError):
+    """Nothing more can be written; no cell is to blame, and the same command continues once there is room."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a worker works: the run folder, its session, its threads, and where references may lie.
+
+    in_job says that the worker is part of a scheduler's job: signals ask it to stop. With ranks, each cell spans so
+    many processes of `threads` threads, which launcher starts (`jobs.cells.spread`).
+    """
+
+    directory: Path
+    session: str
+    threads: int = 1
+    reference_folders: tuple[Path, ...] = ()
+    in_job: bool = False
+    ranks: int = 1
+    launcher: tuple[str, ...] = ("mpirun",)
+
+
+def run_cell(folder: Path, desk: Desk, ranks: Ranks = ALONE) -> Outcome:
+    """Finish a cell, from where it stands; of several ranks the first one is to call this, the others `assist`.
+
+    "failed": it raised and left failure.json. "locked": somebody else is on it. "stopped": this process was asked to
+    stop, and did so after a chunk. Raises DiskFull.
+    """
+    # Without locks, signs of life keep workers apart; should two of them still meet, a chunk is written once, and the
+    # second worker leaves (`Overtaken`).
+    with file_lock(folder / "lock") as mine:
+        if not mine or worked_elsewhere(read_beat(folder)):
+            return "locked"
+        if (folder / "record.json").exists():
+            return "done"
+        note_death(folder)
+        if parked(folder):
+            return "failed"
+        _sweep(folder)
+        try:
+            _work(folder, desk, ranks)
+        except Stopped:
+            return "stopped"
+        except Overtaken as overtaken:
+            print(f"{folder.name}: {overtaken}", flush=True)
+            return "locked"
+        except Exception as error:
+            if (folder / "record.json").exists():
+                return "done"
+            if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
+                raise DiskFull(error.errno, f"no room left on the disk of {folder}") from error
+            note_failure(folder, desk.session, f"{type(error).__name__}: {error}", traceback.format_exc())
+            return "failed"
+        forget_failure(folder)
+        return "done"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed worker was in the midst of writing: all from this machine, and what is old from others."""
+    here = f".{socket.gethostname()}-"
+    for path in folder.rglob(f"*{TEMPORARY_SUFFIX}"):
+        if here in path.name or time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
+
+
+def assist(folder: Path, desk: Desk, ranks: Ranks) -> None:
+    """Be one of the further ranks of a cell: run the same chunks as the first, and store nothing."""
+    _, run, method, _ = _set_up(folder, desk, ranks)
+    index, carry, ledger, done = ranks.gather(None)[0]
+    run.meter.ledger = ledger
+    while not done:
+        chunk = _next_chunk(method, run, index, carry)
+        if agree(ranks, chunk):
+            return
+        index, carry, done = index + 1, chunk.carry, chunk.done
+
+
+def _work(folder: Path, desk: Desk, ranks: Ranks) -> None:
+    cell, run, method, record = _set_up(folder, desk, ranks)
+    chain, warnings = read_chain(folder / "chunks", cell.id, desk.directory / "set-aside")
+    for warning in warnings:
+        print(f"warning: {warning}", flush=True)
+    if chain:
+        run.meter.ledger = chain[-1].ledger.model_copy(deep=True)
+    reason = method.skip(run)
+    if reason:
+        _leave(
+            folder,
+            record.model_copy(update={"status": "skipped", "reason": reason}),
+            chain,
+            ranks,
+            desk.threads,
+        )
+        return
+    ranks.gather(_beginning(chain, run))
+    with Heartbeat(folder, desk.session, run.meter, len(chain)) as heartbeat:
+        _continue(folder, cell, run, method, chain, heartbeat)
+        _leave(folder, record, chain, ranks, desk.threads)
+    remove_beat(folder)
+
+
+def _beginning(chain: list[StoredChunk], run: Run) -> tuple[int, Carry, Ledger, bool]:
+    """What further ranks need to go on after the chain: see `assist`."""
+    last = chain[-1].chunk if chain else Chunk(ensemble=None, carry={})
+    return len(chain), last.carry, run.meter.ledger, last.done
+
+
+def _set_up(folder: Path, desk: Desk, ranks: Ranks) -> tuple[Cell, Run, Method, Record]:
+    """A cell, what its method is given, the method, and what the record knows before the first chunk."""
+    cell = read_cell(folder)
+    reference_path = known_reference(cell.peptide, desk.reference_folders, cell.target.temperature_kelvin)
+    peptide, gate = prepare(desk.directory, cell.peptide, cell.target, reference_path)
+    target = make_target(peptide, cell.target, desk.threads)
+    deviation = pass_gate(gate, target)
+    run = Run(
+        cell_id=cell.id,
+        peptide=peptide,
+        meter=Meter(target if ranks.size == 1 else ShardedTarget(target, ranks), cell.budgets[-1]),
+        budgets=cell.budgets,
+        frames=cell.frames,
+        reference_path=reference_path,
+        ranks=ranks,
+    )
+    record = Record(
+        cell_id=cell.id,
+        cell=cell,
+        status="done",
+        force_field_hash=force_field_hash(peptide, cell.target),
+        start_hash=start_hash(peptide),
+        target=target.describe(),
+        gate_deviation_kj_mol=deviation,
+        versions=versions(),
+    )
+    loaded = load_method(cell.method)
+    return cell, run, loaded(loaded.Settings(**cell.settings)), record
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides numbers."""
+    return {name: version(name) for name in _VERSIONED} | {"python": platform.python_version()}
+
+
+def _continue(
+    folder: Path, cell: Cell, run: Run, method: Method, chain: list[StoredChunk], heartbeat: Heartbeat
+) -> None:
+    """Run chunks and store each, until the method is done or the budget is spent; extends the chain."""
+    sitting = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+    parent = os.getppid()
+    while not (chain and chain[-1].chunk.done):
+        index = len(chain)
+        carry = chain[-1].chunk.carry if chain else {}
+        run.meter.clock = Clock()
+        with run.meter.phase("sampling"):
+            chunk = _next_chunk(method, run, index, carry)
+        stop = agree(run.ranks, chunk)
+        stored = StoredChunk(chunk, run.meter.ledger.model_copy(deep=True), asdict(run.meter.clock), sitting)
+        write_chunk(folder / "chunks", cell.id, index, stored)
+        extend(chain, stored)
+        heartbeat.stored(len(chain))
+        if (folder / "record.json").exists():
+            raise Overtaken("its record is there already: another worker has finished it")
+        # A first rank that is asked only now dismisses the others.
+        if (stop or stop_asked()) and not chunk.done:
+            raise Stopped
+        if os.getppid() != parent:
+            raise SystemExit(
+                "the process that started this worker is gone; the cell continues at the next run"
+            )
+
+
+def _next_chunk(method: Method, run: Run, index: int, carry: Carry) -> Chunk:
+    before = run.meter.spent
+    try:
+        chunk = method.chunk(run, index, carry)
+    except BudgetExhausted:
+        # What earlier chunks kept stays; the ledger shows the whole budget spent.
+        return Chunk(ensemble=None, carry={}, done=True)
+    try:
+        check_claims(chunk, before, run.meter.spent)
+    except ValueError as error:
+        raise ValueError(f"method {type(method).__name__}: {error}") from error
+    return replace(chunk, done=chunk.done or run.meter.remaining <= 0)
+
+
+def _leave(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks, threads: int) -> None:
+    """Write ensemble, provenance and record, in this order, then remove the chunks they were made from."""
+    parts = [stored.chunk.ensemble for stored in chain if stored.chunk.ensemble is not None]
+    if record.status == "done":
+        if not parts:
+            raise RuntimeError("the method ended without a single frame")
+        ensemble = concatenate(parts)
+        digest = ensemble.save(folder / "ensemble.npz")
+        names = sorted({name for stored in chain for name in stored.chunk.diagnostics})
+        record = record.model_copy(
+            update={
+                "ledger": chain[-1].ledger,
+                "frames": len(ensemble),
+                "chunks": len(chain),
+                "ensemble_sha256": digest,
+                "diagnostics": {
+                    name: [number for stored in chain for number in _numbers(stored.chunk, name)]
+                    for name in names
+                },
+            }
+        )
+    provenance = _provenance(folder, record, chain, ranks, threads)
+    write_json(folder / "provenance.json", provenance.model_dump(mode="json"))
+    write_json(folder / "record.json", record.model_dump(mode="json"))
+    for path in sorted((folder / "chunks").iterdir()) if (folder / "chunks").is_dir() else []:
+        path.unlink(missing_ok=True)
+
+
+def _numbers(chunk: Chunk, name: str) -> list[float | None]:
+    """What a chunk says of itself under a name: one number, several, or None for nothing."""
+    said = chunk.diagnostics.get(name)
+    return list(said) if isinstance(said, Sequence) else [said]
+
+
+def _provenance(
+    folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks, threads: int
+) -> Provenance:
+    phases = chain[0].seconds if chain else {}
+    return Provenance(
+        host=socket.gethostname(),
+        device=str(record.target.get("device", "cpu")),
+        commit=code_commit(),
+        started=datetime.fromtimestamp((folder / "cell.json").stat().st_mtime, UTC).isoformat(
+            timespec="seconds"
+        ),
+        finished=_now(),
+        sittings=len({stored.sitting for stored in chain}),
+        ranks=ranks.size,
+        threads=threads,
+        seconds={phase: round(sum(stored.seconds[phase] for stored in chain), 6) for phase in phases},
+    )
+
+
+def code_commit() -> str:
+    """Commit of the source tree that prosebench runs from, "-dirty" behind it where files differ; or its version."""
+    home = Path(__file__).resolve().parents[2]
+    described = subprocess.run(
+        ["git", "-C", str(home), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() if described.returncode == 0 else f"prosebench {version('prosebench')}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

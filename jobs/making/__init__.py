@@ -1,0 +1,1 @@
+"""What a benchmark stands on and users make themselves: references, training data, imported frames, weights."""

@@ -1,0 +1,1 @@
+"""What all flows share: conditions, orders, local coordinates, sizes, weight files, diagnostics and export."""

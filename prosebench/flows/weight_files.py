@@ -1,0 +1,228 @@
+"""Files with the weights of a network, whatever the network: the hub, torch pickles, and our own `.npz`.
+
+A published file is a torch pickle (`.pth`, `.pt`, a Lightning `.ckpt`) or `.safetensors`, under names that are not
+ours. Our own file is an `.npz`: the weights under our names, and JSON with the config and what else its maker wrote
+down.
+"""
+
+import contextlib
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import huggingface_hub
+import numpy as np
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RevisionNotFoundError
+from pydantic import BaseModel
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from prosebench.flows.safetensors import read_safetensors
+from prosebench.store.storage import (
+    DamagedFile,
+    array_text,
+    file_sha256,
+    read_arrays,
+    text_array,
+    write_arrays,
+)
+
+Config = TypeVar("Config", bound=BaseModel)
+
+HUB_REPOSITORY = "transferable-samplers/model-weights"
+HUB_REVISION = "main"
+HUB_TIMEOUT_SECONDS = 10.0
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be had or do not fit; the message says what differs or what to do next."""
+
+
+class Uninitialised(TorchFunctionMode):
+    """Within it, `torch.nn.init` does nothing: for networks that are about to be filled from a file.
+
+    A network on the device "meta" would do as well, but making one imports a thousand modules: a second.
+    """
+
+    def __torch_function__(
+        self,
+        function: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return function(*args, **(kwargs or {}))
+
+
+def read_state(path: Path, anchor: str, kind: str) -> dict[str, Tensor]:
+    """Tensors of a published file by their published names, whatever they are nested in.
+
+    anchor is a name that every file of this kind of network has. Where a checkpoint holds several sets of weights, the
+    exponential moving average ("ema" in its name) is taken.
+    """
+    if path.suffix == ".safetensors":
+        content: Any = read_safetensors(path)
+    else:
+        try:
+            # Files from before torch 1.6 are no zip archives, and only those can be mapped into memory.
+            mmap = zipfile.is_zipfile(path)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        except Exception as error:
+            # torch raises many types for files that are damaged, of another kind, or hold more than weights.
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise WeightsError(
+                f"{path} cannot be read as torch weights ({reason}); get it again, or give a file that holds weights "
+                "and nothing else"
+            ) from error
+    sets = dict(_weight_sets(content, anchor, ""))
+    if not sets:
+        raise WeightsError(f"{path} holds no weights of {kind}: there is no {anchor}")
+    best = min(sets, key=lambda where: ("ema" not in where.lower(), len(where)))
+    return sets[best]
+
+
+def _weight_sets(content: Any, anchor: str, where: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Every set of weights in nested dictionaries, by the keys and name prefix that lead to it."""
+    if not isinstance(content, Mapping):
+        return
+    names = {str(name): value for name, value in content.items()}
+    for name in names:
+        if name.endswith(anchor):
+            prefix = name.removesuffix(anchor)
+            tensors = {n.removeprefix(prefix): v for n, v in names.items() if n.startswith(prefix)}
+            yield f"{where}{prefix}", {n: v for n, v in tensors.items() if isinstance(v, Tensor)}
+    for name, value in names.items():
+        yield from _weight_sets(value, anchor, f"{where}{name}/")
+
+
+def compare(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origin: str) -> None:
+    """Raise WeightsError with the first names and shapes that differ, or with a name whose weights are not finite."""
+    differences = [f"lacks {name} {tuple(wanted[name].shape)}" for name in wanted if name not in given]
+    differences += [
+        f"has an unknown {name} {tuple(given[name].shape)}" for name in given if name not in wanted
+    ]
+    differences += [
+        f"{name} is {tuple(given[name].shape)} and should be {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in given and given[name].shape != wanted[name].shape
+    ]
+    if differences:
+        more = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise WeightsError(f"{origin} does not fit this size: {'; '.join(differences[:3])}{more}")
+    broken = next((name for name in wanted if not torch.isfinite(given[name]).all()), None)
+    if broken:
+        raise WeightsError(
+            f"{origin} holds numbers that are not finite in {broken}; get it again, or take an earlier checkpoint"
+        )
+
+
+def write_own(
+    path: Path, network: nn.Module, config: BaseModel, notes: Mapping[str, Any], *, half: bool = False
+) -> str:
+    """Write an own `.npz` (float16 where half, else float32); its SHA-256."""
+    meta = {"config": config.model_dump(mode="json"), "notes": dict(notes)}
+    kind = np.float16 if half else np.float32
+    state = {
+        name: value.detach().cpu().float().numpy().astype(kind)
+        for name, value in network.state_dict().items()
+    }
+    return write_arrays(path, {"meta": text_array(json.dumps(meta, sort_keys=True)), **state}, compress=True)
+
+
+def read_own(path: Path, kind: type[Config]) -> tuple[dict[str, Tensor], Config, dict[str, Any]]:
+    """Weights in float32 by our names, the config, and the source: file, SHA-256, maker's notes."""
+    try:
+        arrays = read_arrays(path)
+        meta = json.loads(array_text(arrays.pop("meta")))
+        config = kind.model_validate(meta["config"])
+    except (DamagedFile, KeyError, ValueError) as error:
+        raise WeightsError(f"{path} is not a model of prosebench ({error}); get it again") from error
+    state = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
+    return state, config, {"file": path.name, "sha256": file_sha256(path), "notes": meta.get("notes", {})}
+
+
+def content_sha256(weights: str, path: Path | None, planned: str) -> str:
+    """What makes the content of a weights file part of a method's settings: its SHA-256; "" where it is not here.
+
+    path is where the file of these weights is, planned what the settings say already. Raises ValueError where they
+    differ, or where weights name a file that does not exist: one must be there to be identified. A model of another
+    name that is not there is reported where it is needed.
+    """
+    if path is None:
+        if weights.endswith((".npz", ".pth", ".pt", ".ckpt", ".safetensors")):
+            raise ValueError(f"there is no weights file {weights}")
+        return planned
+    found = file_sha256(path)
+    if planned not in ("", found):
+        raise ValueError(f"{weights} has changed since this cell was planned")
+    return found
+
+
+def check_content(weights: str, found: str, given: str) -> None:
+    """Raise WeightsError where the SHA-256 of weights is not the one that was given; "" stands for any."""
+    if given not in ("", found):
+        raise WeightsError(
+            f"{weights} has the SHA-256 {found}, and weights_sha256 is {given}: get the file again, or name the "
+            "revision that it was taken from"
+        )
+
+
+def cached(file: str, revision: str, cache: Path | None) -> Path | None:
+    """A file of the hub where it is in its cache on this machine; the hub is not asked."""
+    with contextlib.suppress(LocalEntryNotFoundError):
+        return _from_hub(file, revision, cache, local_files_only=True)
+    return None
+
+
+def download(file: str, revision: str, cache: Path | None, example: str) -> Path:
+    """A file of the hub; from its cache on this machine where it is there already.
+
+    example ends the message of WeightsError: how the path of a copy is given.
+    """
+    path = cached(file, revision, cache)
+    if path:
+        return path
+    where = f"{file} of https://huggingface.co/{HUB_REPOSITORY}"
+    try:
+        # One quick request first: the client itself would try again for half a minute.
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
+        return _from_hub(file, revision, cache)
+    except (RevisionNotFoundError, RemoteEntryNotFoundError) as error:
+        raise WeightsError(
+            f"{where} does not exist at revision {revision!r}; give a branch, tag or commit that has it, "
+            f"as in revision = {HUB_REVISION!r}"
+        ) from error
+    except Exception as error:
+        # The client passes on what its HTTP library raises, and that library differs by version.
+        raise WeightsError(
+            f"{where} at {revision} cannot be had ({type(error).__name__}); download it where the hub is in reach, "
+            f"and give the path of your copy instead: {example}"
+        ) from error
+
+
+def _from_hub(file: str, revision: str, cache: Path | None, **options: Any) -> Path:
+    where: dict[str, Any] = {
+        "repo_id": HUB_REPOSITORY,
+        "filename": file,
+        "revision": revision,
+        "cache_dir": cache,
+    }
+    return Path(huggingface_hub.hf_hub_download(**where, **options))
+
+
+def hub_source(name: str, path: Path) -> dict[str, Any]:
+    """Where a downloaded file came from."""
+    parts = path.parts
+    commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else HUB_REVISION
+    return {
+        "name": name,
+        "repository": HUB_REPOSITORY,
+        "commit": commit,
+        "file": path.name,
+        "sha256": file_sha256(path),
+    }

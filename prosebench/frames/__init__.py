@@ -1,0 +1,1 @@
+"""What is computed from frames: geometry, features, TICA, placement, importance weights, files of other programs."""

@@ -1,0 +1,33 @@
+"""The reference of a peptide: its stored form, where references are found, and the readers of the published ones."""
+
+from prosebench.reference.reference import (
+    InvalidReferenceError,
+    MissingReferenceError,
+    Reference,
+    atom_labels,
+    build_reference,
+    bundled_folder,
+    find_reference,
+    gate_energies_kj_mol,
+    known_reference,
+    missing_message,
+    name_at,
+    peptide_from_text,
+    reference_name,
+)
+
+__all__ = [
+    "InvalidReferenceError",
+    "MissingReferenceError",
+    "Reference",
+    "atom_labels",
+    "build_reference",
+    "bundled_folder",
+    "find_reference",
+    "gate_energies_kj_mol",
+    "known_reference",
+    "missing_message",
+    "name_at",
+    "peptide_from_text",
+    "reference_name",
+]

@@ -1,0 +1,124 @@
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis.report.report import write_report
+from analysis.scores.run import score_run
+from prosebench.cli import app
+from prosebench.store.storage import write_json
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_the_same_records_give_the_same_bytes(run_folder: Path, reference_folder: Path, tmp_path: Path):
+    shutil.copytree(run_folder / "cells", tmp_path / "cells")
+    seen = []
+    first = write_report(
+        tmp_path, [reference_folder], progress=lambda what, *_: seen.append(what), formats=["png"]
+    )
+    before = digests(tmp_path / "report") | {"scores": (tmp_path / "scores.csv").read_text()}
+    assert set(seen) == {"scores", "figures"}
+    shutil.rmtree(tmp_path / "report")
+    shutil.rmtree(tmp_path / "scores")
+    second = write_report(tmp_path, [reference_folder], workers=2, formats=["png"])
+    assert digests(tmp_path / "report") | {"scores": (tmp_path / "scores.csv").read_text()} == before
+    assert first.paths == second.paths
+    check_contents(tmp_path / "report")
+
+
+def check_contents(report: Path) -> None:
+    names = set(digests(report))
+    for figure in (
+        "AA-energy",
+        "AA-states",
+        "AA-walks",
+        "AA-weights",
+        "scaling-wasserstein",
+        "scaling-wall-seconds",
+    ):
+        assert f"figures/{figure}.png" in names
+    for page in (report / "report.md", report / "peptides" / "AA.md"):
+        links = re.findall(r"\]\(([^)]+)\)", page.read_text())
+        assert links
+        assert all((page.parent / link).exists() for link in links)
+    page = (report / "report.md").read_text()
+    for words in (
+        "n/a: not trained on N-terminal proline",
+        "waiting",
+        "hash",
+        "ceiling",
+        "Excess over the floor",
+    ):
+        assert words in page
+    assert str(report.parent) not in page
+
+
+def test_a_folder_without_cells_is_refused(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="no cells"):
+        write_report(tmp_path)
+
+
+def test_records_without_their_frames_keep_their_scores(
+    run_folder: Path, reference_folder: Path, tmp_path: Path
+):
+    folder = next(
+        path for path in (run_folder / "cells").iterdir() if "-md-" in path.name and "AA" in path.name
+    )
+    shutil.copytree(folder, tmp_path / "cells" / folder.name)
+    before = write_report(tmp_path, [reference_folder], formats=["png"]).scores
+    (tmp_path / "cells" / folder.name / "ensemble.npz").unlink()
+    after = write_report(tmp_path, [reference_folder], formats=["png"])
+    assert after.scores.equals(before)
+
+
+def test_what_cannot_be_made_is_listed_and_the_rest_is_made(
+    run_folder: Path, reference_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})  # no worker processes
+    for folder in (run_folder / "cells").iterdir():
+        if "-md-" in folder.name and "AA" in folder.name:
+            shutil.copytree(folder, tmp_path / "cells" / folder.name)
+    score_run(tmp_path, [reference_folder])
+    broken, sound = sorted((tmp_path / "cells").iterdir())
+    frames = (broken / "ensemble.npz").read_bytes()
+    (broken / "ensemble.npz").write_bytes(frames[: len(frames) // 2])
+    rows = [{"batch": size, "evaluations_per_second": "fast"} for size in (64, 128)]
+    write_json(tmp_path / "bench" / "energy.json", rows)
+    options = ["--references", str(reference_folder), "--formats", "png"]
+    found = CliRunner().invoke(app, ["report", str(tmp_path), *options])
+    assert found.exit_code == 1
+    assert found.stderr.count("not made:") == 2
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert (
+        f"- **frames in the figures of AA**: {broken.name}: ensemble.npz has changed since its record" in page
+    )
+    assert re.search(r"- \*\*figure throughput-batch\*\*: \w+Error: .*line \d+\)", page)
+    assert str(tmp_path) not in page
+    assert sound.name not in page
+    for name in ("figures/AA-energy.png", "figures/scaling-jsd.png", "peptides/AA.md", "table.md"):
+        assert (tmp_path / "report" / name).exists()
+
+
+def test_unknown_rows_formats_and_inequalities_are_refused(
+    run_folder: Path, reference_folder: Path, tmp_path: Path
+):
+    folder = next(
+        path for path in (run_folder / "cells").iterdir() if "-md-" in path.name and "AA" in path.name
+    )
+    shutil.copytree(folder, tmp_path / "cells" / folder.name)
+    with pytest.raises(ValueError, match="png must be among them"):
+        write_report(tmp_path, [reference_folder], formats=["pdf"])
+    with pytest.raises(ValueError, match="no row 'sky'"):
+        write_report(tmp_path, [reference_folder], against="sky")
+    with pytest.raises(ValueError, match="cannot allow unequal sky"):
+        write_report(tmp_path, [reference_folder], allow=["sky"])

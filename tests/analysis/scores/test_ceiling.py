@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.figures.style import CEILING
+from analysis.metrics.score import score
+from analysis.scores.ceiling import stuck, with_ceiling
+from analysis.scores.run import score_run
+from analysis.tables.comparisons import comparison_groups, csv_text, excess_markdown, markdown
+from analysis.tables.main import main_table
+from prosebench.peptide import Peptide
+from prosebench.reference import Reference
+
+
+@pytest.fixture(scope="module")
+def scores(run_folder: Path, reference_folder: Path) -> pd.DataFrame:
+    return with_ceiling(score_run(run_folder, [reference_folder]), [reference_folder])
+
+
+def test_the_ceiling_is_what_one_frame_over_and_over_scores(reference: Reference):
+    topology = Peptide.from_sequence("AA").topology
+    many = reference.spare.select(np.full(50, 3))
+    expected = score(many, reference, topology, n_frames=50, seed=0)
+    found = stuck(reference, 3, 50)
+    for name, value in found.items():
+        # Fifty equal points differ from one by a pseudo-count of 1e-10 a state.
+        assert value == pytest.approx(expected[name], rel=1e-6)
+
+
+def test_every_budget_has_a_ceiling_that_competes_with_none(scores: pd.DataFrame):
+    made = scores[scores.method == CEILING]
+    assert set(made.budget) == {60, 600}
+    assert set(made.seed) == {0, 1}
+    rows = [row for row in main_table(scores).rows if row.ceiling]
+    assert [row.label for row in rows] == ["ceiling", "ceiling"]
+    assert not any(row.best for row in rows)
+
+
+def test_without_a_reference_there_is_no_ceiling(scores: pd.DataFrame, tmp_path: Path):
+    plain = scores[scores.method != CEILING].assign(peptide="ZZ")
+    assert with_ceiling(plain, [tmp_path]).equals(plain)
+
+
+def test_comparisons_and_excess_are_written(scores: pd.DataFrame):
+    groups = comparison_groups(scores)
+    rows = {row for group in groups for one in group.comparisons for row in (one.row, one.other)}
+    assert rows == {"md", "flow_a&b", "clashing"}
+    assert "Refused at 60: md and flow_a&b are not compared: 12 against 59 frames." in markdown(groups)
+    assert "12 against 59 frames" in markdown(comparison_groups(scores, allow=["frames"])).split("Refused")[0]
+    assert {
+        group.comparisons[0].other for group in comparison_groups(scores, against="md") if group.comparisons
+    } == {"md"}
+    assert csv_text(groups).count("\n") == 1 + sum(len(group.comparisons) for group in groups)
+    assert "| 600 | md |" in excess_markdown(scores)
+    assert markdown([]) == csv_text([]) == ""

@@ -1,0 +1,82 @@
+"""Convergence of references: correlation times that are known, spread, floor."""
+
+import numpy as np
+import pytest
+
+from analysis.metrics.score import DISTANCES
+from analysis.scores.convergence import convergence, correlation_time, floor, statement
+from prosebench.ensemble import Ensemble
+from prosebench.peptide import Peptide
+from prosebench.reference import build_reference
+
+
+def _ar(n: int, coefficient: float, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal(n)
+    values = np.zeros(n)
+    for i in range(1, n):
+        values[i] = coefficient * values[i - 1] + noise[i]
+    return values
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.5, 0.9])
+def test_correlation_time_of_an_autoregressive_process(coefficient):
+    pieces = [_ar(20_000, coefficient, seed) for seed in range(4)]
+    expected = (1 + coefficient) / (1 - coefficient)
+    assert correlation_time(pieces) == pytest.approx(expected, rel=0.15)
+
+
+def test_trajectories_that_stay_apart_are_correlated_over_their_length():
+    together = [_ar(1000, 0.2, seed) for seed in range(4)]
+    apart = [piece + 10.0 * i for i, piece in enumerate(together)]
+    assert correlation_time(together) < 3.0
+    assert correlation_time(apart) > 500.0
+
+
+def test_constants_have_no_correlation():
+    assert correlation_time([np.ones(50)]) == 1.0
+    assert correlation_time([np.array([1.0]), np.array([2.0])]) == 1.0
+
+
+@pytest.fixture(scope="module")
+def made():
+    peptide = Peptide.from_sequence("AA")
+    pieces = []
+    for seed in range(3):
+        noise = np.stack([_ar(300, 0.8, 100 * seed + i) for i in range(3 * peptide.n_atoms)], axis=1)
+        frames = peptide.start_nm + 0.004 * noise.reshape(300, -1, 3)
+        pieces.append(Ensemble(frames.astype(np.float32), np.random.default_rng(seed).gamma(30.0, size=300)))
+    reference = build_reference(
+        peptide, pieces, frame_interval_ps=1.0, lag_frames=2, n_frames=400, seed=0, source={}
+    )
+    return peptide, pieces, reference
+
+
+def test_numbers_and_statement(made):
+    peptide, pieces, reference = made
+    found = convergence(pieces, reference.tica, peptide.topology, 150)
+    assert found["trajectories"] == 3
+    assert found["frames"] == 900
+    assert set(found["spread"]) == set(DISTANCES)
+    assert all(0.0 <= entry["mean"] <= entry["max"] for entry in found["spread"].values())
+    assert 20 < found["effective_frames"] < 400
+    assert found["effective_frames"] * found["correlation_frames"] == pytest.approx(900)
+    noise = floor(reference, peptide.topology, 150)
+    assert noise["frames"] == 150
+    assert all(noise[name] > 0.0 for name in DISTANCES)
+    text = statement(found, noise)
+    assert "900 frames in 3 trajectories" in text
+    assert all(name in text for name in DISTANCES)
+
+
+def test_a_single_trajectory_has_no_spread(made):
+    peptide, pieces, reference = made
+    found = convergence(pieces[:1], reference.tica, peptide.topology, 100)
+    assert found["spread"] == {}
+    assert "single trajectory" in statement(found, floor(reference, peptide.topology, 100))
+
+
+def test_a_trajectory_from_elsewhere_shows(made):
+    peptide, pieces, reference = made
+    other = Ensemble(pieces[2].positions_nm, pieces[2].energies_kt + 50.0)
+    found = convergence([*pieces[:2], other], reference.tica, peptide.topology, 100)
+    assert found["spread"]["energy-w2"]["max"] > 40.0

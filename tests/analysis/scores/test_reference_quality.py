@@ -1,0 +1,36 @@
+"""The table that says how far a reference can be trusted."""
+
+import pytest
+
+from analysis.metrics.score import DISTANCES
+from analysis.scores.reference_quality import quality_view, reference_quality
+from prosebench.reference import Reference, bundled_folder
+
+
+@pytest.fixture(scope="module")
+def known() -> Reference:
+    return Reference.load(bundled_folder() / "VF.npz")
+
+
+def test_every_number_stands_in_its_column(known: Reference) -> None:
+    view = quality_view(reference_quality(known.convergence, known.floor))
+    assert view["columns"] == ["8 groups, mean", "largest", "parallel tempering", "floor"]
+    assert [line["metric"] for line in view["lines"]][:3] == ["E-W1 (kT)", "E-W2 (kT)", "T-W2 (rad)"]
+    assert len(view["lines"]) == len(DISTANCES)
+    (torus,) = (line["values"] for line in view["lines"] if line["metric"] == "T-W2 (rad)")
+    spread = known.convergence["spread"]["torus-w2"]
+    expected = [
+        spread["mean"],
+        spread["max"],
+        known.convergence["tempering"]["torus-w2"],
+        known.floor["torus-w2"],
+    ]
+    assert [float(value) for value in torus] == pytest.approx(expected, rel=5e-3)
+    assert dict(view["facts"])["independent frames"] == f"{known.convergence['effective_frames']:.0f}"
+
+
+def test_what_was_not_measured_has_no_column(known: Reference) -> None:
+    alone = {name: value for name, value in known.convergence.items() if name != "tempering"} | {"spread": {}}
+    view = quality_view(reference_quality(alone, known.floor))
+    assert view["columns"] == ["floor"]
+    assert (view["groups"], view["tempering"]) == (0, False)

@@ -1,0 +1,181 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.metrics.score import REFERENCE_ERROR, prefix, score
+from analysis.scores.run import COLUMNS, _costs, read_scores, score_run, scoring_seed, write_scores
+from analysis.scores.run import run as module
+from prosebench.ensemble import Ensemble
+from prosebench.peptide import Peptide
+from prosebench.record import read_provenance, read_record
+from prosebench.reference import Reference
+from prosebench.store.storage import write_json
+from tests.analysis.conftest import BUDGETS, FRAMES, RunBuilder, fill_run, with_evaluations
+
+
+@pytest.fixture(scope="module")
+def table(run_folder: Path, reference_folder: Path) -> pd.DataFrame:
+    return score_run(run_folder, [reference_folder])
+
+
+def metrics(table: pd.DataFrame, **where: object) -> dict[str, float]:
+    chosen = table
+    for name, value in where.items():
+        chosen = chosen[chosen[name] == value]
+    assert not chosen.metric.duplicated().any()
+    return dict(zip(chosen.metric, chosen.value, strict=True))
+
+
+def test_every_cell_stands_in_the_table_at_every_budget(table: pd.DataFrame):
+    assert tuple(table.columns) == COLUMNS
+    marks = table.groupby(["peptide", "row", "seed", "budget"]).ngroups
+    assert marks == 7 * 2 * 2
+    assert set(table[table.row == "md"].length) == {2}
+
+
+def test_values_are_those_of_score_on_the_prefix(
+    table: pd.DataFrame, pool: Ensemble, reference: Reference, tmp_path: Path
+):
+    cell = RunBuilder(tmp_path).cell(seed=1)
+    ensemble = with_evaluations(pool.select(np.arange(100, 220)), np.arange(1, 121) * 5)
+    topology = Peptide.from_sequence("AA").topology
+    for budget in BUDGETS:
+        expected = score(
+            prefix(ensemble, budget), reference, topology, n_frames=FRAMES, seed=scoring_seed(cell)
+        )
+        found = metrics(table, peptide="AA", row="md", seed=1, budget=budget)
+        apart = {name for name in expected if name.endswith(REFERENCE_ERROR)} | {"frames"}
+        assert {name: found[name] for name in expected if name not in apart} == {
+            name: value for name, value in expected.items() if name not in apart
+        }
+        errors = table[(table.row == "md") & (table.seed == 1) & (table.budget == budget)]
+        for name, error in zip(errors.metric, errors.reference_error, strict=True):
+            assert error == pytest.approx(expected.get(name + REFERENCE_ERROR, np.nan), nan_ok=True)
+
+
+def test_a_weighted_row_has_the_scores_of_its_proposals_at_its_first_budget(table: pd.DataFrame):
+    first, last = (metrics(table, row="flow_a&b", seed=0, budget=budget) for budget in BUDGETS)
+    assert first["proposal-energy-w2"] > 0.0
+    assert first["proposal-energy-w2"] != first["energy-w2"]
+    assert "proposal-energy-w2" not in last
+    assert np.isfinite(last["k-hat"])
+    assert "proposal-energy-w2" not in metrics(table, row="md", seed=0, budget=60, peptide="AA")
+
+
+def test_costs_stand_beside_the_metrics(table: pd.DataFrame):
+    small = metrics(table, peptide="AA", row="md", seed=0, budget=60)
+    large = metrics(table, peptide="AA", row="md", seed=0, budget=600)
+    assert (small["sampling-evaluations"], large["sampling-evaluations"]) == (60, 600)
+    assert large["preparation-evaluations"] == 50
+    assert large["wall-seconds"] == 7.0
+    assert small["sampling-seconds"] == small["device-seconds"] == pytest.approx(0.6)
+    assert "failures" in large
+    assert "failures" not in small
+
+
+@pytest.mark.parametrize(("device", "times"), [("cpu", 6), ("NVIDIA H100", 3)])
+def test_device_seconds_count_every_core_or_accelerator(
+    run_folder: Path, tmp_path: Path, device: str, times: int
+):
+    source = next(one for one in (run_folder / "cells").iterdir() if "-md-" in one.name and "AA" in one.name)
+    folder = Path(shutil.copytree(source, tmp_path / source.name))
+    where = read_provenance(folder).model_copy(update={"device": device, "ranks": 3, "threads": 2})
+    write_json(folder / "provenance.json", where.model_dump(mode="json"))
+    found = _costs(folder, read_record(folder), 60)
+    assert found["device-seconds"] == pytest.approx(times * 0.6)
+    assert found["sampling-seconds"] == pytest.approx(0.6)
+
+
+def test_a_prefix_with_few_frames_is_partial(table: pd.DataFrame):
+    rows = table[(table.row == "md") & (table.peptide == "AA") & (table.budget == 60)]
+    assert set(rows.status) == {"partial"}
+    assert set(rows.reason) == {"12 of 60 frames"}
+    assert set(rows.frames) == {12}
+
+
+def test_cells_without_metrics_say_why(table: pd.DataFrame):
+    for row, status, word in (("tbg", "skipped", "proline"), ("smc", "failed", "blew up")):
+        lines = table[table.row == row]
+        assert set(lines.status) == {status}
+        assert lines.reason.str.contains(word).all()
+        assert lines.value.isna().all()
+    assert set(table[table.peptide == "KG"].status) == {"waiting"}
+
+
+def test_an_infinite_energy_is_an_infinite_distance(table: pd.DataFrame, tmp_path: Path):
+    found = metrics(table, row="clashing", seed=0, budget=600)
+    assert found["energy-w2"] == np.inf
+    path = write_scores(tmp_path, table)
+    pd.testing.assert_frame_equal(read_scores(path), table)
+    first = path.read_bytes()
+    write_scores(tmp_path, read_scores(path))
+    assert path.read_bytes() == first
+
+
+def test_without_a_reference_only_costs_are_known(run_folder: Path, tmp_path: Path, pool: Ensemble):
+    run = RunBuilder(tmp_path)
+    gg = run.cell(peptide="GGG", budgets=(60,))
+    run.done(gg, Ensemble(np.zeros((4, 24, 3)), np.zeros(4), None, np.arange(1, 5) * 15))
+    table = score_run(tmp_path)
+    assert set(table.status) == {"unscored"}
+    assert "GGG" in table.reason[0]
+    assert "sampling-evaluations" in set(table.metric)
+
+
+def test_scoring_again_reads_what_is_stored_and_gives_the_same(
+    pool: Ensemble,
+    reference: Reference,
+    reference_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    fill_run(RunBuilder(tmp_path), pool, reference)
+    first = score_run(tmp_path, [reference_folder])
+    monkeypatch.setattr(module, "score", None)
+    pd.testing.assert_frame_equal(score_run(tmp_path, [reference_folder]), first)
+    monkeypatch.setattr(module, "SCORE_VERSION", 99)
+    assert (score_run(tmp_path, [reference_folder]).status == "failed").any()
+
+
+def test_a_damaged_cell_or_record_does_not_stop_the_others(
+    pool: Ensemble, reference: Reference, reference_folder: Path, tmp_path: Path
+):
+    run = RunBuilder(tmp_path)
+    ensemble = with_evaluations(pool.select(slice(0, 60)), np.arange(1, 61) * 10)
+    good, bad, foreign = (run.done(run.cell(seed=seed), ensemble) for seed in range(3))
+    (bad / "ensemble.npz").write_bytes(b"other")
+    (foreign / "cell.json").write_text("{")
+    table = score_run(tmp_path, [reference_folder])
+    failed = table[table.status == "failed"]
+    assert len(failed) == len(BUDGETS) + 1
+    assert failed.reason.str.contains("changed|not a JSON").all()
+    assert metrics(table, seed=0, budget=600, status="done")["torus-w2"] >= 0.0
+    assert good.exists()
+
+
+def test_a_reference_of_another_temperature_is_refused(pool: Ensemble, reference: Reference, tmp_path: Path):
+    run = RunBuilder(tmp_path)
+    replace(reference, temperature_kelvin=400.0).save(tmp_path / "AA.npz")
+    run.done(run.cell(), with_evaluations(pool.select(slice(0, 60)), np.arange(1, 61) * 10))
+    table = score_run(tmp_path, [tmp_path])
+    assert set(table.status) == {"unscored"}
+    assert table.reason.str.contains("400").all()
+
+
+def test_rows_with_other_settings_stand_apart_and_other_budgets_do_not(
+    pool: Ensemble, reference_folder: Path, tmp_path: Path
+):
+    run = RunBuilder(tmp_path)
+    ensemble = with_evaluations(pool.select(slice(0, 60)), np.arange(1, 61) * 10)
+    run.done(run.cell(), ensemble)
+    run.done(run.cell(settings={"friction_per_ps": 1.0}), ensemble)
+    run.waiting(run.cell(budgets=(60, 600, 6000)))
+    table = score_run(tmp_path, [reference_folder])
+    assert set(table.row) == {"md [friction_per_ps=0.3]", "md [friction_per_ps=1.0]"}
+    first = table[table.row == "md [friction_per_ps=0.3]"]
+    assert first[first.metric == "torus-w2"].budget.tolist() == [60, 600]
+    assert first[first.status == "waiting"].budget.tolist() == [6000]

@@ -1,0 +1,61 @@
+"""Intervals and tests hold what they say; every stream is fixed, so these rates are the same on every run."""
+
+import numpy as np
+import pytest
+
+from analysis.statistics.calibration import (
+    ACCEPTED,
+    EQUALS,
+    RATIOS,
+    SAMPLERS,
+    SIZES,
+    calibration_figure,
+    coverage,
+    false_alarms,
+    percentile_interval,
+    ratio_coverage,
+    reference_coverage,
+)
+from analysis.statistics.estimates import seed_interval
+
+TRIALS = 500
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_intervals_hold_the_true_mean_92_to_98_percent_of_the_time(name: str):
+    for peptides, seeds in SIZES:
+        found = coverage(name, peptides, seeds, trials=TRIALS)
+        assert ACCEPTED[0] <= found.rate <= ACCEPTED[1], found
+
+
+def test_a_percentile_bootstrap_would_not_pass():
+    assert coverage("log-normal over peptides", 4, 2, trials=200, interval=percentile_interval).rate < 0.88
+
+
+@pytest.mark.parametrize("name", RATIOS)
+def test_intervals_hold_the_true_ratio_92_to_98_percent_of_the_time_also_of_scores_over_decades(name: str):
+    for peptides, seeds in SIZES:
+        found = ratio_coverage(name, peptides, seeds, trials=TRIALS)
+        assert ACCEPTED[0] <= found.rate <= ACCEPTED[1], found
+
+
+@pytest.mark.parametrize("kind", EQUALS)
+@pytest.mark.parametrize("rows", [2, 4])
+def test_a_method_is_hardly_ever_worse_than_one_just_as_good(rows: int, kind: str):
+    for peptides, seeds in SIZES:
+        found = false_alarms(peptides, seeds, trials=200, rows=rows, kind=kind)
+        assert found.rate <= 0.05 + 2.0 * np.sqrt(0.05 * 0.95 / 200), found
+
+
+def test_one_peptide_is_covered_with_its_reference_and_not_without(monkeypatch: pytest.MonkeyPatch):
+    assert ACCEPTED[0] <= reference_coverage(trials=300).rate <= ACCEPTED[1]
+    monkeypatch.setattr(
+        "analysis.statistics.calibration.seed_interval", lambda values, _: seed_interval(values)
+    )
+    assert reference_coverage(trials=300).rate < 0.85
+
+
+def test_the_figure_shows_every_sampler():
+    figure = calibration_figure(trials=3)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[:5] == [*SAMPLERS, "ratio of two methods", "equally good methods"]

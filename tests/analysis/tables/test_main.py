@@ -1,0 +1,339 @@
+import csv
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from analysis.statistics.estimates import Estimate
+from analysis.tables.comparisons import comparison_groups
+from analysis.tables.main import Table, main_table, peptide_table
+from analysis.tables.text import TerminalTable, csv_text, escape, latex, markdown, ratio_texts, texts
+from prosebench.record import EXTERNAL
+
+
+def lines_of(
+    row: str, values: dict[str, list[float]], *, method: str = "", **changes: object
+) -> list[dict[str, object]]:
+    """Lines of the long table of one row: values by peptide, one a seed."""
+    common: dict[str, object] = {
+        "suite": "s",
+        "row": row,
+        "method": method or row,
+        "budget": 1000,
+        "temperature_kelvin": 310.0,
+        "metric": "energy-w2",
+        "frames": 100,
+        "status": "done",
+        "reason": "",
+        "reference": "0123456789ab",
+        "cell_id": "c",
+    }
+    return [
+        common | {"peptide": peptide, "length": len(peptide), "seed": seed, "value": value} | changes
+        for peptide, of_seeds in values.items()
+        for seed, value in enumerate(of_seeds)
+    ]
+
+
+@pytest.fixture
+def scores() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            *lines_of("reference-draw", {"AA": [0.1, 0.1], "KG": [0.1, 0.1]}),
+            *lines_of("worse", {"AA": [2.0, 2.1], "KG": [5.2, 5.3]}),
+            *lines_of("md", {"AA": [1.0, 1.2], "KG": [1.1, 1.3]}),
+            *lines_of("prose-snis", {"AA": [0.9, 1.3], "KG": [1.2, 1.25]}),
+            *lines_of("half", {"AA": [0.2, 0.2]}),
+            *lines_of("half", {"KG": [np.nan]}, metric="", status="failed", reason="no memory & no_time"),
+            *lines_of(
+                "tbg", {"AA": [np.nan], "KG": [np.nan]}, metric="", status="skipped", reason="needs 50 % more"
+            ),
+        ]
+    )
+
+
+def test_temperatures_do_not_compete(scores: pd.DataFrame):
+    hot = scores[scores["row"].isin(["md", "worse"])].assign(temperature_kelvin=498.0)
+    table = main_table(pd.concat([scores, hot]))
+    cold_rows, hot_rows = table.groups
+    assert [row.row for row in hot_rows] == ["md", "worse"]
+    assert table.group_title(hot_rows[0]) == "498 K, 1,000 energy evaluations"
+    assert cold_rows == list(main_table(scores).rows)
+
+
+def row_of(table: Table, name: str):
+    return next(row for row in table.rows if row.row == name)
+
+
+def test_rows_stand_in_order_with_the_floor_last(scores: pd.DataFrame):
+    table = main_table(scores)
+    assert [row.row for row in table.rows] == ["prose-snis", "tbg", "md", "half", "worse", "reference-draw"]
+    assert table.rows[-1].floor
+    assert row_of(table, "md").estimates["energy-w2"].value == pytest.approx(1.15)
+    assert row_of(table, "md").peptides == "2/2"
+    assert row_of(table, "md").seeds == "2"
+
+
+def test_the_best_is_bold_with_all_that_cannot_be_told_from_it(scores: pd.DataFrame):
+    rng = np.random.default_rng(0)
+    names = [f"{one}{other}" for one in "ACDEF" for other in "AK"]
+
+    def around(level: float) -> dict[str, list[float]]:
+        return {name: (level + rng.normal(0.0, 0.1, 2)).tolist() for name in names}
+
+    many = [
+        *lines_of("prose-snis", around(1.0)),
+        *lines_of("md", around(1.02)),
+        *lines_of("worse", around(1.5)),
+    ]
+    table = main_table(pd.DataFrame(many))
+    assert {row.row for row in table.rows if "energy-w2" in row.best} == {"prose-snis", "md"}
+    # Two peptides cannot tell anything apart: nobody has won.
+    few = main_table(scores)
+    assert not any(row.best for row in few.rows)
+
+
+def test_no_spread_however_wide_makes_a_hopeless_method_equal_to_the_best():
+    """energy-w2 in kT that was measured on four dipeptides: the spread of the first is larger than its mean's error."""
+    measured = {
+        "bg": [4181.1, 4931.0, 3495.6, 12346.5],
+        "prose-snis": [24.8, 64.1, 29.1, 119.1],
+        "parallel-tempering": [1.14, 4.76, 2.08, 5.75],
+        "md": [0.636, 1.447, 1.152, 3.216],
+    }
+    lines = [
+        line
+        for row, values in measured.items()
+        for line in lines_of(
+            row, {name: [one] for name, one in zip(("AA", "KG", "SS", "VF"), values, strict=True)}
+        )
+    ]
+    table = main_table(pd.DataFrame(lines))
+    assert {row.row for row in table.rows if row.best} == {"md"}
+    assert any("by their logarithms" in line for line in table.footer)
+
+
+def test_the_best_has_the_smallest_geometric_mean_although_another_has_the_smaller_mean():
+    names = [f"{one}{other}" for one in "ACDEF" for other in "AK"]
+    good = {name: [0.1, 0.11] for name in names[1:]} | {names[0]: [21.0, 22.0]}
+    plain = {name: [2.0, 2.1] for name in names}
+    table = main_table(pd.DataFrame([*lines_of("md", good), *lines_of("prose-snis", plain)]))
+    assert (
+        row_of(table, "md").estimates["energy-w2"].value
+        > row_of(table, "prose-snis").estimates["energy-w2"].value
+    )
+    assert {row.row for row in table.rows if row.best} == {"md"}
+
+
+def test_rows_of_fewer_frames_do_not_compete():
+    scores = pd.DataFrame(
+        [
+            *lines_of("md", {"AA": [1.0], "KG": [1.0]}, frames=12),
+            *lines_of("prose-snis", {"AA": [2.0], "KG": [2.0]}),
+            *lines_of("smc", {"AA": [3.0], "KG": [2.5]}),
+        ]
+    )
+    assert not row_of(main_table(scores), "md").best
+
+
+def test_a_row_on_fewer_peptides_does_not_compete(scores: pd.DataFrame):
+    half = row_of(main_table(scores), "half")
+    assert half.peptides == "1/2"
+    assert not half.best
+    assert "no memory" in half.note
+
+
+def test_declared_rows_are_never_bold_and_take_no_bold_away():
+    names = [f"{one}{other}" for one in "ACDEF" for other in "AK"]
+
+    def level(value: float) -> dict[str, list[float]]:
+        return {name: [value + 0.01 * number, value] for number, name in enumerate(names)}
+
+    metered = [
+        *lines_of("prose-snis", level(1.0)),
+        *lines_of("md", level(1.5)),
+    ]
+    # Better than all, of more frames, on more peptides; and several, which would use up a correction.
+    declared = [
+        line
+        for number in range(8)
+        for line in lines_of(
+            f"theirs-{number} (declared)", {**level(0.1), "GG": [0.1]}, method=EXTERNAL, frames=5000
+        )
+    ]
+    table = main_table(pd.DataFrame(metered + declared))
+    assert {row.row for row in table.rows if row.best} == {"prose-snis"}
+    assert row_of(table, "md").peptides == "10/11"
+    assert "Declared: " in markdown(table)
+    assert "Declared: " not in markdown(main_table(pd.DataFrame(metered)))
+    groups = comparison_groups(pd.DataFrame(metered + declared), allow=("peptides", "frames"))
+    alone = comparison_groups(pd.DataFrame(metered))
+    (pair,) = (one for one in groups[0].comparisons if not one.marks)
+    assert pair == alone[0].comparisons[0]
+    assert sum("declared costs" in one.marks for one in groups[0].comparisons) == 16
+
+
+def test_peptides_are_counted_in_the_suite_and_not_in_the_run():
+    two = main_table(pd.DataFrame(lines_of("md", {"AA": [1.0], "KG": [2.0]}, suite="dipeptides-30")))
+    assert two.rows[0].peptides == "2/30"
+    own = main_table(pd.DataFrame(lines_of("md", {"AA": [1.0], "WW": [2.0]}, suite="my-own")))
+    assert own.rows[0].peptides == "2/2"
+
+
+def test_a_row_alone_has_won_nothing():
+    table = main_table(
+        pd.DataFrame(lines_of("md", {"AA": [1.0, 2.0]}) + lines_of("reference-draw", {"AA": [0.1]}))
+    )
+    assert not any(row.best for row in table.rows)
+
+
+def test_more_is_better_for_ess():
+    low, high = (
+        lines_of("md", {"AA": [0.1, 0.12]}, metric="ess"),
+        lines_of("prose-snis", {"AA": [0.5, 0.52]}, metric="ess"),
+    )
+    table = main_table(pd.DataFrame(low + high))
+    assert [row.row for row in table.rows if "ess" in row.best] == ["prose-snis"]
+
+
+def test_a_gap_gives_its_reason_everywhere(scores: pd.DataFrame):
+    table = main_table(scores)
+    assert row_of(table, "tbg").gap == "n/a: needs 50 % more"
+    assert "n/a: needs 50 % more" in markdown(table)
+    assert "n/a: needs 50 % more" in csv_text(table)
+    assert r"n/a: needs 50 \% more" in latex(table)
+    assert "n/a: needs 50 % more" in shown(table)
+
+
+def shown(table: Table, width: int = 112) -> str:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(TerminalTable(table))
+    return console.export_text()
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_ones(scores: pd.DataFrame):
+    scores = scores.replace({"row": {"worse": "prose-self-improve", "half": "md-replicas"}})
+    scores.loc[scores["row"] == "prose-snis", "value"] = [0.000189, 0.000190, 0.000188, 0.000187]
+    table = main_table(pd.concat([scores, scores.assign(budget=1_000_000)]))
+    assert "JSD" in shown(table)
+    assert "…" not in shown(table)
+    narrow = shown(table, 80)
+    assert "JSD" not in narrow.split("Frames scored")[0]
+    assert "…" not in narrow
+    assert "1,000,000" in narrow
+    assert {"self-", "improve", "replicas"} <= {word for line in narrow.splitlines() for word in line.split()}
+
+
+def test_groups_are_named_by_what_varies(scores: pd.DataFrame):
+    longer = scores.assign(peptide=scores["peptide"] + "AA", length=4)
+    assert "2 residues, 1,000 energy evaluations" in latex(main_table(pd.concat([scores, longer])))
+    assert "2 residues" not in latex(main_table(scores))
+
+
+def test_peptides_alone(scores: pd.DataFrame):
+    table = peptide_table(scores)
+    assert len(table.rows) == 12
+    assert {row.peptides for row in table.rows} == {"1/1", "0/1"}
+    assert markdown(table).count("| AA |") == 6
+    assert "AA, 1,000 energy evaluations" in latex(table)
+
+
+def test_csv_has_every_digit(scores: pd.DataFrame):
+    rows = {row["row"]: row for row in csv.DictReader(io.StringIO(csv_text(main_table(scores))))}
+    found = row_of(main_table(scores), "md").estimates["energy-w2"]
+    assert float(rows["md"]["energy-w2"]) == found.value
+    assert float(rows["md"]["energy-w2-low"]) == found.low
+    assert rows["md"]["torus-w2"] == ""
+    assert rows["reference-draw"]["floor"] == "True"
+
+
+def test_the_footer_says_what_the_numbers_are(scores: pd.DataFrame):
+    text = markdown(main_table(scores))
+    for words in ("Frames scored: 100", "AA 01234567", "95 % interval", "do not reach zero"):
+        assert words in text
+    assert "which no row of this table shows" in markdown(
+        main_table(scores[scores["row"] != "reference-draw"])
+    )
+
+
+def test_the_footer_counts_the_cells_whose_weights_have_a_heavy_tail(scores: pd.DataFrame):
+    weighted = [
+        *lines_of("prose-snis", {"AA": [0.69, 0.71], "KG": [np.inf, np.nan]}, metric="k-hat"),
+        *lines_of("bg", {"AA": [0.2, -np.inf]}, metric="k-hat"),
+    ]
+    footer = " ".join(main_table(pd.concat([scores, pd.DataFrame(weighted)], ignore_index=True)).footer)
+    assert "highest 0.2 %" in footer
+    assert "above 0.7 for prose-snis in 2 of 3 cells." in footer
+    assert "ESS: Kish" not in " ".join(main_table(scores).footer)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (Estimate(0.45219, 0.4012, 0.5103, 4, 2), ("0.452", "[0.401, 0.510]")),
+        (Estimate(0.45219, 0.4519, 0.4523, 4, 2), ("0.452", "[0.452, 0.452]")),
+        (Estimate(12.34, 8.2, 16.1, 4, 2), ("12.3", "[8.2, 16.1]")),
+        (Estimate(1234.5, 900.0, 1500.0, 4, 2), ("1234", "[900, 1500]")),
+        (Estimate(0.00123, None, None, 1, 1), ("0.00123", "")),
+        (Estimate(3.2e7, None, None, 1, 1), ("3.20e+07", "")),
+        (Estimate(0.0, 0.0, 0.0, 4, 2), ("0", "")),
+        (Estimate(0.0785, 0.0785, 0.0785 * (1 + 1e-9), 4, 2), ("0.0785", "")),
+        (Estimate(np.inf, 1.5, np.inf, 4, 2), ("inf", "[1.50, inf]")),
+        (Estimate(np.nan, None, None, 4, 2), ("nan", "")),
+        (Estimate(-0.00003, -0.0008, 0.0026, 4, 1), ("0.0000", "[-0.0008, 0.0026]")),
+    ],
+)
+def test_numbers_show_what_is_known(found: Estimate, expected: tuple[str, str]):
+    assert texts(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (Estimate(4.9, 1.13, 21.31, 4, 2), ("4.90", "[1.13, 21.3]")),
+        (Estimate(4019.3, 2334.2, 6919.1, 4, 1), ("4019", "[2334, 6919]")),
+        (Estimate(0.0089, 0.00531, 0.0149, 4, 1), ("0.00890", "[0.00531, 0.0149]")),
+        (Estimate(np.inf, None, None, 4, 1), ("inf", "")),
+        (Estimate(1.0, 1.0, 1.0, 4, 1), ("1.00", "")),
+    ],
+)
+def test_both_ends_of_a_ratio_keep_their_digits(found: Estimate, expected: tuple[str, str]):
+    assert ratio_texts(found) == expected
+
+
+def test_latex_escapes_and_balances(scores: pd.DataFrame):
+    text = latex(main_table(scores.replace({"row": {"worse": "a_b & c%#{}"}})), caption="50 % & more")
+    assert escape("a_b & c%#{}") in text
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    headings, md = (line for line in text.splitlines() if line.startswith(("method", "md")))
+    assert headings.count(" & ") == md.count(" & ") == 10
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(scores: pd.DataFrame, tmp_path: Path):
+    table = latex(
+        main_table(
+            scores.replace(
+                {
+                    "row": {
+                        "worse": "a_b & c%#{}~^\\, a name that is far longer than a line has room for, and longer still"
+                    }
+                }
+            )
+        ),
+        caption="50 % & more",
+        label="t",
+    )
+    head = r"\documentclass[twocolumn]{article}\usepackage[margin=2cm]{geometry}"
+    head += r"\usepackage{booktabs,graphicx}\begin{document}"
+    (tmp_path / "t.tex").write_text(f"{head}\n{table}\\end{{document}}\n")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout

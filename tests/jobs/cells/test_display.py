@@ -1,0 +1,38 @@
+"""The time left that a user reads is that of the methods at hand."""
+
+from pathlib import Path
+
+from jobs.cells.display import time_left, waiting_lines
+from jobs.cells.plan import plan_cells
+from jobs.cells.status import CellState
+from prosebench.suite import load_suite, narrow
+
+
+def test_every_row_has_its_own_pace() -> None:
+    suite = narrow(load_suite("quickstart"), peptides=["AA"], budgets=[1000], seeds=[0])
+    md, prose, control = (CellState(Path(), cell, "running", 400) for cell in plan_cells(suite))
+    rates = {"md": 60.0, "prose-snis": 1.0}
+    assert time_left([], rates) == time_left([control], rates) == []
+    assert time_left([md], rates) == ["about 10 s left"]
+    assert time_left([md, prose], rates) == ["about 5 min left"]  # (10 + 600) / 2
+    assert time_left([prose, control], rates) == ["at least 5 min left"]
+
+
+def test_what_cells_wait_for_is_said_once_a_job() -> None:
+    suite = narrow(load_suite("quickstart"), peptides=["AA"], budgets=[1000])
+    cells = plan_cells(suite)[:6]
+    reasons = ["in job 7_1: pending, Priority"] * 3 + ["job 5_0 ended as FAILED"] * 2 + [""]
+    states = [
+        CellState(Path("a/cells/b"), cell, "waiting", 0, why)
+        for cell, why in zip(cells, reasons, strict=True)
+    ]
+    assert waiting_lines(states) == [
+        "waiting: 2 cells; job 5_0 ended as FAILED",
+        "waiting: 3 cells; in job 7_1: pending, Priority",
+    ]
+    assert waiting_lines(states[5:]) == []
+    many = [
+        CellState(Path("a/cells/b"), cells[0], "waiting", 0, f"in job 7_{task}: pending")
+        for task in range(30)
+    ]
+    assert waiting_lines(many)[-1] == "and 22 more jobs"

@@ -1,0 +1,70 @@
+"""Cells are identified by the content of the files that their settings name, not by where these lie."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs.cells.plan import lay_out, plan_cells
+from prosebench.ensemble import Ensemble
+from prosebench.peptide import Peptide
+from prosebench.record import Cell, read_cell
+from prosebench.suite import load_suite
+
+SUITE = """
+name = "{name}"
+peptides = ["AA"]
+budgets = [300]
+[methods.md-replicas]
+starts = "{starts}"
+"""
+
+
+def cell_from(starts: Path) -> Cell:
+    path = starts.parent / "small.toml"
+    path.write_text(SUITE.format(name="small", starts=starts))
+    (cell,) = plan_cells(load_suite(str(path)))
+    return cell
+
+
+def write_starts(path: Path, n: int) -> Path:
+    path.parent.mkdir()
+    start_nm = Peptide.from_sequence("AA").start_nm
+    Ensemble(np.repeat(start_nm[None], n, axis=0), np.zeros(n)).save(path)
+    return path
+
+
+def test_the_same_starts_in_another_folder_are_the_same_cell(tmp_path: Path) -> None:
+    here = cell_from(write_starts(tmp_path / "here" / "starts.npz", 3))
+    there = cell_from(write_starts(tmp_path / "there" / "same-frames.npz", 3))
+    other = cell_from(write_starts(tmp_path / "other" / "starts.npz", 4))
+    assert here.settings["starts"] != there.settings["starts"]
+    assert here.id == there.id
+    assert other.id != here.id
+
+
+def test_an_unfinished_cell_finds_its_file_where_it_lies_now(tmp_path: Path) -> None:
+    before = write_starts(tmp_path / "before" / "starts.npz", 3)
+    (folder,) = lay_out([cell_from(before)], tmp_path / "run")
+    (tmp_path / "after").mkdir()
+    after = Path(shutil.move(before, tmp_path / "after" / "starts.npz"))
+    moved = cell_from(after)
+    assert lay_out([moved], tmp_path / "run") == [folder]
+    assert read_cell(folder) == moved
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["flow", "proposal of annealing"])
+def test_weights_count_by_content_where_a_path_names_them(nested: bool, tmp_path: Path) -> None:
+    cell = cell_from(write_starts(tmp_path / "here" / "starts.npz", 3))
+
+    def identity(weights: str, sha256: str) -> str:
+        settings = {"weights": weights, "weights_sha256": sha256}
+        return cell.model_copy(
+            update={"settings": {"proposal_settings": settings} if nested else settings}
+        ).id
+
+    assert identity("a/mine.npz", "1f") == identity("/b/yours.npz", "1f")
+    assert identity("a/mine.npz", "1f") != identity("a/mine.npz", "2e")
+    assert identity("prose-mini", "1f") != identity("prose-maxi", "1f")
+    assert identity("prose-up-to-8aa", "") != identity("prose-up-to-4aa", "")
