@@ -17,7 +17,6 @@ from prosebench.ensemble import Ensemble, concatenate
 from prosebench.frames.features import tica_features
 from prosebench.frames.geometry import fix_chirality
 from prosebench.frames.importance import ess, filter_top
-from prosebench.peptide import Peptide
 from prosebench.record import read_record
 from prosebench.reference import Reference
 from prosebench.store.storage import DamagedFile
@@ -101,7 +100,7 @@ def load_peptide(
 
     Those whose frames were not kept are left out, those whose frames are damaged too, which `damaged` says.
     """
-    topology = Peptide.from_sequence(sequence).topology
+    topology = reference.peptide.topology
     found = []
     damaged: dict[str, None] = {}
     n_frames = 0

@@ -194,7 +194,7 @@ def _score_record(frames: int, folder: Path) -> tuple[float, float, float, float
         reference = Reference.load(folder / "reference.npz")
         ensemble = Ensemble.load(folder / "ensemble.npz")
         loaded = time.process_time()
-        found = score(ensemble, reference, reference.peptide.topology, n_frames=frames, seed=0)
+        found = score(ensemble, reference, n_frames=frames, seed=0)
         seconds = time.process_time() - loaded
     gap = max(value for name, value in found.items() if name.endswith(GAP))
     return loaded - start, seconds, _peak_gb(), gap

@@ -53,7 +53,6 @@ class Views(NamedTuple):
 def score(
     ensemble: Ensemble,
     reference: Reference,
-    topology: mdtraj.Topology,
     *,
     n_frames: int,
     seed: int,
@@ -61,8 +60,9 @@ def score(
 ) -> dict[str, float]:
     """All metrics of an ensemble against the first n_frames of reference.scored.
 
-    Unweighted ensembles are thinned to n_frames (`thin`); weighted ones lose their highest 0.2 % of
-    log-weights and are resampled with replacement. With fewer frames than n_frames, all there are get scored.
+    Atoms are in the order of the reference's peptide. Unweighted ensembles are thinned to n_frames (`thin`);
+    weighted ones lose their highest 0.2 % of log-weights and are
+    resampled with replacement. With fewer frames than n_frames, all there are get scored.
     Frames with a wrong chirality centre are mirrored first. Returned besides DISTANCES: each of them with
     REFERENCE_ERROR, `frames` (distinct frames or draws scored), `non-finite` (share of all frames of the
     ensemble without finite energy and coordinates), `mirrored` and, after mirroring, `chirality-wrong` (shares
@@ -74,8 +74,9 @@ def score(
     """
     if not len(ensemble):
         raise ValueError("the ensemble has no frames to score")
+    topology = reference.peptide.topology
     index = select_scored(ensemble, n_frames, seed)
-    fixed, mirrored, still_wrong = _fixed(ensemble.select(index), reference, topology)
+    fixed, mirrored, still_wrong = _fixed(ensemble.select(index), reference)
     truth = views(reference.scored.select(slice(0, n_frames)), reference.tica, topology)
     sample = views(fixed, reference.tica, topology)
     result = compared(sample, truth)
@@ -91,17 +92,15 @@ def score(
         result["k-hat"] = pareto_k(weights)
         if proposals:
             plain = Ensemble(ensemble.positions_nm, ensemble.energies_kt, None, ensemble.evaluations)
-            drawn, *_ = _fixed(plain.select(thin(plain, n_frames)), reference, topology)
+            drawn, *_ = _fixed(plain.select(thin(plain, n_frames)), reference)
             found = compared(views(drawn, reference.tica, topology), truth)
             result |= {PROPOSAL + name: found[name] for name in DISTANCES}
     return result
 
 
-def _fixed(
-    chosen: Ensemble, reference: Reference, topology: mdtraj.Topology
-) -> tuple[Ensemble, NDArray[np.bool_], NDArray[np.bool_]]:
+def _fixed(chosen: Ensemble, reference: Reference) -> tuple[Ensemble, NDArray[np.bool_], NDArray[np.bool_]]:
     positions, mirrored, wrong = fix_chirality(
-        chosen.positions_nm, topology, reference.scored.positions_nm[0]
+        chosen.positions_nm, reference.peptide.topology, reference.scored.positions_nm[0]
     )
     return Ensemble(positions, chosen.energies_kt), mirrored, wrong
 

@@ -11,7 +11,6 @@ from analysis.metrics.score import DISTANCES, compared, views
 from analysis.scores.run import load_reference
 from analysis.scores.statuses import SCORED
 from prosebench.ensemble import Ensemble
-from prosebench.peptide import Peptide
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.store.storage import DamagedFile
 
@@ -55,7 +54,7 @@ def stuck(reference: Reference, index: int, n_frames: int) -> dict[str, float]:
 
     A single point stands for as many equal ones: every distance here depends on shares alone.
     """
-    topology = Peptide.from_sequence(reference.sequence).topology
+    topology = reference.peptide.topology
     frame: Ensemble = _unscored(reference).select(slice(index, index + 1))
     truth = reference.scored.select(slice(0, n_frames))
     found = compared(*(views(side, reference.tica, topology) for side in (frame, truth)))

@@ -54,7 +54,7 @@ def convergence(
     }
 
 
-def floor(reference: Reference, topology: mdtraj.Topology, n_frames: int) -> dict[str, float]:
+def floor(reference: Reference, n_frames: int) -> dict[str, float]:
     """What a perfect sampler would score: n_frames that are never scored against, against n_frames that are.
 
     Where all frames are scored against, their second half stands in. Includes `frames`, the number on each side.
@@ -67,7 +67,7 @@ def floor(reference: Reference, topology: mdtraj.Topology, n_frames: int) -> dic
             scored.select(slice(len(scored) // 2, None)),
         )
     spare, scored = (part.select(slice(0, n_frames)) for part in (spare, scored))
-    values = distances(spare, scored, reference.tica, topology)
+    values = distances(spare, scored, reference.tica, reference.peptide.topology)
     return values | {"frames": float(min(len(spare), len(scored)))}
 
 
@@ -75,7 +75,6 @@ def assess(
     reference: Reference,
     trajectories: Sequence[Ensemble],
     tempering: Ensemble,
-    topology: mdtraj.Topology,
     n_groups: int = N_GROUPS,
 ) -> Reference:
     """The reference with its convergence and its floor.
@@ -84,6 +83,7 @@ def assess(
     independent way to the same distribution, is compared with as many frames of the trajectories; the floor is of that
     size too, so the two can stand side by side.
     """
+    topology = reference.peptide.topology
     n_frames = min(len(tempering), len(reference) // 2, sum(map(len, trajectories)) // n_groups, MAX_COMPARED)
     whole = convergence(trajectories, reference.tica, topology, n_frames, n_groups=n_groups)
     whole["tempering"] = distances(
@@ -92,7 +92,7 @@ def assess(
         reference.tica,
         topology,
     )
-    return reference.with_quality(whole, floor(reference, topology, n_frames))
+    return reference.with_quality(whole, floor(reference, n_frames))
 
 
 def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str:

@@ -30,7 +30,7 @@ def score_file(
         )
     peptide = reference.peptide
     ensemble = read_frames(path, peptide, topology, temperature_kelvin)
-    return score(ensemble, reference, peptide.topology, n_frames=n_frames, seed=seed)
+    return score(ensemble, reference, n_frames=n_frames, seed=seed)
 
 
 def read_frames(path: Path, peptide: Peptide, topology: Path | None, temperature_kelvin: float) -> Ensemble:

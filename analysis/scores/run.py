@@ -236,7 +236,7 @@ def _cached_scores(
             return [mark if isinstance(mark, str) else _decoded(mark) for mark in stored["marks"]]
     except (DamagedFile, FileNotFoundError, KeyError, TypeError):
         pass
-    cell, peptide = record.cell, reference.peptide
+    cell = record.cell
     ensemble = record.load_ensemble(folder)
     marks: list[dict[str, float] | str] = []
     for budget in cell.budgets:
@@ -248,7 +248,6 @@ def _cached_scores(
         found = score(
             there,
             reference,
-            peptide.topology,
             n_frames=cell.frames,
             seed=scoring_seed(cell),
             proposals=first,

@@ -66,7 +66,6 @@ def reference(
     from analysis.scores.convergence import assess, statement
     from jobs.cells.display import Progress, format_seconds
     from jobs.making.references import MadeReference, ReferencePlan, estimate_seconds, make_references
-    from prosebench.peptide import Peptide
 
     plan = ReferencePlan(
         tempering_ns=tempering_ns, md_ns=md_ns, replicas=replicas, lag_ns=lag_ns, n_frames=frames, seed=seed
@@ -136,9 +135,7 @@ def reference(
         return Progress(new, out)
 
     def finish(sequence: str, one: MadeReference) -> None:
-        judged = assess(
-            one.reference, one.trajectories, one.tempering, Peptide.from_sequence(sequence).topology
-        )
+        judged = assess(one.reference, one.trajectories, one.tempering)
         judged.save(path_of(sequence))
         out.print(
             f"\n[bold]{sequence}[/bold] {path_of(sequence)}\n{statement(judged.convergence, judged.floor)}"
@@ -190,6 +187,6 @@ def _published_references(suite: Suite, out_dir: Path, revision: str) -> None:
         found = read_published(sequence, revision=revision)
         target = make_target(found.peptide, physics)
         made = found.to_reference(target.energy, physics.temperature_kelvin)
-        judged = made.with_quality({}, floor(made, found.peptide.topology, len(made)))
+        judged = made.with_quality({}, floor(made, len(made)))
         judged.save(out_dir / f"{sequence}.npz")
         out.print(f"{sequence}: {len(made)} frames in {out_dir / sequence}.npz")

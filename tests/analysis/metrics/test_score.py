@@ -35,14 +35,12 @@ def reference(peptide: Peptide) -> Reference:
     )
 
 
-def _score(
-    ensemble: Ensemble, reference: Reference, peptide: Peptide, n_frames: int = 100
-) -> dict[str, float]:
-    return score(ensemble, reference, peptide.topology, n_frames=n_frames, seed=3)
+def _score(ensemble: Ensemble, reference: Reference, n_frames: int = 100) -> dict[str, float]:
+    return score(ensemble, reference, n_frames=n_frames, seed=3)
 
 
-def test_the_reference_itself_scores_zero(reference, peptide):
-    values = _score(reference.scored.select(slice(0, 100)), reference, peptide)
+def test_the_reference_itself_scores_zero(reference):
+    values = _score(reference.scored.select(slice(0, 100)), reference)
     for name in DISTANCES:
         assert values[name] == pytest.approx(0.0, abs=1e-6)
     assert values["frames"] == 100
@@ -50,22 +48,22 @@ def test_the_reference_itself_scores_zero(reference, peptide):
     assert "ess" not in values
 
 
-def test_mirrored_frames_are_mirrored_back(reference, peptide):
+def test_mirrored_frames_are_mirrored_back(reference):
     frames = reference.scored.select(slice(0, 100))
     turned = Ensemble(
         frames.positions_nm * np.where(np.arange(100) < 30, -1, 1)[:, None, None], frames.energies_kt
     )
-    values = _score(turned, reference, peptide)
+    values = _score(turned, reference)
     assert values["mirrored"] == pytest.approx(0.3)
     assert values["chirality-wrong"] == 0.0
     assert values["torus-w2"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_one_infinite_energy_is_seen(reference, peptide):
+def test_one_infinite_energy_is_seen(reference):
     frames = reference.scored.select(slice(0, 100))
     energies = frames.energies_kt.copy()
     energies[17] = np.inf
-    values = _score(Ensemble(frames.positions_nm, energies), reference, peptide)
+    values = _score(Ensemble(frames.positions_nm, energies), reference)
     assert values["energy-w2"] == values["energy-w1"] == np.inf
     assert values["non-finite"] == pytest.approx(0.01)
     assert values["torus-w2"] == pytest.approx(0.0, abs=1e-6)
@@ -75,7 +73,7 @@ def test_coordinates_that_are_not_finite_are_seen(reference, peptide):
     frames = reference.scored.select(slice(0, 100))
     positions = frames.positions_nm.copy()
     positions[5, peptide.atom_names.index("CA")] = np.nan
-    values = _score(Ensemble(positions, frames.energies_kt), reference, peptide)
+    values = _score(Ensemble(positions, frames.energies_kt), reference)
     assert values["torus-w2"] == values["tica-w2"] == np.inf
     assert values["non-finite"] == pytest.approx(0.01)
     assert np.isfinite(values["torus-k-jsd"])
@@ -92,7 +90,7 @@ def test_weights_are_filtered_and_resampled(reference, peptide):
     assert not {0, 1} & set(chosen)
     np.testing.assert_array_equal(chosen, select_scored(weighted, 300, seed=1))
     assert not np.array_equal(chosen, select_scored(weighted, 300, seed=2))
-    values = _score(weighted, reference, peptide)
+    values = _score(weighted, reference)
     assert 0.2 < values["ess"] < 0.6
     assert values["frames"] == 100
 
@@ -105,20 +103,20 @@ def test_a_frame_without_energy_is_never_drawn(peptide):
 
 
 def test_few_frames_are_scored_and_counted(reference, peptide):
-    values = _score(_frames(peptide, 30, 2), reference, peptide)
+    values = _score(_frames(peptide, 30, 2), reference)
     assert values["frames"] == 30
     assert np.isfinite(values["torus-w2"])
     weighted = _frames(peptide, 30, 2)
     weighted = Ensemble(weighted.positions_nm, weighted.energies_kt, np.zeros(30))
-    assert _score(weighted, reference, peptide)["frames"] == 30
+    assert _score(weighted, reference)["frames"] == 30
 
 
 def test_empty_or_weightless_ensembles_are_errors(reference, peptide):
     pool = _frames(peptide, 20, 2)
     with pytest.raises(ValueError, match="no frames"):
-        _score(pool.select(slice(0, 0)), reference, peptide)
+        _score(pool.select(slice(0, 0)), reference)
     with pytest.raises(ValueError, match="log-weights"):
-        _score(Ensemble(pool.positions_nm, pool.energies_kt, np.full(20, -np.inf)), reference, peptide)
+        _score(Ensemble(pool.positions_nm, pool.energies_kt, np.full(20, -np.inf)), reference)
 
 
 def _timed(evaluations: np.ndarray) -> Ensemble:

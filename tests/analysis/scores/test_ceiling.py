@@ -10,7 +10,6 @@ from analysis.scores.ceiling import stuck, with_ceiling
 from analysis.scores.run import score_run
 from analysis.tables.comparisons import comparison_groups, csv_text, excess_markdown, markdown
 from analysis.tables.main import main_table
-from prosebench.peptide import Peptide
 from prosebench.reference import Reference
 
 
@@ -20,9 +19,8 @@ def scores(run_folder: Path, reference_folder: Path) -> pd.DataFrame:
 
 
 def test_the_ceiling_is_what_one_frame_over_and_over_scores(reference: Reference):
-    topology = Peptide.from_sequence("AA").topology
     many = reference.spare.select(np.full(50, 3))
-    expected = score(many, reference, topology, n_frames=50, seed=0)
+    expected = score(many, reference, n_frames=50, seed=0)
     found = stuck(reference, 3, 50)
     for name, value in found.items():
         # Fifty equal points differ from one by a pseudo-count of 1e-10 a state.

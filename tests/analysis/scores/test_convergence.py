@@ -60,7 +60,7 @@ def test_numbers_and_statement(made):
     assert all(0.0 <= entry["mean"] <= entry["max"] for entry in found["spread"].values())
     assert 20 < found["effective_frames"] < 400
     assert found["effective_frames"] * found["correlation_frames"] == pytest.approx(900)
-    noise = floor(reference, peptide.topology, 150)
+    noise = floor(reference, 150)
     assert noise["frames"] == 150
     assert all(noise[name] > 0.0 for name in DISTANCES)
     text = statement(found, noise)
@@ -72,7 +72,7 @@ def test_a_single_trajectory_has_no_spread(made):
     peptide, pieces, reference = made
     found = convergence(pieces[:1], reference.tica, peptide.topology, 100)
     assert found["spread"] == {}
-    assert "single trajectory" in statement(found, floor(reference, peptide.topology, 100))
+    assert "single trajectory" in statement(found, floor(reference, 100))
 
 
 def test_a_trajectory_from_elsewhere_shows(made):

@@ -10,7 +10,6 @@ from analysis.metrics.score import REFERENCE_ERROR, prefix, score
 from analysis.scores.run import COLUMNS, _costs, read_scores, score_run, scoring_seed, write_scores
 from analysis.scores.run import run as module
 from prosebench.ensemble import Ensemble
-from prosebench.peptide import Peptide
 from prosebench.record import read_provenance, read_record
 from prosebench.reference import Reference
 from prosebench.store.storage import write_json
@@ -42,11 +41,8 @@ def test_values_are_those_of_score_on_the_prefix(
 ):
     cell = RunBuilder(tmp_path).cell(seed=1)
     ensemble = with_evaluations(pool.select(np.arange(100, 220)), np.arange(1, 121) * 5)
-    topology = Peptide.from_sequence("AA").topology
     for budget in BUDGETS:
-        expected = score(
-            prefix(ensemble, budget), reference, topology, n_frames=FRAMES, seed=scoring_seed(cell)
-        )
+        expected = score(prefix(ensemble, budget), reference, n_frames=FRAMES, seed=scoring_seed(cell))
         found = metrics(table, peptide="AA", row="md", seed=1, budget=budget)
         apart = {name for name in expected if name.endswith(REFERENCE_ERROR)} | {"frames"}
         assert {name: found[name] for name in expected if name not in apart} == {
