@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from analysis.metrics.score import REFERENCE_ERROR, prefix, score
+from analysis.scores import run as module
 from analysis.scores.run import COLUMNS, _costs, read_scores, score_run, scoring_seed, write_scores
-from analysis.scores.run import run as module
 from prosebench.ensemble import Ensemble
 from prosebench.record import read_provenance, read_record
 from prosebench.reference import Reference
