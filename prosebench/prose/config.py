@@ -24,8 +24,8 @@ class ProseConfig(BaseModel):
     """Everything that decides the shape of a flow and the units of its coordinates.
 
     conditioning "adaptive" is Prose: what is known of a token scales and shifts every layer norm and scales
-    every layer's output. "additive" is the plain TarFlow: it is added to the token once. lookahead shows a
-    token the condition of the next one, too; transition adds a SwiGLU to every adaptive layer. orders are
+    every layer's output. "additive" is the plain TarFlow: it is added to the token before every layer. lookahead shows
+    a token the condition of the next one, too; transition adds a SwiGLU to every adaptive layer. orders are
     taken in turn by the blocks. Coordinates are divided by nm_per_unit; max_residues is the longest peptide
     that the flow was made for. coordinates "local" puts the fixed map of
     `prosebench.flows.local_frames` before the blocks; the published flows are "cartesian".

@@ -171,10 +171,11 @@ class _Cache:
 
 @dataclass(frozen=True)
 class _Step:
-    """Conditions of one token: start (channels,), and the modulations of each layer, (channels,) a vector."""
+    """Conditions of one token: what is added to its projected coordinates, and what each layer takes; (channels,) a
+    vector."""
 
     start: Tensor
-    modulations: list[list[Modulation]]
+    layers: list[list[Modulation] | Tensor]
 
 
 class _Linear:
@@ -210,9 +211,9 @@ class _Block:
         """Conditions of each token of a peptide, from its embedded atoms (1, atoms, channels) in the block's
         order."""
         conditions = self.block.conditions(embedded)
-        starts = conditions.start[0] + self.block.project_in.bias
+        starts = conditions.positions[0] + self.block.project_in.bias
         return [
-            _Step(start, [_of_token(modulations or [], k) for modulations in conditions.layers])
+            _Step(start, [_of_token(of_layer, k) for of_layer in conditions.layers])
             for k, start in enumerate(starts)
         ]
 
@@ -220,8 +221,8 @@ class _Block:
         """Turn z into x (atoms, frames, 3) and add to log_det (frames,), both in place."""
         for k, step in enumerate(steps):
             h = F.linear(x[k], self.block.project_in.weight, step.start)
-            for layer, modulations, cache in zip(self.layers, step.modulations, caches, strict=True):
-                h = layer.update(h, modulations, cache, k)
+            for layer, of_layer, cache in zip(self.layers, step.layers, caches, strict=True):
+                h = layer.update(h, of_layer, cache, k)
             log_scale, shift = self.block.project_out(h).chunk(2, dim=-1)
             x[k + 1].mul_(log_scale.exp()).add_(shift)
             log_det += log_scale.sum(dim=-1)
@@ -238,10 +239,10 @@ class _Layer:
         self.transition = _Transition(transition) if transition is not None else None
         self.linears = self.core.linears + (self.transition.linears if self.transition else [])
 
-    def update(self, h: Tensor, modulations: list[Modulation], cache: _Cache, k: int) -> Tensor:
-        """The layer's output for token k, in place."""
-        if not modulations:
-            return self.core.update(h, cache, k)
+    def update(self, h: Tensor, modulations: list[Modulation] | Tensor, cache: _Cache, k: int) -> Tensor:
+        """The layer's output for token k, in place; a plain layer has a condition for modulations."""
+        if isinstance(modulations, Tensor):
+            return self.core.update(h.add_(modulations), cache, k)
         h.addcmul_(self.core.update(_modulated(h, modulations[0]), cache, k), modulations[0].output_scale)
         if self.transition is not None:
             h.addcmul_(self.transition(_modulated(h, modulations[1])), modulations[1].output_scale)
@@ -307,5 +308,7 @@ def _folded(norm: nn.LayerNorm, linear: nn.Linear) -> _Linear:
     return _Linear(linear.weight * norm.weight, linear.weight @ norm.bias + linear.bias)
 
 
-def _of_token(modulations: list[Modulation], k: int) -> list[Modulation]:
+def _of_token(modulations: list[Modulation] | Tensor, k: int) -> list[Modulation] | Tensor:
+    if isinstance(modulations, Tensor):
+        return modulations[0, k]
     return [Modulation(m.scale[0, k], m.shift[0, k], m.output_scale[0, k]) for m in modulations]

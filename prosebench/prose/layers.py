@@ -124,17 +124,21 @@ class SwiGLU(nn.Module):
 
 
 class PlainLayer(nn.Module):
-    """h + attention, then h + feed-forward: a layer of the plain TarFlow, and the core of one of Prose."""
+    """h + condition, if there is one, then h + attention, then h + feed-forward: a layer of the plain TarFlow, and,
+    without a condition, the core of one of Prose."""
 
     def __init__(self, config: ProseConfig) -> None:
         super().__init__()
         self.attention = Attention(config)
         self.feed_forward = FeedForward(config)
 
-    def conditions(self, condition: Tensor) -> None:
-        """Nothing: a plain layer does not look at the condition."""
+    def conditions(self, condition: Tensor) -> Tensor:
+        """The condition as it is."""
+        return condition
 
-    def forward(self, h: Tensor, modulations: None = None, past: Past | None = None) -> Tensor:
+    def forward(self, h: Tensor, condition: Tensor | None = None, past: Past | None = None) -> Tensor:
+        if condition is not None:
+            h = h + condition
         h = h + self.attention(h, past)
         return h + self.feed_forward(h)
 

@@ -23,11 +23,11 @@ POSITION_SCALE = 0.01
 
 @dataclass(frozen=True)
 class BlockConditions:
-    """What a block knows of a peptide: start (peptides, tokens, channels), added to the projected
-    coordinates, and the modulations of each layer (None for plain layers)."""
+    """What a block knows of a peptide: positions (1, tokens, channels), added to the projected coordinates, and of each
+    layer the modulations, or for a plain one the condition (peptides, tokens, channels) that is added before it."""
 
-    start: Tensor
-    layers: list[list[Modulation] | None]
+    positions: Tensor
+    layers: list[list[Modulation] | Tensor]
 
 
 class Block(nn.Module):
@@ -37,7 +37,6 @@ class Block(nn.Module):
     def __init__(self, config: ProseConfig) -> None:
         super().__init__()
         self.lookahead, self.base = config.lookahead, config.position_sinusoid_base
-        self.additive = config.conditioning == "additive"
         channels = config.channels
         self.position_scale = nn.Parameter(torch.full((1,), POSITION_SCALE))
         self.project_in = nn.Linear(3, channels)
@@ -46,7 +45,7 @@ class Block(nn.Module):
             self.project_condition = nn.Sequential(
                 nn.Linear(2 * channels, channels), nn.GELU(), nn.Linear(channels, channels)
             )
-        layer = PlainLayer if self.additive else AdaptiveLayer
+        layer = PlainLayer if config.conditioning == "additive" else AdaptiveLayer
         self.layers = nn.ModuleList(layer(config) for _ in range(config.layers_per_block))
         self.project_out = nn.Linear(channels, 6)
         nn.init.zeros_(self.project_out.weight)
@@ -57,12 +56,11 @@ class Block(nn.Module):
         own, following = embedded[:, :-1], embedded[:, 1:]
         condition = self.project_condition(torch.cat([own, following], dim=-1) if self.lookahead else own)
         positions = torch.arange(first, first + own.shape[1], device=own.device)
-        start = self.position_scale * sinusoid(
-            positions, embedded.shape[-1], self.base, self.position_scale.dtype
-        )
-        start = start + condition if self.additive else start.expand(1, -1, -1)
+        of_positions = sinusoid(positions, embedded.shape[-1], self.base, self.position_scale.dtype)
         layers: Iterable[Any] = self.layers
-        return BlockConditions(start, [layer.conditions(condition) for layer in layers])
+        return BlockConditions(
+            (self.position_scale * of_positions)[None], [layer.conditions(condition) for layer in layers]
+        )
 
     def affine(
         self, x: Tensor, conditions: BlockConditions, past: list[Past] | None = None
@@ -74,7 +72,7 @@ class Block(nn.Module):
         # Bonds are as stiff as one part in a hundred: coordinates are never rounded to what autocast would take.
         with torch.autocast(x.device.type, enabled=False):
             h = self.project_in(x)
-        h = h + conditions.start
+        h = h + conditions.positions
         for i, layer in enumerate(self.layers):
             h = layer(h, conditions.layers[i], past=past[i] if past else None)
         with torch.autocast(x.device.type, enabled=False):
