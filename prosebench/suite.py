@@ -31,6 +31,8 @@ class Suite(BaseModel):
     and `max_budget = ...` leaves out the budgets above it, for a method that is too slow there; where none is left, the
     row runs at its max_budget.
     temperatures_kelvin, where there are any, stand for that of target, one after the other.
+    In a file, `rows = "paper"` stands for the methods of suites/rows/paper.toml; those of the suite itself are added,
+    or change single settings of them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -121,15 +123,28 @@ def load_suite(name_or_path: str) -> Suite:
             f"unknown suite {name_or_path!r}; known: {', '.join(suite_names())}, or a path to a .toml file"
         )
     try:
-        content = tomllib.loads(text)
-        suite = Suite.model_validate(content)
+        return Suite.model_validate(_with_rows(tomllib.loads(text), name_or_path))
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"suite {name_or_path} is not TOML: {error}") from error
     except ValidationError as error:
-        raise SuiteError(
-            f"suite {name_or_path}: {_explain(error)}; known keys: {', '.join(Suite.model_fields)}"
-        ) from error
-    return suite
+        known = ", ".join([*Suite.model_fields, "rows"])
+        raise SuiteError(f"suite {name_or_path}: {_explain(error)}; known keys: {known}") from error
+
+
+def _with_rows(content: dict[str, Any], suite: str) -> dict[str, Any]:
+    """The content of a suite file with the shared rows that it names, under its own."""
+    if "rows" not in content:
+        return content
+    name, folder = content["rows"], _shipped() / "rows"
+    known = sorted(path.name.removesuffix(".toml") for path in folder.iterdir())
+    if name not in known:
+        raise SuiteError(f"suite {suite}: there are no shared rows {name!r}; known: {', '.join(known)}")
+    shared = tomllib.loads((folder / f"{name}.toml").read_text())["methods"]
+    own = content.get("methods", {})
+    if not (isinstance(own, dict) and all(isinstance(row, dict) for row in own.values())):
+        return content
+    methods = shared | {row: shared.get(row, {}) | settings for row, settings in own.items()}
+    return {key: value for key, value in content.items() if key != "rows"} | {"methods": methods}
 
 
 def narrow(

@@ -41,6 +41,57 @@ def test_validation_and_test_peptides_do_not_meet() -> None:
     assert [len(peptides[name]) for name in sorted(peptides) if name.endswith("-30")] == [30, 30, 30]
 
 
+PAPER = [name for name in suite_names() if not name.startswith(("quickstart", "temperatures"))]
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_suite_of_the_paper_has_its_rows_with_published_and_with_bundled_weights(name: str) -> None:
+    rows = {row: load_suite(name).method_settings(row) for row in load_suite(name).methods}
+    dynamics = {"md", "md-tuned", "md-replicas", "parallel-tempering"}
+    flows = {"prose-snis", "prose-self-improve", "tarflow-snis", "tbg", "smc-ula", "smc-mala"}
+    assert rows.keys() == dynamics | flows | {f"{row}-mini" for row in flows} | {"reference-draw"}
+    for row in flows:
+        (method, settings), (bundled_method, bundled) = rows[row], rows[f"{row}-mini"]
+        assert method == bundled_method == row
+        published, own = (one.get("proposal_settings", one)["weights"] for one in (settings, bundled))
+        assert published.endswith(("up-to-8aa", "up-to-4aa"))
+        assert own in {"prose-mini", "tarflow-mini", "tbg-mini"}
+        differing = {key for key in settings if settings[key] != bundled[key]}
+        assert differing <= {"weights", "weights_sha256", "extrapolate", "proposal_settings"}
+
+
+def test_the_suite_of_the_paper_has_every_test_peptide() -> None:
+    parts = ("dipeptides-30", "tetrapeptides-30", "octapeptides-30", "extrapolation")
+    assert load_suite("paper").peptides == tuple(one for part in parts for one in load_suite(part).peptides)
+
+
+def test_published_settings_of_the_paper() -> None:
+    suite = load_suite("paper")
+    assert suite.budgets == (10_000, 200_000, 1_000_000)
+    settings = {row: suite.method_settings(row)[1] for row in suite.methods}
+    assert settings["md"]["friction_per_ps"] == 0.3
+    assert settings["md-tuned"]["friction_per_ps"] > 1.0
+    ula, mala, improve = settings["smc-ula"], settings["smc-mala"], settings["prose-self-improve"]
+    assert (ula["steps"], ula["epsilon"], ula["start_filter"], ula["start_below_kt"]) == (100, 1e-5, 0.002, 100)
+    assert (mala["steps"], mala["epsilon"], mala["adapt"]) == (50, 5e-4, 1.1)
+    assert (mala["longer_above"], mala["shorter_below"], ula["resampling"]) == (0.6, 0.55, "systematic")
+    # Four rounds and a last draw of 200,000 each.
+    assert (improve["rounds"], suite.budgets[-1] // (improve["rounds"] + 1)) == (4, 200_000)
+    assert (improve["steps"], improve["tuning_batch"], improve["learning_rate"]) == (250, 256, 5e-6)
+    assert suite.row_budgets("tbg") == (10_000,)
+
+
+def test_shared_rows_are_added_to_and_changed_one_setting_at_a_time(tmp_path: Path) -> None:
+    text = MINE.replace("[methods.md]", 'rows = "paper"\n[methods.tbg]\nbatch = 7\n[methods.md]')
+    mine, shared = load_suite(write(tmp_path, text)), load_suite("paper").methods
+    assert mine.methods["tbg"] == shared["tbg"] | {"batch": 7}
+    assert list(mine.methods) == [*shared, "fast"]
+    with pytest.raises(SuiteError, match=r"no shared rows 'papers'; known: paper"):
+        load_suite(write(tmp_path, text.replace('"paper"', '"papers"')))
+    with pytest.raises(SuiteError, match="known keys: .*rows"):
+        load_suite(write(tmp_path, "row = 1\n" + MINE))
+
+
 def test_a_method_may_stand_twice(tmp_path: Path) -> None:
     suite = load_suite(write(tmp_path, MINE))
     assert suite.budgets == (100, 1000)
