@@ -22,8 +22,10 @@ from jobs.cells.worker import code_commit, versions
 from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.settings import make_target
+from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble
 from prosebench.frames.trajectories import read_positions
+from prosebench.peptide import Peptide
 from prosebench.record import EXTERNAL, Cell, Provenance, Record, read_record
 from prosebench.reference import known_reference
 from prosebench.store.storage import arrays_bytes, write_json
@@ -60,7 +62,9 @@ class Declaration(BaseModel):
 
 @dataclass(frozen=True)
 class Imported:
-    """One ensemble as it entered: frames, how many of them have no finite energy, their median energy, budgets."""
+    """One ensemble as it entered: frames, how many of them have no finite energy, their median energy, budgets, and, in
+    words, what was done to its frames or is odd about them.
+    """
 
     declaration: Declaration
     folder: Path
@@ -68,6 +72,7 @@ class Imported:
     non_finite: int
     median_energy_kt: float
     budgets: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_declaration(frames: Path) -> Declaration:
@@ -150,14 +155,13 @@ def _import(
     known = known_reference(cell.peptide, reference_folders, cell.target.temperature_kelvin)
     peptide, gate = prepare(directory, cell.peptide, cell.target, known)
     found = read_positions(path, peptide, path.parent / one.topology if one.topology else None)
+    positions = found.arrays["positions_nm"]
     target = make_target(peptide, cell.target)
     deviation = pass_gate(gate, target)
-    n = len(found["positions_nm"])
+    n = len(positions)
+    energies = target.energy(positions)
     ensemble = Ensemble(
-        found["positions_nm"],
-        target.energy(found["positions_nm"]),
-        found.get("log_weights"),
-        np.full(n, one.energy_evaluations),
+        positions, energies, found.arrays.get("log_weights"), np.full(n, one.energy_evaluations)
     )
     # Nothing is known of what was asked but its number.
     spent = Counts(evaluations=one.energy_evaluations, energies=one.energy_evaluations)
@@ -192,7 +196,23 @@ def _import(
     write_json(folder / "record.json", record.model_dump(mode="json"))
     finite = np.isfinite(ensemble.energies_kt)
     median = float(np.median(ensemble.energies_kt))
-    return Imported(one, folder, n, int((~finite).sum()), median, cell.budgets)
+    notes = [*found.notes, *_strain(median, peptide, target)]
+    return Imported(one, folder, n, int((~finite).sum()), median, cell.budgets, tuple(notes))
+
+
+def _strain(median_kt: float, peptide: Peptide, target: Target) -> list[str]:
+    """A note where the median energy is far above that of frames in equilibrium.
+
+    By equipartition these lie about half a kT for each coordinate above a minimum; more than twice as much is odd.
+    """
+    lowest = float(target.energy(peptide.start_nm[None])[0])
+    usual = 1.5 * peptide.n_atoms
+    if median_kt - lowest <= 2.0 * usual:
+        return []
+    return [
+        f"the median energy, {median_kt:.6g} kT, is {median_kt - lowest:.3g} kT above a minimum of {peptide.sequence}; "
+        f"in equilibrium it would be about {usual:.0f} kT above. Are these frames strained, or of another force field?"
+    ]
 
 
 def _refuse_another(folder: Path, ensemble: Ensemble, path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from prosebench.cli.options import (
     OWN_REFERENCES,
@@ -43,6 +44,8 @@ def import_(
             f"declared; scored at {', '.join(f'{budget:,}' for budget in one.budgets)}",
             soft_wrap=True,
         )
+        for note in one.notes:
+            err.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
         if one.non_finite:
             err.print(f"[yellow]warning:[/yellow] {one.non_finite:,} frames have no finite energy")
     out.print(f"in {directory}; `prosebench report {directory}` scores them", soft_wrap=True)

@@ -64,8 +64,10 @@ def score(
         temperature_kelvin=temperature_kelvin,
         reference_folders=references or [OWN_REFERENCES],
     )
+    for note in result.notes:
+        err.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
     table = Table("metric", "value", box=None, pad_edge=False)
-    for name, value in result.items():
+    for name, value in result.values.items():
         table.add_row(name, f"{value:.6g}")
     out.print(table)
 

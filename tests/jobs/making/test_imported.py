@@ -192,3 +192,13 @@ def test_declared_costs_never_pass_as_metered(tmp_path: Path) -> None:
     (row, *_) = (one for one in json.loads(files["leaderboard.json"])["rows"] if one["method"] == EXTERNAL)
     assert row["kind"] == "declared"
     assert "not metered" in row["note"]
+
+
+def test_strained_frames_are_pointed_out(trajectory: mdtraj.Trajectory, tmp_path: Path) -> None:
+    strained = trajectory.xyz + np.random.default_rng(0).normal(scale=0.02, size=trajectory.xyz.shape)
+    np.savez(tmp_path / "aa.npz", positions_nm=strained)
+    (one,) = import_ensembles([declared(tmp_path / "aa.npz")], SUITE, tmp_path / "run", [])
+    assert re.search(r"the median energy, \S+ kT, is \S+ kT above a minimum of AA", one.notes[0])
+    np.savez(tmp_path / "aa.npz", positions_nm=trajectory.xyz)
+    declared(tmp_path / "aa.npz", seed=1)
+    assert import_ensembles([tmp_path / "aa.npz"], SUITE, tmp_path / "run", [])[0].notes == ()
