@@ -19,7 +19,7 @@ from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import BudgetExhausted, Meter
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.frames.importance import normalise
-from prosebench.method import Carry, Chunk, Method, Run, check_claims, load_method
+from prosebench.method import Carry, Chunk, Method, Run, check_chunk, load_method
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference, build_reference
 from prosebench.store.storage import arrays_bytes
@@ -260,7 +260,7 @@ def run_chunks(method: Method | Callable[[], Method], run: Run) -> list[Chunk]:
         except BudgetExhausted:
             break
         try:
-            check_claims(chunk, before, run.meter.spent)
+            check_chunk(chunk, before, run.meter.spent, run.peptide.n_atoms)
         except ValueError as error:
             raise ContractBroken(str(error)) from error
         chunks.append(chunk)

@@ -76,14 +76,59 @@ class Chunk:
     diagnostics: Mapping[str, float | Sequence[float]] = field(default_factory=dict)
 
 
-def check_claims(chunk: Chunk, before: int, after: int) -> None:
-    """Raise ValueError unless every frame claims evaluations spent within its chunk, which began and ended at these.
+def check_chunk(chunk: object, before: int, after: int, n_atoms: int) -> None:
+    """Raise ValueError, in one sentence, unless a method returned a sound chunk of frames of so many atoms.
 
-    A claim of fewer would put frames under budgets that did not pay for them.
+    Every frame must claim evaluations spent within its chunk, which began and ended at `before` and `after`: a claim of
+    fewer would put frames under budgets that did not pay for them.
     """
-    if chunk.ensemble is None or len(chunk.ensemble) == 0:
+    if not isinstance(chunk, Chunk):
+        raise ValueError(f"chunk() returned {_kind(chunk)}; it must return a prosebench.method.Chunk")
+    _check_carry(chunk.carry)
+    if not isinstance(chunk.done, bool | np.bool_):
+        raise ValueError(f"`done` of a chunk is {_kind(chunk.done)}, not True or False")
+    if not isinstance(chunk.diagnostics, Mapping):
+        raise ValueError(f"`diagnostics` of a chunk is {_kind(chunk.diagnostics)}, not numbers by name")
+    if chunk.ensemble is None:
         return
-    claims = chunk.ensemble.evaluations
+    if not isinstance(chunk.ensemble, Ensemble):
+        raise ValueError(f"`ensemble` of a chunk is {_kind(chunk.ensemble)}, not an Ensemble or None")
+    if len(chunk.ensemble):
+        _check_frames(chunk.ensemble, n_atoms)
+        _check_claims(chunk.ensemble, before, after)
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"
+
+
+def _check_carry(carry: object) -> None:
+    if not isinstance(carry, Mapping):
+        raise ValueError(f"`carry` of a chunk is {_kind(carry)}, not arrays by name")
+    for name, value in carry.items():
+        try:
+            stored = isinstance(name, str) and np.asarray(value).dtype.kind in "biufcSU"
+        except ValueError:
+            stored = False
+        if not stored:
+            raise ValueError(
+                f"{name!r} in the carry is {_kind(value)}: only arrays of numbers or text can be stored"
+            )
+
+
+def _check_frames(ensemble: Ensemble, n_atoms: int) -> None:
+    if ensemble.positions_nm.shape[1] != n_atoms:
+        raise ValueError(f"frames have {ensemble.positions_nm.shape[1]} atoms; the peptide has {n_atoms}")
+    for name, values in (("energies_kt", -ensemble.energies_kt), ("log_weights", ensemble.log_weights)):
+        # An energy of +inf and a log-weight of -inf say that a frame counts for nothing; the rest is a mistake.
+        wrong = np.isnan(values) | (values == np.inf) if values is not None else np.array(False)
+        if wrong.any():
+            bad = "NaN or -inf" if name == "energies_kt" else "NaN or +inf"
+            raise ValueError(f"{name} of {int(wrong.sum())} of {len(ensemble)} frames is {bad}")
+
+
+def _check_claims(ensemble: Ensemble, before: int, after: int) -> None:
+    claims = ensemble.evaluations
     if claims is None:
         raise ValueError("frames come without `evaluations`; see prosebench.method.Chunk")
     least, most = int(claims.min()), int(claims.max())
@@ -129,6 +174,10 @@ class UnknownMethod(ValueError):
     """No installed package offers this method."""
 
 
+class BrokenMethod(ValueError):
+    """A package offers this method, but what it offers cannot be used; the message says why."""
+
+
 def method_entry_points() -> dict[str, EntryPoint]:
     """All methods that installed packages offer, by name, not yet imported."""
     return {
@@ -137,13 +186,32 @@ def method_entry_points() -> dict[str, EntryPoint]:
 
 
 def load_method(name: str) -> type[Method]:
-    """The class of a method. Raises UnknownMethod with the known names, TypeError where it is not a Method."""
+    """The class of a method.
+
+    Raises UnknownMethod with the known names, BrokenMethod where it cannot be imported or is not a Method.
+    """
     known = method_entry_points()
     if name not in known:
         raise UnknownMethod(f"unknown method {name!r}; known: {', '.join(known)}")
-    loaded = known[name].load()
+    place = f"method {name!r} ({known[name].value})"
+    try:
+        loaded = known[name].load()
+    except (Exception, SystemExit) as error:
+        raise BrokenMethod(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
-        raise TypeError(
-            f"entry point {known[name].value!r} of method {name!r} is not a subclass of prosebench.method.Method"
-        )
+        raise BrokenMethod(f"{place} is not a subclass of prosebench.method.Method")
+    lacking = ", ".join(sorted(loaded.__abstractmethods__))
+    if lacking:
+        raise BrokenMethod(f"{place} does not define {lacking}")
     return loaded
+
+
+def all_methods() -> dict[str, type[Method] | BrokenMethod]:
+    """Every method that installed packages offer, by name, or why it cannot be used: one never hides the others."""
+    found: dict[str, type[Method] | BrokenMethod] = {}
+    for name in method_entry_points():
+        try:
+            found[name] = load_method(name)
+        except BrokenMethod as broken:
+            found[name] = broken
+    return found

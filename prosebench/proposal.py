@@ -33,7 +33,7 @@ from pydantic import Field
 
 from prosebench.energy.target import check_frames
 from prosebench.frames.placement import Placement, centre_energy
-from prosebench.method import Carry, Chunk, MethodSettings, Run, load_method, method_entry_points
+from prosebench.method import Carry, Chunk, MethodSettings, Run, all_methods, load_method
 
 
 class Draws(NamedTuple):
@@ -151,7 +151,7 @@ def known_proposals() -> list[str]:
     """Names of all proposals."""
     return [
         NormalsAroundStart.name,
-        *(name for name in method_entry_points() if hasattr(load_method(name), "proposal")),
+        *(name for name, method in all_methods().items() if hasattr(method, "proposal")),
     ]
 
 

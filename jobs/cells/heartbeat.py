@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from prosebench.energy.meter import Meter
+from prosebench.energy.meter import Account
 from prosebench.store.storage import DamagedFile, read_json, write_json
 
 BEAT_SECONDS = 10.0
@@ -26,13 +26,13 @@ class Heartbeat:
     when this sitting began. stopped says that the worker left the cell in good order.
     """
 
-    def __init__(self, folder: Path, session: str, meter: Meter, chunks: int) -> None:
+    def __init__(self, folder: Path, session: str, account: Account, budget: int, chunks: int) -> None:
         self._stopped = False
         self._chunks = chunks
         self._last = 0.0
         self._writing = threading.Lock()
         self._path = folder / _FILE
-        self._meter = meter
+        self._account = account
         self._fixed = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -40,8 +40,8 @@ class Heartbeat:
             "session": session,
             "started": time.time(),
             "first_chunk": chunks,
-            "first_sampling": meter.spent,
-            "budget": meter.budget,
+            "first_sampling": account.ledger.sampling.evaluations,
+            "budget": budget,
         }
         self._enough = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -77,7 +77,7 @@ class Heartbeat:
                 print(f"warning: no sign of life could be written: {problem}", flush=True)
 
     def _beat(self) -> None:
-        ledger = self._meter.ledger
+        ledger = self._account.ledger
         changing = {
             "time": time.time(),
             "chunks": self._chunks,

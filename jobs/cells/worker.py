@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,11 +21,11 @@ from jobs.cells.mpi import agree
 from jobs.cells.prepare import force_field_hash, prepare, start_hash
 from jobs.cells.signals import stop_asked
 from prosebench.energy.gate import pass_gate
-from prosebench.energy.meter import BudgetExhausted, Clock, Ledger, Meter
+from prosebench.energy.meter import Account, BudgetExhausted, Clock, Ledger, Meter, count_calls
 from prosebench.energy.settings import make_target
 from prosebench.energy.sharded import ShardedTarget
 from prosebench.ensemble import concatenate
-from prosebench.method import Carry, Chunk, Method, Run, check_claims, load_method
+from prosebench.method import Carry, Chunk, Method, Run, check_chunk, load_method
 from prosebench.ranks import ALONE, Ranks
 from prosebench.record import Cell, Provenance, Record, read_cell
 from prosebench.reference import known_reference
@@ -108,23 +108,23 @@ def _sweep(folder: Path) -> None:
 
 def assist(folder: Path, desk: Desk, ranks: Ranks) -> None:
     """Be one of the further ranks of a cell: run the same chunks as the first, and store nothing."""
-    _, run, method, _ = _set_up(folder, desk, ranks)
+    _, run, method, _, books = _set_up(folder, desk, ranks)
     index, carry, ledger, done = ranks.gather(None)[0]
-    run.meter.ledger = ledger
+    books.begin(ledger)
     while not done:
-        chunk = _next_chunk(method, run, index, carry)
+        chunk = _next_chunk(method, run, index, carry, books)
         if agree(ranks, chunk):
             return
         index, carry, done = index + 1, chunk.carry, chunk.done
 
 
 def _work(folder: Path, desk: Desk, ranks: Ranks) -> None:
-    cell, run, method, record = _set_up(folder, desk, ranks)
+    cell, run, method, record, books = _set_up(folder, desk, ranks)
     chain, warnings = read_chain(folder / "chunks", cell.id, desk.directory / "set-aside")
     for warning in warnings:
         print(f"warning: {warning}", flush=True)
     if chain:
-        run.meter.ledger = chain[-1].ledger.model_copy(deep=True)
+        books.begin(chain[-1].ledger)
     reason = method.skip(run)
     if reason:
         _leave(
@@ -135,30 +135,73 @@ def _work(folder: Path, desk: Desk, ranks: Ranks) -> None:
             desk.threads,
         )
         return
-    ranks.gather(_beginning(chain, run))
-    with Heartbeat(folder, desk.session, run.meter, len(chain)) as heartbeat:
-        _continue(folder, cell, run, method, chain, heartbeat)
+    ranks.gather(_beginning(chain, books))
+    with Heartbeat(folder, desk.session, books.account, cell.budgets[-1], len(chain)) as heartbeat:
+        _continue(folder, cell, run, method, chain, heartbeat, books)
         _leave(folder, record, chain, ranks, desk.threads)
     remove_beat(folder)
 
 
-def _beginning(chain: list[StoredChunk], run: Run) -> tuple[int, Carry, Ledger, bool]:
+def _beginning(chain: list[StoredChunk], books: "Books") -> tuple[int, Carry, Ledger, bool]:
     """What further ranks need to go on after the chain: see `assist`."""
     last = chain[-1].chunk if chain else Chunk(ensemble=None, carry={})
-    return len(chain), last.carry, run.meter.ledger, last.done
+    return len(chain), last.carry, books.account.ledger, last.done
 
 
-def _set_up(folder: Path, desk: Desk, ranks: Ranks) -> tuple[Cell, Run, Method, Record]:
-    """A cell, what its method is given, the method, and what the record knows before the first chunk."""
+@dataclass
+class Books:
+    """What a worker knows of a cell's cost by itself; the method has no way to them.
+
+    account is that of the method's meter. asked tells how many evaluations the target itself has been asked for since
+    this process has had it; earlier is what was spent before.
+    """
+
+    account: Account
+    asked: Callable[[], int]
+    earlier: int = 0
+
+    def begin(self, ledger: Ledger) -> None:
+        """Go on from the ledger of the last chunk that is stored."""
+        self.account.ledger = ledger.model_copy(deep=True)
+        self.earlier = self._booked
+
+    @property
+    def spent(self) -> int:
+        """Evaluations of sampling."""
+        return self.account.ledger.sampling.evaluations
+
+    @property
+    def _booked(self) -> int:
+        return self.spent + self.account.ledger.preparation.evaluations
+
+    def check(self, declared: int) -> None:
+        """Raise ValueError unless the meter has seen all evaluations, and preparation is what was declared at most."""
+        metered = self._booked - self.earlier
+        if metered != self.asked():
+            raise ValueError(
+                f"the target was asked for {self.asked()} evaluations, but the meter counted {metered}: energies of a "
+                "run come through run.meter alone"
+            )
+        prepared = self.account.ledger.preparation.evaluations
+        if prepared > declared:
+            raise ValueError(
+                f"{prepared} evaluations were spent on preparation, but preparation() declares {declared} at most"
+            )
+
+
+def _set_up(folder: Path, desk: Desk, ranks: Ranks) -> tuple[Cell, Run, Method, Record, Books]:
+    """A cell, what its method is given, the method, what the record knows before the first chunk, and the books."""
     cell = read_cell(folder)
     reference_path = known_reference(cell.peptide, desk.reference_folders, cell.target.temperature_kelvin)
     peptide, gate = prepare(desk.directory, cell.peptide, cell.target, reference_path)
     target = make_target(peptide, cell.target, desk.threads)
     deviation = pass_gate(gate, target)
+    counted, asked = count_calls(target if ranks.size == 1 else ShardedTarget(target, ranks))
+    books = Books(Account(), asked)
     run = Run(
         cell_id=cell.id,
         peptide=peptide,
-        meter=Meter(target if ranks.size == 1 else ShardedTarget(target, ranks), cell.budgets[-1]),
+        meter=Meter(counted, cell.budgets[-1], books.account),
         budgets=cell.budgets,
         frames=cell.frames,
         reference_path=reference_path,
@@ -175,7 +218,7 @@ def _set_up(folder: Path, desk: Desk, ranks: Ranks) -> tuple[Cell, Run, Method, 
         versions=versions(),
     )
     loaded = load_method(cell.method)
-    return cell, run, loaded(loaded.Settings(**cell.settings)), record
+    return cell, run, loaded(loaded.Settings(**cell.settings)), record, books
 
 
 def versions() -> dict[str, str]:
@@ -184,7 +227,13 @@ def versions() -> dict[str, str]:
 
 
 def _continue(
-    folder: Path, cell: Cell, run: Run, method: Method, chain: list[StoredChunk], heartbeat: Heartbeat
+    folder: Path,
+    cell: Cell,
+    run: Run,
+    method: Method,
+    chain: list[StoredChunk],
+    heartbeat: Heartbeat,
+    books: Books,
 ) -> None:
     """Run chunks and store each, until the method is done or the budget is spent; extends the chain."""
     sitting = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
@@ -192,11 +241,12 @@ def _continue(
     while not (chain and chain[-1].chunk.done):
         index = len(chain)
         carry = chain[-1].chunk.carry if chain else {}
-        run.meter.clock = Clock()
+        account = books.account
+        account.clock = Clock()
         with run.meter.phase("sampling"):
-            chunk = _next_chunk(method, run, index, carry)
+            chunk = _next_chunk(method, run, index, carry, books)
         stop = agree(run.ranks, chunk)
-        stored = StoredChunk(chunk, run.meter.ledger.model_copy(deep=True), asdict(run.meter.clock), sitting)
+        stored = StoredChunk(chunk, account.ledger.model_copy(deep=True), asdict(account.clock), sitting)
         write_chunk(folder / "chunks", cell.id, index, stored)
         extend(chain, stored)
         heartbeat.stored(len(chain))
@@ -211,18 +261,24 @@ def _continue(
             )
 
 
-def _next_chunk(method: Method, run: Run, index: int, carry: Carry) -> Chunk:
-    before = run.meter.spent
+def _next_chunk(method: Method, run: Run, index: int, carry: Carry, books: Books) -> Chunk:
+    """What the method returns, once it is sure that the books and the frames' claims are in order."""
+    before, name = books.spent, type(method).__name__
     try:
         chunk = method.chunk(run, index, carry)
     except BudgetExhausted:
         # What earlier chunks kept stays; the ledger shows the whole budget spent.
-        return Chunk(ensemble=None, carry={}, done=True)
+        chunk = Chunk(ensemble=None, carry={}, done=True)
+    except SystemExit as error:
+        raise RuntimeError(
+            f"method {name} called sys.exit({error.code!r}); a method returns chunks"
+        ) from error
     try:
-        check_claims(chunk, before, run.meter.spent)
+        check_chunk(chunk, before, books.spent, run.peptide.n_atoms)
+        books.check(method.preparation(run))
     except ValueError as error:
-        raise ValueError(f"method {type(method).__name__}: {error}") from error
-    return replace(chunk, done=chunk.done or run.meter.remaining <= 0)
+        raise ValueError(f"method {name}: {error}") from error
+    return replace(chunk, done=chunk.done or books.spent >= run.budgets[-1])
 
 
 def _leave(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks, threads: int) -> None:

@@ -1,10 +1,15 @@
-"""The meter: the only handle on the target that a method gets. It counts every frame and stops at the budget."""
+"""The meter: the only handle on the target that a method gets. It counts every frame and stops at the budget.
+
+No attribute of a meter leads to the target, the budget or the account: they live in the variables of functions
+(`_sealed`), and whatever is called there is counted. What Python cannot prevent, such as a method that builds an
+energy of its own, no meter sees.
+"""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, NoReturn, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,73 +69,111 @@ class BudgetExhausted(Exception):
 
 
 @dataclass
+class Account:
+    """The side of a meter that belongs to whoever made it: what was spent, in how many seconds. No method gets it."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    clock: Clock = field(default_factory=Clock)
+    phase: Phase = "sampling"
+
+
+class _Calls(NamedTuple):
+    """All that a meter can do: functions that share a target and an account, and show neither."""
+
+    facts: tuple[int, float, int]
+    energy: Callable[..., NDArray[np.float64]]
+    energy_and_gradient: Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]
+    langevin: Callable[..., LangevinResult]
+    describe: Callable[[], Description]
+    spent: Callable[[], int]
+    ledger: Callable[[], Ledger]
+    clock: Callable[[], Clock]
+    phase: Callable[[Phase], Any]
+    take_over: Callable[[Ledger], None]
+
+
 class Meter:
     """Counts evaluations of a target against a budget.
 
-    Raises BudgetExhausted, exactly at the budget, from every call that asks for more.
+    Raises BudgetExhausted, exactly at the budget, from every call that asks for more. Nothing about it can be set:
+    `ledger` and `clock` are copies of those of the account.
     """
 
-    _target: Target
-    budget: int
-    ledger: Ledger = field(default_factory=Ledger)
-    clock: Clock = field(default_factory=Clock)
-    _phase: Phase = "sampling"
+    __slots__ = ("_calls",)
+    _calls: _Calls
+
+    def __init__(self, target: Target, budget: int, account: Account | None = None) -> None:
+        object.__setattr__(self, "_calls", _sealed(target, budget, account or Account()))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name} of a meter cannot be set: budget and ledger belong to who made it")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{name} of a meter cannot be removed")
 
     @property
     def n_atoms(self) -> int:
         """Atoms of a frame."""
-        return self._target.n_atoms
+        return self._calls.facts[0]
 
     @property
     def temperature_kelvin(self) -> float:
         """Temperature at which energies are reduced."""
-        return self._target.temperature_kelvin
+        return self._calls.facts[1]
+
+    @property
+    def budget(self) -> int:
+        """The most evaluations of sampling."""
+        return self._calls.facts[2]
 
     @property
     def spent(self) -> int:
         """Evaluations of sampling so far."""
-        return self.ledger.sampling.evaluations
+        return self._calls.spent()
 
     @property
     def remaining(self) -> int:
         """Evaluations of sampling that are left."""
         return self.budget - self.spent
 
+    @property
+    def ledger(self) -> Ledger:
+        """A copy of what was spent."""
+        return self._calls.ledger()
+
+    @property
+    def clock(self) -> Clock:
+        """A copy of how long it took."""
+        return self._calls.clock()
+
     def describe(self) -> Description:
         """What the target says of itself."""
-        return self._target.describe()
+        return self._calls.describe()
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
-        """Clock what happens inside as this phase; in "preparation", count it apart from the budget too."""
-        before, started, inner = self._phase, time.perf_counter(), self._clocked()
-        self._phase = phase
-        try:
+        """Clock what happens inside as this phase; in "preparation", count it apart from the budget too.
+
+        Raises ValueError for another phase than "sampling", "preparation" and "training".
+        """
+        if phase not in get_args(Phase):
+            raise ValueError(f"unknown phase {phase!r}; known: {', '.join(get_args(Phase))}")
+        with self._calls.phase(phase):
             yield
-        finally:
-            self._phase = before
-            elapsed = time.perf_counter() - started - (self._clocked() - inner)
-            setattr(self.clock, phase, getattr(self.clock, phase) + elapsed)
+
+    def take_over(self, ledger: Ledger) -> None:
+        """Go on from what an earlier sitting spent. Raises ValueError where that is less than was spent already."""
+        self._calls.take_over(ledger)
 
     def energy(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
         """Reduced energies (n,) in kT of frames (n, atoms, 3) in nm; inf where not finite, and counted as such."""
-        granted = self._grant(len(frames_nm))
-        with self._inside_target():
-            energies = self._target.energy(frames_nm[:granted])
-        self._charge(energies=granted, failures=int(np.isinf(energies).sum()))
-        self._stop_unless(len(frames_nm), granted, energies)
-        return energies
+        return self._calls.energy(frames_nm)
 
     def energy_and_gradient(
         self, frames_nm: NDArray[np.floating]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Energies (n,) in kT and gradients (n, atoms, 3) in kT/nm; one evaluation a frame."""
-        granted = self._grant(len(frames_nm))
-        with self._inside_target():
-            energies, gradients = self._target.energy_and_gradient(frames_nm[:granted])
-        self._charge(energies=granted, gradients=granted, failures=int(np.isinf(energies).sum()))
-        self._stop_unless(len(frames_nm), granted, (energies, gradients))
-        return energies, gradients
+        return self._calls.energy_and_gradient(frames_nm)
 
     def langevin(
         self,
@@ -144,10 +187,61 @@ class Meter:
         temperatures_kelvin: NDArray[np.float64] | None = None,
     ) -> LangevinResult:
         """Langevin dynamics (see `Target.langevin`): one evaluation a step and replica."""
-        replicas = len(state.positions_nm)
-        steps = self._grant(n_steps * replicas) // replicas
-        with self._inside_target():
-            result = self._target.langevin(
+        return self._calls.langevin(
+            state, n_steps, settings, random_key, first_step, keep_steps, temperatures_kelvin
+        )
+
+
+def _sealed(target: Target, budget: int, account: Account) -> _Calls:
+    """What a meter does. Each call of the target is charged to the account here, where nothing can come between."""
+
+    def grant(asked: int) -> int:
+        return asked if account.phase == "preparation" else min(asked, budget - spent())
+
+    def charge(
+        asked: int, granted: int, result: object, failed: NDArray[np.bool_], *, energy: bool, gradient: bool
+    ) -> None:
+        counts = account.ledger.preparation if account.phase == "preparation" else account.ledger.sampling
+        counts.evaluations += granted
+        counts.energies += granted * energy
+        counts.gradients += granted * gradient
+        counts.failures += int(failed.sum())
+        if granted < asked:
+            raise BudgetExhausted(budget, asked, granted, result)
+
+    def energy(frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        # What only looks like an array could tell another length than it has.
+        frames = np.asarray(frames_nm)
+        granted = grant(len(frames))
+        with _clocked_as_target(account):
+            found = target.energy(frames[:granted])
+        charge(len(frames), granted, found, np.isinf(found), energy=True, gradient=False)
+        return found
+
+    def energy_and_gradient(
+        frames_nm: NDArray[np.floating],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        frames = np.asarray(frames_nm)
+        granted = grant(len(frames))
+        with _clocked_as_target(account):
+            found = target.energy_and_gradient(frames[:granted])
+        charge(len(frames), granted, found, np.isinf(found[0]), energy=True, gradient=True)
+        return found
+
+    def langevin(
+        state: PhaseState,
+        n_steps: int,
+        settings: LangevinSettings,
+        random_key: int,
+        first_step: int,
+        keep_steps: NDArray[np.int64],
+        temperatures_kelvin: NDArray[np.float64] | None,
+    ) -> LangevinResult:
+        state = PhaseState(np.asarray(state.positions_nm), np.asarray(state.velocities_nm_ps))
+        replicas = max(1, len(state.positions_nm))
+        steps = grant(n_steps * replicas) // replicas
+        with _clocked_as_target(account):
+            found = target.langevin(
                 state,
                 steps,
                 settings,
@@ -156,31 +250,92 @@ class Meter:
                 keep_steps[keep_steps <= steps],
                 temperatures_kelvin=temperatures_kelvin,
             )
-        self._charge(gradients=steps * replicas, failures=int(result.failed.sum()))
-        self._stop_unless(n_steps * replicas, steps * replicas, result)
-        return result
+        charge(n_steps * replicas, steps * replicas, found, found.failed, energy=False, gradient=True)
+        return found
 
-    def _clocked(self) -> float:
-        return self.clock.sampling + self.clock.preparation + self.clock.training
+    def spent() -> int:
+        return account.ledger.sampling.evaluations
 
-    def _grant(self, asked: int) -> int:
-        return asked if self._phase == "preparation" else min(asked, self.remaining)
+    def take_over(ledger: Ledger) -> None:
+        for kind in ("sampling", "preparation"):
+            here, there = (getattr(one, kind).evaluations for one in (account.ledger, ledger))
+            if there < here:
+                raise ValueError(
+                    f"{here} evaluations of {kind} were spent here; a ledger of {there} takes some back"
+                )
+        account.ledger = ledger.model_copy(deep=True)
 
-    def _charge(self, *, energies: int = 0, gradients: int = 0, failures: int = 0) -> None:
-        counts = self.ledger.preparation if self._phase == "preparation" else self.ledger.sampling
-        counts.evaluations += max(energies, gradients)
-        counts.energies += energies
-        counts.gradients += gradients
-        counts.failures += failures
+    return _Calls(
+        facts=(target.n_atoms, target.temperature_kelvin, budget),
+        energy=energy,
+        energy_and_gradient=energy_and_gradient,
+        langevin=langevin,
+        describe=lambda: target.describe(),
+        spent=spent,
+        ledger=lambda: account.ledger.model_copy(deep=True),
+        clock=lambda: replace(account.clock),
+        phase=lambda phase: _clocked_as(account, phase),
+        take_over=take_over,
+    )
 
-    def _stop_unless(self, asked: int, granted: int, result: object) -> None:
-        if granted < asked:
-            raise BudgetExhausted(self.budget, asked, granted, result)
 
-    @contextmanager
-    def _inside_target(self) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.clock.target += time.perf_counter() - started
+@contextmanager
+def _clocked_as(account: Account, phase: Phase) -> Iterator[None]:
+    """Until it is left, what happens is of this phase; the phases within it have their seconds for themselves."""
+    clock = account.clock
+    before, started, inner = account.phase, time.perf_counter(), _all_phases(clock)
+    account.phase = phase
+    try:
+        yield
+    finally:
+        account.phase = before
+        elapsed = time.perf_counter() - started - (_all_phases(clock) - inner)
+        setattr(clock, phase, getattr(clock, phase) + elapsed)
+
+
+@contextmanager
+def _clocked_as_target(account: Account) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        account.clock.target += time.perf_counter() - started
+
+
+def _all_phases(clock: Clock) -> float:
+    return clock.sampling + clock.preparation + clock.training
+
+
+def count_calls(target: Target) -> tuple[Target, Callable[[], int]]:
+    """The same target, and how many evaluations it has been asked for: one a frame, or a step of a replica.
+
+    A worker compares this count with its account: they differ where a method got at the target beside the meter.
+    """
+    asked = 0
+
+    class Counted:
+        n_atoms = target.n_atoms
+        temperature_kelvin = target.temperature_kelvin
+        describe = staticmethod(target.describe)
+
+        def energy(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+            nonlocal asked
+            found = target.energy(frames_nm)
+            asked += len(frames_nm)
+            return found
+
+        def energy_and_gradient(
+            self, frames_nm: NDArray[np.floating]
+        ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            nonlocal asked
+            found = target.energy_and_gradient(frames_nm)
+            asked += len(frames_nm)
+            return found
+
+        def langevin(self, state: PhaseState, n_steps: int, *rest: Any, **options: Any) -> LangevinResult:
+            nonlocal asked
+            found = target.langevin(state, n_steps, *rest, **options)
+            asked += n_steps * len(state.positions_nm)
+            return found
+
+    return Counted(), lambda: asked

@@ -53,7 +53,7 @@ class Checkpoint:
         path = self.folder / f"{done}-{peptide}-{block:06d}.npz"
         if path.exists():
             arrays = read_arrays(path)
-            meter.ledger = Ledger.model_validate_json(array_text(arrays.pop("ledger")))
+            meter.take_over(Ledger.model_validate_json(array_text(arrays.pop("ledger"))))
             return Ensemble.from_arrays(arrays)
         ensemble = draw()
         ledger = text_array(meter.ledger.model_dump_json())
@@ -76,7 +76,7 @@ class Checkpoint:
         arrays = read_arrays(self.folder / WEIGHTS)
         put_weights(network, arrays)
         for meter, ledger in zip(meters, json.loads(array_text(arrays["ledgers"])), strict=True):
-            meter.ledger = Ledger.model_validate(ledger)
+            meter.take_over(Ledger.model_validate(ledger))
         self._drop_blocks(int(arrays["round"]))
         return int(arrays["round"])
 

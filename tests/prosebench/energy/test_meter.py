@@ -1,12 +1,15 @@
 """The meter counts every frame and stops at the budget, exactly."""
 
+from types import FunctionType
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from prosebench.energy.analytic import HarmonicTarget
-from prosebench.energy.meter import BudgetExhausted, Meter
+from prosebench.energy.meter import Account, BudgetExhausted, Counts, Ledger, Meter, count_calls
 from prosebench.energy.target import LangevinSettings, PhaseState
 
 CENTRE = np.zeros((4, 3))
@@ -94,6 +97,85 @@ def test_phases_are_clocked_apart() -> None:
     assert meter.clock.sampling + meter.clock.training > meter.clock.target > 0
 
 
-def test_a_method_has_no_other_way_to_the_target() -> None:
-    public = [name for name in dir(make_meter(1)) if not name.startswith("_")]
-    assert "target" not in public
+def objects_of_attributes(thing: object) -> list[object]:
+    """A thing, what its attributes hold, what theirs hold, and so on; functions and classes are not looked into."""
+    found, todo = [], [thing]
+    while todo:
+        one = todo.pop()
+        if any(one is other for other in found):
+            continue
+        found.append(one)
+        if isinstance(one, (int, float, str, bytes, type, np.ndarray, FunctionType, BaseModel)):
+            continue
+        names = [name for name in dir(one) if not (name.startswith("__") and name.endswith("__"))]
+        todo += [getattr(one, name) for name in names]
+        todo += list(one) if isinstance(one, tuple) else []
+    return found
+
+
+def test_no_attribute_leads_to_the_target_or_the_account() -> None:
+    account = Account()
+    target = HarmonicTarget(CENTRE)
+    meter = Meter(target, 10, account)
+    reached = objects_of_attributes(meter)
+    assert len(reached) > 20
+    assert not [one for one in reached if isinstance(one, (HarmonicTarget, Account))]
+
+
+def test_nothing_about_a_meter_can_be_set() -> None:
+    meter = make_meter(10)
+    for name, value in (
+        ("budget", 99),
+        ("ledger", Ledger()),
+        ("_calls", None),
+        ("energy", print),
+        ("new", 1),
+    ):
+        with pytest.raises(AttributeError):
+            setattr(meter, name, value)
+    with pytest.raises(AttributeError):
+        del meter.ledger
+    meter.energy(frames(4))
+    meter.ledger.sampling.evaluations = 0
+    assert (meter.budget, meter.spent, meter.ledger.sampling.evaluations) == (10, 4, 4)
+
+
+def test_what_looks_shorter_than_it_is_pays_for_all() -> None:
+    class Short(np.ndarray):
+        def __len__(self) -> int:
+            return 1
+
+    meter = make_meter(100)
+    assert len(meter.energy(frames(7).view(Short))) == meter.spent == 7
+
+
+def test_a_ledger_is_taken_over_forwards_only() -> None:
+    meter = make_meter(100)
+    meter.energy(frames(3))
+    earlier = Ledger(sampling=Counts(evaluations=2))
+    with pytest.raises(
+        ValueError, match="3 evaluations of sampling were spent here; a ledger of 2 takes some back"
+    ):
+        meter.take_over(earlier)
+    meter.take_over(Ledger(sampling=Counts(evaluations=40), preparation=Counts(evaluations=7)))
+    assert (meter.remaining, meter.ledger.preparation.evaluations) == (60, 7)
+
+
+def test_an_unknown_phase_is_refused() -> None:
+    known = "known: sampling, preparation, training"
+    with pytest.raises(ValueError, match=known), make_meter(1).phase("target"):  # type: ignore[arg-type]
+        pass
+
+
+def test_calls_of_a_target_are_counted_whoever_makes_them() -> None:
+    target, asked = count_calls(HarmonicTarget(CENTRE))
+    meter = Meter(target, 20)
+    meter.energy(frames(3))
+    meter.langevin(PhaseState(frames(2), np.zeros((2, 4, 3))), 5, LangevinSettings(), 1, 0, NOTHING)
+    assert asked() == meter.spent == 13
+    with pytest.raises(BudgetExhausted):
+        meter.energy_and_gradient(frames(30))
+    assert asked() == meter.spent == 20
+    target.energy(frames(4))
+    assert asked() == 24
+    assert not hasattr(target, "target")
