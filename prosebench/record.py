@@ -11,16 +11,31 @@ record.json and ensemble.npz depend on the cell alone: a run that was killed and
 
 import hashlib
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prosebench.energy.meter import Ledger
 from prosebench.energy.settings import TargetSettings
-from prosebench.energy.target import Description
-from prosebench.ensemble import Ensemble
-from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_json
+from prosebench.ensemble import MOST_BYTES, Ensemble, value_faults
+from prosebench.store.fields import (
+    Budget,
+    Count,
+    Finite,
+    FrameCount,
+    Name,
+    OneLetterCode,
+    Processes,
+    Seconds,
+    Seed,
+    Settings,
+    Sha256,
+    Text,
+    one_line,
+)
+from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_json, write_json
 
 SCHEMA: Literal[1] = 1
 """Version of cells, chunks and records; raised when the meaning of a field changes."""
@@ -41,15 +56,22 @@ class Cell(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = SCHEMA
-    suite: str
-    peptide: str
-    row: str
-    method: str
-    settings: dict[str, Any]
-    budgets: tuple[int, ...]
-    frames: int
-    seed: int
+    suite: Name
+    peptide: OneLetterCode
+    row: Name
+    method: Name
+    settings: Settings
+    budgets: tuple[Budget, ...] = Field(min_length=1, max_length=100)
+    frames: FrameCount
+    seed: Seed
     target: TargetSettings
+
+    @field_validator("budgets")
+    @classmethod
+    def _ascending(cls, budgets: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in pairwise(budgets)):
+            raise ValueError("must ascend, each once")
+        return budgets
 
     @cached_property
     def id(self) -> str:
@@ -78,26 +100,34 @@ class Record(BaseModel):
     cell_id: str
     cell: Cell
     status: Literal["done", "skipped"]
-    reason: str = ""
+    reason: Text = ""
     ledger: Ledger = Ledger()
-    frames: int = 0
-    chunks: int = 0
-    ensemble_sha256: str = ""
-    force_field_hash: str
-    start_hash: str
-    target: Description
-    gate_deviation_kj_mol: float
-    diagnostics: dict[str, list[float | None]] = {}
-    versions: dict[str, str]
+    frames: Count = 0
+    chunks: Count = 0
+    ensemble_sha256: Sha256 | Literal[""] = ""
+    force_field_hash: Sha256
+    start_hash: Sha256
+    target: Annotated[dict[Name, Text | int | Finite], Field(max_length=100)]
+    gate_deviation_kj_mol: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    diagnostics: Annotated[dict[Name, list[Finite | None]], Field(max_length=1000)] = {}
+    versions: Annotated[dict[Name, Text], Field(max_length=100)]
 
-    def load_ensemble(self, folder: Path) -> Ensemble:
-        """The frames. Raises DamagedFile where the file is not the one that the record speaks of."""
+    def load_ensemble(self, folder: Path, *, most_bytes: int = MOST_BYTES) -> Ensemble:
+        """The frames.
+
+        Raises DamagedFile where the file is not the one that the record speaks of, needs more memory than that, or
+        holds numbers that cannot be (`value_faults`).
+        """
         path = folder / "ensemble.npz"
         if file_sha256(path) != self.ensemble_sha256:
             raise DamagedFile(
                 f"{path} has changed since its record was written; remove the folder and run again"
             )
-        return Ensemble.load(path)
+        ensemble = Ensemble.load(path, most_bytes=most_bytes)
+        wrong = "; ".join(value_faults(ensemble))
+        if wrong:
+            raise DamagedFile(f"{path}: {wrong}")
+        return ensemble
 
 
 class Provenance(BaseModel):
@@ -108,15 +138,15 @@ class Provenance(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    host: str
-    device: str
-    commit: str
-    started: str
-    finished: str
-    sittings: int
-    ranks: int = 1
-    threads: int = 1
-    seconds: dict[str, float]
+    host: Text
+    device: Text
+    commit: Text
+    started: Text
+    finished: Text
+    sittings: Count
+    ranks: Processes = 1
+    threads: Processes = 1
+    seconds: Annotated[dict[Name, Seconds], Field(max_length=100)]
 
 
 def without_places(settings: dict[str, Any]) -> dict[str, Any]:
@@ -158,6 +188,17 @@ def read_provenance(folder: Path) -> Provenance:
     return _read_model(folder / "provenance.json", Provenance)
 
 
+def write_record(folder: Path, record: Record, provenance: Provenance) -> None:
+    """Write what makes a cell finished. Raises ValidationError where a number of it cannot be: nothing is written."""
+    files = {"provenance.json": provenance, "record.json": record}
+    contents = {name: model.model_dump(mode="json") for name, model in files.items()}
+    for name, model in files.items():
+        # A model that was copied with changes has not been looked at since.
+        type(model).model_validate(contents[name])
+    for name, content in contents.items():
+        write_json(folder / name, content)
+
+
 def cell_folders(directory: Path) -> list[Path]:
     """Folders of all cells of a run folder, in order of their names."""
     cells = directory / "cells"
@@ -173,6 +214,13 @@ def _read_model(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise DamagedFile(
-            f"{path} is not a {model.__name__.lower()} file: {error.errors()[0]['msg']}"
-        ) from error
+        raise DamagedFile(f"{path} is not a {model.__name__.lower()} file: {explained(error)}") from error
+
+
+def explained(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line: where it is, and what it should be."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    # A key of the file may be of any length, and hold anything.
+    place = one_line(".".join(str(part) for part in first["loc"]))[:100]
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

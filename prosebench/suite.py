@@ -4,13 +4,14 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prosebench.energy.settings import TargetSettings
 from prosebench.method import load_method
 from prosebench.peptide import check_sequence
+from prosebench.store.fields import Budget, FrameCount, Kelvin, Name, Seed
 
 
 class SuiteError(ValueError):
@@ -19,8 +20,6 @@ class SuiteError(ValueError):
 
 # What a row of `methods` may say beside the settings of its method.
 _OF_A_ROW = ("method", "max_budget")
-
-Positive = Annotated[int, Field(gt=0)]
 
 
 class Suite(BaseModel):
@@ -37,15 +36,15 @@ class Suite(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: Name
     description: str = ""
     peptides: tuple[str, ...] = Field(min_length=1)
-    budgets: tuple[Positive, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
-    frames: Positive = 10_000
+    budgets: tuple[Budget, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
+    frames: FrameCount = 10_000
     target: TargetSettings = TargetSettings()
-    temperatures_kelvin: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    methods: dict[str, dict[str, Any]] = Field(min_length=1)
+    temperatures_kelvin: tuple[Kelvin, ...] = ()
+    methods: dict[Name, dict[str, Any]] = Field(min_length=1)
 
     @property
     def targets(self) -> tuple[TargetSettings, ...]:

@@ -1,6 +1,7 @@
 """The worker: takes a cell, runs it chunk by chunk, and leaves its record."""
 
 import errno
+import math
 import os
 import platform
 import socket
@@ -24,13 +25,14 @@ from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import Account, BudgetExhausted, Clock, Ledger, Meter, count_calls
 from prosebench.energy.settings import make_target
 from prosebench.energy.sharded import ShardedTarget
-from prosebench.ensemble import concatenate
+from prosebench.ensemble import concatenate, tidied
 from prosebench.method import Carry, Chunk, Method, Run, check_chunk, load_method
 from prosebench.ranks import ALONE, Ranks
-from prosebench.record import Cell, Provenance, Record, read_cell
+from prosebench.record import Cell, Provenance, Record, read_cell, write_record
 from prosebench.reference import known_reference
+from prosebench.store.fields import one_line
 from prosebench.store.locks import file_lock
-from prosebench.store.storage import TEMPORARY_SUFFIX, write_json
+from prosebench.store.storage import TEMPORARY_SUFFIX
 
 Outcome = Literal["done", "failed", "locked", "stopped"]
 _STALE_SECONDS = 3600.0
@@ -127,13 +129,8 @@ def _work(folder: Path, desk: Desk, ranks: Ranks) -> None:
         books.begin(chain[-1].ledger)
     reason = method.skip(run)
     if reason:
-        _leave(
-            folder,
-            record.model_copy(update={"status": "skipped", "reason": reason}),
-            chain,
-            ranks,
-            desk.threads,
-        )
+        skipped = record.model_copy(update={"status": "skipped", "reason": one_line(reason)})
+        _leave(folder, skipped, chain, ranks, desk.threads)
         return
     ranks.gather(_beginning(chain, books))
     with Heartbeat(folder, desk.session, books.account, cell.budgets[-1], len(chain)) as heartbeat:
@@ -287,7 +284,7 @@ def _leave(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks,
     if record.status == "done":
         if not parts:
             raise RuntimeError("the method ended without a single frame")
-        ensemble = concatenate(parts)
+        ensemble = tidied(concatenate(parts))
         digest = ensemble.save(folder / "ensemble.npz")
         names = sorted({name for stored in chain for name in stored.chunk.diagnostics})
         record = record.model_copy(
@@ -303,16 +300,16 @@ def _leave(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks,
             }
         )
     provenance = _provenance(folder, record, chain, ranks, threads)
-    write_json(folder / "provenance.json", provenance.model_dump(mode="json"))
-    write_json(folder / "record.json", record.model_dump(mode="json"))
+    write_record(folder, record, provenance)
     for path in sorted((folder / "chunks").iterdir()) if (folder / "chunks").is_dir() else []:
         path.unlink(missing_ok=True)
 
 
 def _numbers(chunk: Chunk, name: str) -> list[float | None]:
-    """What a chunk says of itself under a name: one number, several, or None for nothing."""
+    """What a chunk says of itself under a name: one number, several, or None for nothing and for what is not finite."""
     said = chunk.diagnostics.get(name)
-    return list(said) if isinstance(said, Sequence) else [said]
+    numbers = list(said) if isinstance(said, Sequence) else [said]
+    return [None if number is None or not math.isfinite(number) else float(number) for number in numbers]
 
 
 def _provenance(
@@ -320,7 +317,7 @@ def _provenance(
 ) -> Provenance:
     phases = chain[0].seconds if chain else {}
     return Provenance(
-        host=socket.gethostname(),
+        host=one_line(socket.gethostname()),
         device=str(record.target.get("device", "cpu")),
         commit=code_commit(),
         started=datetime.fromtimestamp((folder / "cell.json").stat().st_mtime, UTC).isoformat(

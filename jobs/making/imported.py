@@ -6,12 +6,12 @@ counted in the record's diagnostics and not in its ledger.
 """
 
 import hashlib
-import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,12 +23,13 @@ from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.settings import make_target
 from prosebench.energy.target import Target
-from prosebench.ensemble import Ensemble
+from prosebench.ensemble import Ensemble, tidied
 from prosebench.frames.trajectories import read_positions
 from prosebench.peptide import Peptide
-from prosebench.record import EXTERNAL, Cell, Provenance, Record, read_record
+from prosebench.record import EXTERNAL, Cell, Provenance, Record, explained, read_record, write_record
 from prosebench.reference import known_reference
-from prosebench.store.storage import arrays_bytes, write_json
+from prosebench.store.fields import Count, Kelvin, Name, OneLetterCode, Seconds, Seed, SomeText, Text
+from prosebench.store.storage import MOST_JSON_BYTES, DamagedFile, arrays_bytes, open_regular, parse_json
 from prosebench.suite import Suite
 
 ENERGIES_COMPUTED = "energies-computed-here"
@@ -48,16 +49,16 @@ class Declaration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
-    peptide: str
-    energy_evaluations: int = Field(ge=0)
-    seconds: float = Field(ge=0)
-    hardware: str = Field(min_length=1)
-    temperature_kelvin: float = Field(gt=0)
-    force_field: str = Field(min_length=1)
-    citation: str = Field(min_length=1)
-    seed: int = 0
-    topology: str = ""
+    method: Annotated[Name, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+    peptide: OneLetterCode
+    energy_evaluations: Count
+    seconds: Seconds
+    hardware: SomeText
+    temperature_kelvin: Kelvin
+    force_field: SomeText
+    citation: SomeText
+    seed: Seed = 0
+    topology: Text = ""
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,17 @@ def read_declaration(frames: Path) -> Declaration:
             f"there is no {frames.with_suffix('.toml').name} beside {frames}: it must say {needed}"
         )
     try:
-        content = tomllib.loads(path.read_text()) if path.suffix == ".toml" else json.loads(path.read_text())
+        with open_regular(path, MOST_JSON_BYTES) as file:
+            text = file.read().decode()
+        content = tomllib.loads(text) if path.suffix == ".toml" else parse_json(text)
         return Declaration.model_validate(content)
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        raise DeclarationError(f"{path} is not {path.suffix[1:].upper()}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
         known = ", ".join(Declaration.model_fields)
-        where = ".".join(map(str, first["loc"]))
-        raise DeclarationError(f"{path}: {where}: {first['msg']}; known keys: {known}") from error
+        raise DeclarationError(f"{path}: {explained(error)}; known keys: {known}") from error
+    except DamagedFile:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise DeclarationError(f"{path} is not {path.suffix[1:].upper()}: {error}") from error
 
 
 def import_ensembles(
@@ -160,8 +163,8 @@ def _import(
     deviation = pass_gate(gate, target)
     n = len(positions)
     energies = target.energy(positions)
-    ensemble = Ensemble(
-        positions, energies, found.arrays.get("log_weights"), np.full(n, one.energy_evaluations)
+    ensemble = tidied(
+        Ensemble(positions, energies, found.arrays.get("log_weights"), np.full(n, one.energy_evaluations))
     )
     # Nothing is known of what was asked but its number.
     spent = Counts(evaluations=one.energy_evaluations, energies=one.energy_evaluations)
@@ -192,8 +195,7 @@ def _import(
         sittings=0,
         seconds={"sampling": one.seconds},
     )
-    write_json(folder / "provenance.json", provenance.model_dump(mode="json"))
-    write_json(folder / "record.json", record.model_dump(mode="json"))
+    write_record(folder, record, provenance)
     finite = np.isfinite(ensemble.energies_kt)
     median = float(np.median(ensemble.energies_kt))
     notes = [*found.notes, *_strain(median, peptide, target)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from prosebench.energy.target import Description, LangevinResult, LangevinSettings, PhaseState, Target
+from prosebench.store.fields import Count
 
 Phase = Literal["sampling", "preparation", "training"]
 
@@ -25,10 +26,10 @@ class Counts(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    evaluations: int = 0
-    energies: int = 0
-    gradients: int = 0
-    failures: int = 0
+    evaluations: Count = 0
+    energies: Count = 0
+    gradients: Count = 0
+    failures: Count = 0
 
 
 class Ledger(BaseModel):

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from prosebench.energy.target import Target
 from prosebench.peptide.force_field import ForceField
+from prosebench.store.fields import Kelvin
 
 if TYPE_CHECKING:
     from prosebench.peptide import Peptide
@@ -21,7 +22,7 @@ class TargetSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    temperature_kelvin: float = Field(default=310.0, gt=0)
+    temperature_kelvin: Kelvin = 310.0
     force_field: ForceField = ForceField()
     engine: Literal["batched", "openmm"] = "batched"
     platform: str = "CPU"

@@ -7,15 +7,20 @@ results are equal files.
 import hashlib
 import io
 import json
+import math
 import os
 import socket
+import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+
+MOST_JSON_BYTES = 2**26
+"""A JSON file beyond this size is none of ours: the record of a million steps with ten numbers each is smaller."""
 
 TEMPORARY_SUFFIX = ".partial"
 """End of the names of files that are being written; before it stand the machine and the process that write."""
@@ -75,14 +80,49 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, json_bytes(content))
 
 
+def open_regular(path: Path, most_bytes: int | None = None) -> io.BufferedReader:
+    """Open a file to read. Raises DamagedFile for a pipe, a device or a folder, which could block or never end, and
+    for a file of more than most_bytes; FileNotFoundError where there is none.
+    """
+    # Not to wait for a writer where the path is a pipe; on a regular file the flag means nothing.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    found = os.fstat(descriptor)
+    wrong = ""
+    if not stat.S_ISREG(found.st_mode):
+        wrong = f"{path} is not a regular file; remove it or restore it from a copy"
+    elif most_bytes is not None and found.st_size > most_bytes:
+        wrong = f"{path} has {found.st_size:,} bytes; at most {most_bytes:,} can be right"
+    if wrong:
+        os.close(descriptor)
+        raise DamagedFile(wrong)
+    return os.fdopen(descriptor, "rb")
+
+
 def read_json(path: Path) -> Any:
-    """Read JSON. Raises DamagedFile where the file is not JSON."""
+    """Read JSON. Raises DamagedFile where the file is not JSON, not a regular file, or absurdly large."""
     try:
-        return json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        with open_regular(path, MOST_JSON_BYTES) as file:
+            return parse_json(file.read(os.fstat(file.fileno()).st_size))
+    except ValueError as error:
+        if isinstance(error, DamagedFile):
+            raise
         raise DamagedFile(
             f"{path} is not a JSON file ({error}); remove it or restore it from a copy"
         ) from error
+
+
+def parse_json(content: bytes | str) -> Any:
+    """What JSON holds. Raises ValueError for what is no JSON, for NaN and Infinity, which JSON does not know, and for
+    what is nested too deeply.
+    """
+    try:
+        return json.loads(content, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
 
 
 def arrays_bytes(arrays: Mapping[str, NDArray[Any]], *, compress: bool = False) -> bytes:
@@ -106,18 +146,66 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], *, compress: bo
     return hashlib.sha256(content).hexdigest()
 
 
+class ArrayHead(NamedTuple):
+    """Shape, kind of numbers, and bytes in memory of an array, as its file announces them."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def bytes(self) -> int:
+        """Size in memory."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
+
+def array_heads(path: Path) -> dict[str, ArrayHead]:
+    """What the arrays of an `.npz` file will be, before any is read: a small file may unpack to a full memory.
+
+    Raises as `read_arrays` does, also where a member is larger or smaller than it announces.
+    """
+    heads = {}
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                with archive.open(info) as member:
+                    head, begin = _head(member)
+                if info.file_size != begin + head.bytes:
+                    raise ValueError(f"{info.filename} is not as large as it says")
+                heads[info.filename.removesuffix(".npy")] = head
+    except (FileNotFoundError, DamagedFile):
+        raise
+    except Exception as error:
+        raise DamagedFile(_not_whole(path, error)) from error
+    return heads
+
+
+def _head(member: IO[bytes]) -> tuple[ArrayHead, int]:
+    """What an `.npy` file announces, and where its numbers begin."""
+    version = np.lib.format.read_magic(member)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"an array in version {version} of the format")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(member)
+    if dtype.hasobject:
+        raise ValueError("an array of objects")
+    return ArrayHead(shape, dtype), member.tell()
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an `.npz` file. Raises DamagedFile where it is truncated, altered or of another kind."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
+    except (FileNotFoundError, DamagedFile):
         raise
     except Exception as error:
         # numpy and zipfile raise a dozen different types for a bad file; all of them mean the same here.
-        raise DamagedFile(
-            f"{path} is not a whole .npz file ({error}); remove it or restore it from a copy"
-        ) from error
+        raise DamagedFile(_not_whole(path, error)) from error
+
+
+def _not_whole(path: Path, error: Exception) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"{path} is not a whole .npz file ({said}); remove it or restore it from a copy"
 
 
 def text_array(text: str) -> NDArray[np.uint8]:
@@ -132,7 +220,7 @@ def array_text(array: NDArray[Any]) -> str:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -72,7 +72,12 @@ def test_published_settings_of_the_paper() -> None:
     assert settings["md"]["friction_per_ps"] == 0.3
     assert settings["md-tuned"]["friction_per_ps"] > 1.0
     ula, mala, improve = settings["smc-ula"], settings["smc-mala"], settings["prose-self-improve"]
-    assert (ula["steps"], ula["epsilon"], ula["start_filter"], ula["start_below_kt"]) == (100, 1e-5, 0.002, 100)
+    assert (ula["steps"], ula["epsilon"], ula["start_filter"], ula["start_below_kt"]) == (
+        100,
+        1e-5,
+        0.002,
+        100,
+    )
     assert (mala["steps"], mala["epsilon"], mala["adapt"]) == (50, 5e-4, 1.1)
     assert (mala["longer_above"], mala["shorter_below"], ula["resampling"]) == (0.6, 0.55, "systematic")
     # Four rounds and a last draw of 200,000 each.

@@ -178,7 +178,7 @@ TAMPERED_RECORDS: dict[str, tuple[Callable[[dict], None], str]] = {
         lambda r: r["ledger"]["preparation"].update(evaluations=0),
         "preparation in its ledger has 0 evaluations, but 0 energies and 50 gradients",
     ),
-    "negative": (lambda r: r["ledger"]["sampling"].update(failures=-1), "a negative number"),
+    "negative": (lambda r: r["ledger"]["sampling"].update(failures=-1), "ledger.sampling.failures"),
     "another budget": (lambda r: r["cell"].update(budgets=[600, 6000]), "belongs to another cell"),
     "another force field": (lambda r: r.update(force_field_hash="0" * 64), "force_field_hash is not that"),
     "gate": (lambda r: r.update(gate_deviation_kj_mol=3.0), "3 kJ/mol off at the gate"),

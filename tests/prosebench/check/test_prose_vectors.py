@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[2] / "conformance"
 @pytest.mark.parametrize("depth", ["tiny", "deep"])
 @pytest.mark.parametrize(("name", "check"), [("prose", check_prose), ("tarflow", check_tarflow)])
 def test_published_numbers(name, check, depth):
-    """"deep" has two layers a block: what is done before every layer shows there alone."""
+    """ "deep" has two layers a block: what is done before every layer shows there alone."""
     checks = check(FOLDER / f"{name}_{depth}.npz")
     assert [check for check in checks if not check.passed] == []
     assert {"padded z", "padded log_det"} <= {check.quantity for check in checks}
