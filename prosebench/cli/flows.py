@@ -53,6 +53,9 @@ def sample(
     peptide = as_peptide(sequence)
     prose = Prose.from_pretrained(weights, size=size or None)
     _warn_of_unknown(prose, weights, peptide)
+    if "set" in prose.source:
+        others = ", ".join(prose.source["other_sets"])
+        out.print(f"weights: {prose.source['set']} of {weights}, not {others}", soft_wrap=True, markup=False)
     ensemble = _proposals(prose, peptide, n, temperature_kelvin, seed)
     if resample:
         ensemble = _drawn(ensemble, seed, weighting)

@@ -122,8 +122,8 @@ def to_published(field: VelocityField) -> dict[str, Tensor]:
 
 
 def _load_published(path: Path, size: str | Path, source: dict[str, Any]) -> Weights:
-    state = weight_files.read_state(path, ANCHOR, "an ECNF++")
-    return Weights(from_published(state, load_size(size), str(path)), source)
+    state, taken = weight_files.read_state(path, ANCHOR, "an ECNF++")
+    return Weights(from_published(state, load_size(size), str(path)), source | taken)
 
 
 def _empty_field(config: EcnfConfig) -> VelocityField:

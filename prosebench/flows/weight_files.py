@@ -8,7 +8,7 @@ down.
 import contextlib
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RevisionNotFoundError
 from pydantic import BaseModel
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from prosebench.flows.safetensors import read_safetensors
+from prosebench.flows.weight_sets import SetError, choose
 from prosebench.store.storage import (
     DamagedFile,
     array_text,
@@ -59,45 +60,40 @@ class Uninitialised(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-def read_state(path: Path, anchor: str, kind: str) -> dict[str, Tensor]:
-    """Tensors of a published file by their published names, whatever they are nested in.
+def read_state(
+    path: Path, anchor: str, kind: str, constants: Sequence[str] = ()
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors of a published file by their published names, whatever they are nested in, and, where the file holds
+    several sets of weights, which was taken (`set`) and which were not (`other_sets`).
 
-    anchor is a name that every file of this kind of network has. Where a checkpoint holds several sets of weights, the
-    exponential moving average ("ema" in its name) is taken.
+    anchor is a name that every file of this kind of network has; constants are ends of names of what is not learned.
+    The exponential moving average is taken where there is one (`prosebench.flows.weight_sets`). Raises WeightsError.
     """
-    if path.suffix == ".safetensors":
-        content: Any = read_safetensors(path)
-    else:
-        try:
-            # Files from before torch 1.6 are no zip archives, and only those can be mapped into memory.
-            mmap = zipfile.is_zipfile(path)
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-        except Exception as error:
-            # torch raises many types for files that are damaged, of another kind, or hold more than weights.
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise WeightsError(
-                f"{path} cannot be read as torch weights ({reason}); get it again, or give a file that holds weights "
-                "and nothing else"
-            ) from error
-    sets = dict(_weight_sets(content, anchor, ""))
-    if not sets:
-        raise WeightsError(f"{path} holds no weights of {kind}: there is no {anchor}")
-    best = min(sets, key=lambda where: ("ema" not in where.lower(), len(where)))
-    return sets[best]
+    content = _read_tensors(path)
+    try:
+        found, others = choose(content, anchor, constants)
+    except KeyError:
+        raise WeightsError(f"{path} holds no weights of {kind}: there is no {anchor}") from None
+    except SetError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    return found.tensors, {"set": found.where, "other_sets": others} if others else {}
 
 
-def _weight_sets(content: Any, anchor: str, where: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Every set of weights in nested dictionaries, by the keys and name prefix that lead to it."""
-    if not isinstance(content, Mapping):
-        return
-    names = {str(name): value for name, value in content.items()}
-    for name in names:
-        if name.endswith(anchor):
-            prefix = name.removesuffix(anchor)
-            tensors = {n.removeprefix(prefix): v for n, v in names.items() if n.startswith(prefix)}
-            yield f"{where}{prefix}", {n: v for n, v in tensors.items() if isinstance(v, Tensor)}
-    for name, value in names.items():
-        yield from _weight_sets(value, anchor, f"{where}{name}/")
+def _read_tensors(path: Path) -> Any:
+    """What a file of torch or safetensors holds."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # Files from before torch 1.6 are no zip archives, and only those can be mapped into memory.
+        mmap = zipfile.is_zipfile(path)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:
+        # Both raise many types for files that are damaged, of another kind, or hold more than weights.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise WeightsError(
+            f"{path} cannot be read as weights ({reason}); get it again, or give a file that holds weights and nothing "
+            "else"
+        ) from error
 
 
 def compare(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origin: str) -> None:

@@ -165,9 +165,9 @@ def to_published(network: Network) -> dict[str, Tensor]:
     return {published_name(name): value for name, value in network.state_dict().items()}
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a published file by their published names; see `weight_files.read_state`."""
-    return weight_files.read_state(path, _ANCHOR, "a Prose or TarFlow")
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors of a published file by their published names, and which set; see `weight_files.read_state`."""
+    return weight_files.read_state(path, _ANCHOR, "a Prose or TarFlow", _CONSTANTS)
 
 
 def _empty_network(config: ProseConfig) -> Network:
@@ -181,8 +181,9 @@ def _filled(network: Network, state: Mapping[str, Tensor]) -> Network:
 
 
 def _load_published(path: Path, config: ProseConfig, source: dict[str, Any]) -> Weights:
-    network = from_published(read_state(path), config, str(path))
-    return Weights(network, network.config, source)
+    state, taken = read_state(path)
+    network = from_published(state, config, str(path))
+    return Weights(network, network.config, source | taken)
 
 
 def _load_own(path: Path) -> Weights:

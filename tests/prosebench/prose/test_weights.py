@@ -1,8 +1,8 @@
 import json
-import struct
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from prosebench.flows.weight_files import HUB_REPOSITORY, Uninitialised
 from prosebench.prose.config import load_size
@@ -16,7 +16,7 @@ from prosebench.prose.weights import (
     save_weights,
     to_published,
 )
-from prosebench.store.storage import DamagedFile, file_sha256
+from prosebench.store.storage import file_sha256
 
 from .conftest import tiny_network
 
@@ -57,20 +57,6 @@ def assert_same(ours, theirs):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def write_safetensors(path, state):
-    header, raw = {"__metadata__": {"format": "pt"}}, b""
-    for name, value in state.items():
-        content = value.contiguous().numpy().tobytes()
-        header[name] = {
-            "dtype": "F32",
-            "shape": list(value.shape),
-            "data_offsets": [len(raw), len(raw) + len(content)],
-        }
-        raw += content
-    head = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(head)) + head + raw)
-
-
 @pytest.mark.parametrize("name", ["prose-8aa", "tarflow-8aa"])
 def test_every_published_name_is_there_once(name):
     with torch.device("meta"):
@@ -105,17 +91,70 @@ def test_torch_files_round_trip(tmp_path, network, size, nest, suffix):
     torch.save(nest(published(network)), path)
     loaded = load_weights(path, size=size)
     assert_same(loaded.network.state_dict(), network.state_dict())
-    assert loaded.source == {"file": path.name, "sha256": file_sha256(path)}
+    assert loaded.source | {"file": path.name, "sha256": file_sha256(path)} == loaded.source
     assert not loaded.network.training
 
 
 def test_safetensors_round_trip(tmp_path, network, size):
     path = tmp_path / "mine.safetensors"
-    write_safetensors(path, published(network))
+    save_file(published(network), path)
     assert_same(load_weights(path, size=size).network.state_dict(), network.state_dict())
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DamagedFile, match="a tensor ends at byte"):
-        load_weights(path, size=size)
+    whole = path.read_bytes()
+    for content in (whole[:-100], whole[:6], b"", b"\xff" * 64):
+        path.write_bytes(content)
+        with pytest.raises(
+            WeightsError, match=r"mine\.safetensors cannot be read as weights .*; get it again"
+        ):
+            load_weights(path, size=size)
+
+
+def others(state):
+    """Weights of another moment of training."""
+    return {name: torch.zeros_like(value) for name, value in state.items()}
+
+
+def parameters(state):
+    """Weights in the order of a network's parameters, without their names."""
+    return [value for name, value in state.items() if not name.endswith("attn_mask")]
+
+
+@pytest.mark.parametrize(
+    ("nest", "taken", "left"),
+    [
+        (lambda raw, ema: {"ema_model": ema, "non_ema": raw}, "ema_model/", ["non_ema/"]),
+        (
+            lambda raw, ema: {"state_dict": ema, "state_dict_no_ema": raw},
+            "state_dict/",
+            ["state_dict_no_ema/"],
+        ),
+        (lambda raw, ema: {"model_without_ema": raw, "EMAModel": ema}, "EMAModel/", ["model_without_ema/"]),
+        (lambda raw, ema: {"schema": raw, "averaged_model": ema}, "averaged_model/", ["schema/"]),
+        (
+            lambda raw, ema: {"m": raw, "optimiser": {"ema": {"weights": ema}}},
+            "optimiser/ema/weights/",
+            ["m/"],
+        ),
+        (lambda raw, ema: raw | {f"ema.{n}": v for n, v in ema.items()}, "ema.", ["the outermost names"]),
+        (
+            lambda raw, ema: {"model": raw, "ema": {"decay": 0.9, "shadow_params": parameters(ema)}},
+            "ema/shadow_params/",
+            ["model/"],
+        ),
+    ],
+)
+def test_the_average_is_taken_by_structure(tmp_path, network, size, nest, taken, left):
+    state = published(network)
+    torch.save(nest(others(state), state), tmp_path / "a.pth")
+    loaded = load_weights(tmp_path / "a.pth", size=size)
+    assert_same(loaded.network.state_dict(), network.state_dict())
+    assert (loaded.source["set"], loaded.source["other_sets"]) == (taken, left)
+
+
+def test_an_average_that_cannot_be_named_is_not_passed_over(tmp_path, network, size):
+    state = published(network)
+    torch.save({"model": state, "ema": {"shadow_params": parameters(state)[1:]}}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"a\.pth: ema/shadow_params/ is an average kept as a list of"):
+        load_weights(tmp_path / "a.pth", size=size)
 
 
 def test_own_file_round_trips_with_its_notes(tmp_path, network):
