@@ -7,19 +7,28 @@ import numpy as np
 
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, Run
-from prosebench.reference import Reference
+from prosebench.reference import MissingReferenceError, Reference, missing_message
 
 
 class ReferenceDraw(Method):
     """Draws without replacement, at most as many frames as are scored; each is evaluated and paid for."""
 
+    needs_reference = True
+
     def skip(self, run: Run) -> str | None:
-        """Without frames that scoring does not use, of the same distribution, there is nothing to draw."""
+        """Without frames that scoring does not use there is nothing to draw.
+
+        Raises MissingReferenceError where there is no reference at the temperature: one may be made yet, and a reason
+        to skip would be final.
+        """
         if run.reference_path is None:
-            return f"no reference for {run.peptide.sequence}"
+            raise MissingReferenceError(missing_message(run.peptide.sequence))
         reference = Reference.load(run.reference_path)
         if reference.temperature_kelvin != run.meter.temperature_kelvin:
-            return f"the reference is of {reference.temperature_kelvin} K"
+            raise MissingReferenceError(
+                f"the reference of {run.peptide.sequence} is at {reference.temperature_kelvin:g} K, not at "
+                f"{run.meter.temperature_kelvin:g} K; make one with `prosebench reference --temperature`"
+            )
         return None if len(reference.spare) else "all frames of this reference are scored against"
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:

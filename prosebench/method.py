@@ -142,7 +142,8 @@ class Method(ABC):
     """Something that samples. Subclasses set `Settings`, and `prefixes` where they differ.
 
     prefixes: a run with a small budget is the beginning of a run with a large one, so one cell serves all budgets
-    of a suite. Set it to False where the budget changes what is done (annealing schedules). contract_settings: what
+    of a suite. Set it to False where the budget changes what is done (annealing schedules). needs_reference: a
+    control that looks at the reference, so that its cells wait until there is one. contract_settings: what
     `prosebench check` sets to keep its runs short. contract_spread_nm: None has the method checked on harmonic wells
     that are fixed in space at the start structure, as dynamics needs them. A method that proposes frames wherever it
     likes and weights them names the standard deviation of wells that move with the frame: 0.9 times that of its own
@@ -151,6 +152,7 @@ class Method(ABC):
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     prefixes: ClassVar[bool] = True
+    needs_reference: ClassVar[bool] = False
     contract_settings: ClassVar[Mapping[str, Any]] = {}
     contract_spread_nm: ClassVar[float | None] = None
 

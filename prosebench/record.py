@@ -161,6 +161,21 @@ def without_places(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def open_weights(settings: dict[str, Any]) -> list[str]:
+    """Published weights that settings name without their SHA-256: nobody knew it where the cell was planned."""
+    found = [settings["weights"]] if settings.get("weights") and settings.get("weights_sha256") == "" else []
+    nested = (open_weights(value) for value in settings.values() if isinstance(value, dict))
+    return [*found, *(name for names in nested for name in names)]
+
+
+def without_hashes(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they were before the SHA-256 of weights was known."""
+    return {
+        name: without_hashes(value) if isinstance(value, dict) else "" if name == "weights_sha256" else value
+        for name, value in settings.items()
+    }
+
+
 def _is_path(name: str) -> bool:
     return Path(name).name != name or Path(name).suffix != ""
 

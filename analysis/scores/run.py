@@ -13,8 +13,17 @@ from analysis.metrics.score import REFERENCE_ERROR, prefix, score
 from analysis.scores.processes import map_over
 from analysis.scores.statuses import SCORED
 from prosebench.ensemble import Ensemble
-from prosebench.record import EXTERNAL, Cell, Record, cell_folders, read_cell, read_provenance, read_record
-from prosebench.reference import MissingReferenceError, Reference, find_reference
+from prosebench.record import (
+    EXTERNAL,
+    Cell,
+    Record,
+    cell_folders,
+    open_weights,
+    read_cell,
+    read_provenance,
+    read_record,
+)
+from prosebench.reference import MissingReferenceError, Reference, find_reference, known_reference
 from prosebench.store.storage import DamagedFile, json_bytes, read_json, write_bytes, write_json
 
 SCORE_VERSION = 4
@@ -40,6 +49,7 @@ COLUMNS = (
 )
 FLOATS = ("value", "reference_error", "temperature_kelvin")
 _TEMPERATURE = "target.temperature_kelvin"
+NO_REFERENCE = "there is no reference of the peptide here"
 TOLERATED_LOSS = 0.01
 """Share of the frames asked for that may lack before a score is called partial (a weight filter takes a
 few).
@@ -148,17 +158,16 @@ def _marks(folder: Path, cell: Cell, cache: Path, reference_folders: tuple[Path,
         failure = folder / "failure.json"
         if failure.exists():
             return _unfinished(cell, "failed", read_json(failure)["reason"])
-        return _unfinished(cell, "waiting", "not finished yet")
+        return _unfinished(cell, "waiting", _waits_for(cell, reference_folders))
     record = read_record(folder)
     if record.status == "skipped":
         return _unfinished(cell, "skipped", record.reason)
     costs = [_costs(folder, record, budget) for budget in cell.budgets]
     try:
         path = find_reference(cell.peptide, reference_folders, cell.target.temperature_kelvin)
-    except MissingReferenceError as error:
-        reason = str(error).splitlines()[0].rstrip(":.")
+    except MissingReferenceError:
         pairs = zip(cell.budgets, costs, strict=True)
-        return [Mark(cell, budget, cost, "unscored", reason) for budget, cost in pairs]
+        return [Mark(cell, budget, cost, "unscored", NO_REFERENCE) for budget, cost in pairs]
     reference = load_reference(path, path.stat().st_mtime_ns)
     short = reference.hash[:12]
     mismatch = _mismatch(record, reference)
@@ -170,6 +179,15 @@ def _marks(folder: Path, cell: Cell, cache: Path, reference_folders: tuple[Path,
         _mark(cell, budget, scored, cost, short)
         for budget, scored, cost in zip(cell.budgets, scores, costs, strict=True)
     ]
+
+
+def _waits_for(cell: Cell, reference_folders: tuple[Path, ...]) -> str:
+    """Why a cell is not finished, as far as it is an input that lacks."""
+    missing = open_weights(cell.settings)
+    if missing:
+        return f"weights {', '.join(missing)} are not here"
+    there = known_reference(cell.peptide, reference_folders, cell.target.temperature_kelvin)
+    return "not finished yet" if there else NO_REFERENCE
 
 
 def _mark(

@@ -17,6 +17,7 @@ from analysis.scores.run import at_kelvin
 from analysis.scores.statuses import SCORED
 from analysis.statistics.comparisons import WASSERSTEIN, compare_rows, equal_frames, level
 from analysis.statistics.estimates import UNBOUNDED, Estimate, estimate
+from analysis.tables.waiting import waiting_lines
 from prosebench.frames.importance import PUBLISHED_FILTER_FRACTION, RELIABLE_PARETO_K
 from prosebench.record import EXTERNAL
 from prosebench.reference import name_at
@@ -280,7 +281,7 @@ def _scored_peptides(row: TableRow) -> int:
 def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
     scored = scores[scores["status"].isin(SCORED)]
     if scored.empty:
-        return ("Nothing has been scored yet.",)
+        return ("Nothing has been scored yet.", *waiting_lines(scores))
     of = "seeds and the error of the reference" if single else "peptides, which holds that over seeds"
     mean = "mean over seeds" if single else "mean over peptides of the mean over seeds"
     return (
@@ -300,6 +301,7 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
         "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a "
         "run's last one, the share of its sampling time pro rata of evaluations.",
         f"References: {_references(scored)}.",
+        *waiting_lines(scores),
         *(f"Not readable: {reason}" for reason in scores.loc[scores["row"] == "", "reason"]),
     )
 

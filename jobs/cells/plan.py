@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobs.cells.chunks import move_aside
 from prosebench.method import load_method
-from prosebench.record import Cell, cell_folders, read_cell, read_record
+from prosebench.record import Cell, cell_folders, open_weights, read_cell, read_record, without_hashes
 from prosebench.store.storage import DamagedFile, write_json
 from prosebench.suite import Suite
 
@@ -37,6 +37,43 @@ def plan_cells(suite: Suite) -> list[Cell]:
                 )
             )
     return cells
+
+
+def with_stored(cells: list[Cell], directory: Path) -> list[Cell]:
+    """The cells; for one whose weights nobody here knows, that of the run folder which is the same but for their hash.
+
+    So a machine without the weights finds what one with them has finished.
+    """
+    if not any(open_weights(cell.settings) for cell in cells):
+        return cells
+    stored: dict[str, Cell] = {}
+    for folder in cell_folders(directory):
+        try:
+            cell = read_cell(folder)
+        except (DamagedFile, FileNotFoundError):
+            continue
+        if not open_weights(cell.settings):
+            stored[_without_hashes(cell).id] = cell
+    return [stored.get(cell.id, cell) if open_weights(cell.settings) else cell for cell in cells]
+
+
+def remove_placeholders(cells: list[Cell], directory: Path) -> None:
+    """Remove the folders that stood for these cells while nobody knew what their weights are."""
+    for cell in cells:
+        before = _without_hashes(cell)
+        folder = directory / "cells" / before.folder_name
+        if before.id != cell.id and folder.exists() and {path.name for path in folder.iterdir()} <= _IDLE:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+_IDLE = {"cell.json", "lock"}
+"""Files in the folder of a cell on which nobody has worked."""
+
+
+def _without_hashes(cell: Cell) -> Cell:
+    """A cell as it was planned before the SHA-256 of its weights was known."""
+    content = {name: getattr(cell, name) for name in Cell.model_fields}
+    return Cell(**content | {"settings": without_hashes(cell.settings)})
 
 
 def lay_out(cells: list[Cell], directory: Path) -> list[Path]:

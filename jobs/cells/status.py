@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from jobs.cells.failures import MAX_ATTEMPTS, read_failure
 from jobs.cells.heartbeat import SILENT_SECONDS, read_beat
-from prosebench.record import Cell, cell_folders, read_cell, read_record
+from prosebench.record import Cell, cell_folders, open_weights, read_cell, read_record
 from prosebench.store.storage import DamagedFile
 
 State = Literal["done", "skipped", "running", "waiting", "failed", "parked", "lost"]
@@ -17,7 +17,7 @@ STATES: dict[State, str] = {
     "done": "finished, its record is there",
     "skipped": "the method cannot do this cell; the reason is in the record",
     "running": "a worker is on it",
-    "waiting": "nobody has started it, or it was stopped cleanly; `prosebench run` takes it up",
+    "waiting": "nobody has started it, it was stopped cleanly, or an input is missing; `prosebench run` takes it up",
     "failed": "it raised an error; `prosebench run` tries again",
     "parked": f"it failed {MAX_ATTEMPTS} times; look at failure.json, then `prosebench run --retry-parked`",
     "lost": "its worker went silent; `prosebench run` continues it",
@@ -66,7 +66,9 @@ def read_state(folder: Path) -> CellState:
         return CellState(folder, cell, record.status, record.ledger.sampling.evaluations, record.reason)
     beat, failure = read_beat(folder), read_failure(folder)
     if beat is None:
-        return _without_worker(CellState(folder, cell, "waiting", 0), failure)
+        missing = open_weights(cell.settings)
+        reason = f"weights {', '.join(missing)} were not there when it was planned" if missing else ""
+        return _without_worker(CellState(folder, cell, "waiting", 0, reason), failure)
     age = max(0.0, time.time() - beat["time"])
     state = CellState(folder, cell, "waiting", beat["sampling"], age_seconds=age, job=beat["job"])
     if beat["stopped"] or (failure and failure["time_unix"] > beat["time"]):

@@ -223,12 +223,15 @@ def bench_scaling(
 ) -> None:
     """One cell over ranks, and a suite over workers or nodes: strong and weak scaling, and efficiency."""
     from jobs.making.bench import bench_ranks, bench_suite, summary
-    from jobs.making.weights import fetch_weights
+    from jobs.making.inputs import find_inputs
     from prosebench.cli.compute import narrowed
 
     profile = load_profile(executor, cluster)
-    chosen = fetch_weights(narrowed(suite, methods, peptides, budgets, "", "", set_))
     known = references or [OWN_REFERENCES]
+    inputs = find_inputs(narrowed(suite, methods, peptides, budgets, "", "", set_), known, named=suite)
+    if inputs.weights:
+        raise ValueError(inputs.lines[0])
+    chosen = inputs.suite
 
     def watch(row: Mapping[str, str | int | float]) -> None:
         err.print(

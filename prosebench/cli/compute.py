@@ -1,7 +1,7 @@
 """Commands that compute cells: run, submit, cancel."""
 
-import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,11 +31,13 @@ from prosebench.cli.options import (
     split,
     tell_unfinished,
 )
+from prosebench.cli.references import take_published
 from prosebench.cli.results import write_and_print
 from prosebench.suite import Suite, load_suite, narrow
 
 if TYPE_CHECKING:
     from jobs.cluster.profile import Cluster
+    from jobs.making.inputs import Inputs
     from prosebench.record import Cell
 
 
@@ -54,7 +56,10 @@ def run(
     references: References = None,
     retry_parked: RetryParked = False,
     report_: Annotated[
-        bool, typer.Option("--report/--no-report", help="Score and report at the end.")
+        bool,
+        typer.Option(
+            "--report/--no-report", help="Score and report at the end; without, peptides need no reference."
+        ),
     ] = True,
     executor: Executor = "local",
     cluster: ClusterFile = "",
@@ -62,13 +67,12 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="Only show what would be run, and what it costs.")] = False,
 ) -> None:
     """Run the missing cells of a suite, here or on a cluster, then score them and print the table."""
-    from jobs.cells.display import Progress
-    from jobs.cells.launch import run_local, threads_per_worker
-    from jobs.cells.plan import plan_cells
+    from jobs.cells.display import count
+    from jobs.cells.plan import plan_cells, with_stored
     from jobs.cells.spread import check_ranks
     from jobs.cluster.remote import show_plan, show_work, submit_and_follow
     from jobs.cluster.slurm import preview
-    from jobs.making.weights import fetch_weights
+    from jobs.making.inputs import find_inputs
 
     profile = load_profile(executor, cluster)
     if executor == "local":
@@ -77,20 +81,26 @@ def run(
         profile = profile.model_copy(update={"ranks": ranks})
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     _warn_of_tables(profile, chosen)
-    chosen = fetch_weights(chosen, download=not dry_run)
-    directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
+    folders = references or [OWN_REFERENCES]
+    if not dry_run:
+        take_published(chosen.peptides, folders)
+    inputs = find_inputs(chosen, folders, named=suite, download=not dry_run, scored=report_)
+    directory = directory or Path("runs") / chosen.name
+    cells = with_stored(plan_cells(inputs.suite), directory)
+    ready = inputs.ready(cells, directory)
+    _tell_inputs(inputs)
     number = workers or max(1, len(os.sched_getaffinity(0)) // ranks)
     if dry_run:
-        _warn_of_open_hashes(chosen, directory)
-        plan = preview(cells, directory, profile)
+        plan = preview(ready, directory, profile)
         if executor == "slurm":
             show_plan(plan, out)
         else:
             show_work(plan, number, out)
+        _tell_waiting(cells, ready)
         return
-    folders = _lay_out(cells, directory, retry_parked)
+    _lay_out(cells, directory, retry_parked)
     out.print(
-        f"{chosen.name}: {len(folders)} cells ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
+        f"{chosen.name}: {count(len(cells), 'cell')} ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
         f"budgets {', '.join(f'{budget:,}' for budget in chosen.budgets)}) in {directory}",
         soft_wrap=True,
     )
@@ -99,23 +109,37 @@ def run(
             out.print(
                 f"{row} stops at its max_budget: not run at {', '.join(f'{budget:,}' for budget in left_out)}"
             )
+    _tell_waiting(cells, ready)
     if executor == "slurm":
-        submit_and_follow(cells, directory, profile, references or [OWN_REFERENCES], out, followed=follow)
+        submit_and_follow(ready, directory, profile, folders, out, followed=follow)
         if not follow:
             return
     else:
-        with Progress(folders, out) as progress:
-            run_local(
-                folders,
-                directory,
-                workers=number,
-                threads=threads_per_worker(number * ranks),
-                ranks=ranks,
-                reference_folders=references or [OWN_REFERENCES],
-                watch=progress,
-            )
-    whole = not report_ or write_and_print(directory, references or [OWN_REFERENCES], workers=number)
-    tell_unfinished(folders, whole=whole)
+        _run_here(ready, directory, number, ranks, folders)
+    whole = not report_ or write_and_print(directory, folders, workers=number)
+    tell_unfinished([directory / "cells" / cell.folder_name for cell in ready], whole=whole)
+
+
+def _run_here(
+    cells: "Sequence[Cell]", directory: Path, workers: int, ranks: int, references: Sequence[Path]
+) -> None:
+    """Run cells on this machine, and show how far they are."""
+    from jobs.cells.display import Progress
+    from jobs.cells.launch import run_local, threads_per_worker
+
+    if not cells:
+        return
+    folders = [directory / "cells" / cell.folder_name for cell in cells]
+    with Progress(folders, out) as progress:
+        run_local(
+            folders,
+            directory,
+            workers=workers,
+            threads=threads_per_worker(workers * ranks),
+            ranks=ranks,
+            reference_folders=references,
+            watch=progress,
+        )
 
 
 @app.command()
@@ -134,17 +158,23 @@ def submit(
     script: Annotated[Path, typer.Option("--out", help="Script to write.")] = Path("prosebench.array"),
 ) -> None:
     """Write plain array scripts for `sbatch` that do what `run --executor slurm` would submit."""
-    from jobs.cells.plan import plan_cells
+    from jobs.cells.plan import plan_cells, with_stored
     from jobs.cluster.remote import write_and_tell
-    from jobs.making.weights import fetch_weights
+    from jobs.making.inputs import find_inputs
 
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     profile = load_profile("slurm", cluster)
     _warn_of_tables(profile, chosen)
-    chosen = fetch_weights(chosen)
-    directory, cells = directory or Path("runs") / chosen.name, plan_cells(chosen)
+    folders = references or [OWN_REFERENCES]
+    take_published(chosen.peptides, folders)
+    inputs = find_inputs(chosen, folders, named=suite)
+    directory = directory or Path("runs") / chosen.name
+    cells = with_stored(plan_cells(inputs.suite), directory)
+    ready = inputs.ready(cells, directory)
+    _tell_inputs(inputs)
     _lay_out(cells, directory, retry_parked)
-    write_and_tell(cells, directory, profile, references or [OWN_REFERENCES], script, out)
+    _tell_waiting(cells, ready)
+    write_and_tell(ready, directory, profile, folders, script, out)
 
 
 @app.command()
@@ -193,28 +223,30 @@ def _warn_of_tables(profile: "Cluster", suite: Suite) -> None:
         )
 
 
-def _warn_of_open_hashes(suite: Suite, directory: Path) -> None:
-    """Name rows with finished cells that a plan cannot find, since the hash of their weights is not known here."""
-    from jobs.making.weights import rows_without_hash
-
-    def finished(row: str) -> bool:
-        folders = (f"{peptide}-{glob.escape(row)}-[0-9]*" for peptide in suite.peptides)
-        return any(any((directory / "cells").glob(f"{folder}/record.json")) for folder in folders)
-
-    rows = ", ".join(row for row in rows_without_hash(suite) if finished(row))
-    if rows:
-        message = f"weights of {rows} are not in the cache: their finished cells are counted as missing"
-        err.print(escape(f"warning: {message}"), soft_wrap=True)
+def _tell_inputs(inputs: "Inputs") -> None:
+    """Say what of the inputs is here and, one line a kind, what is not."""
+    out.print(inputs.summary)
+    for line in inputs.lines:
+        err.print(escape(line), soft_wrap=True)
 
 
-def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool) -> list[Path]:
+def _tell_waiting(cells: "Sequence[Cell]", ready: "Sequence[Cell]") -> None:
+    from jobs.cells.display import count
+
+    if waiting := len(cells) - len(ready):
+        out.print(
+            f"{count(waiting, 'cell')} wait for what is not here; the same command runs them once it is"
+        )
+
+
+def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool) -> None:
     """Make the folders of the cells, after setting aside what is damaged or foreign."""
     from jobs.cells.failures import forget_failure
-    from jobs.cells.plan import lay_out, set_foreign_aside
+    from jobs.cells.plan import lay_out, remove_placeholders, set_foreign_aside
 
     for warning in set_foreign_aside(directory):
         err.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    remove_placeholders(cells, directory)
     folders = lay_out(cells, directory)
     for folder in folders if retry_parked else []:
         forget_failure(folder)
-    return folders

@@ -2,11 +2,13 @@
 
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from prosebench.cli.options import (
     ClusterFile,
@@ -15,6 +17,7 @@ from prosebench.cli.options import (
     SuiteName,
     Temperatures,
     app,
+    err,
     fail,
     kelvins,
     load_profile,
@@ -23,11 +26,17 @@ from prosebench.cli.options import (
     tell_unfinished,
     without_cluster,
 )
-from prosebench.reference import reference_name
+from prosebench.reference import (
+    InvalidReferenceError,
+    MissingReferenceError,
+    known_reference,
+    reference_name,
+)
 from prosebench.suite import Suite, load_suite, narrow
 
 if TYPE_CHECKING:
     from jobs.making.references import ReferencePlan
+    from prosebench.energy.settings import TargetSettings
 
 
 @app.command()
@@ -105,7 +114,6 @@ def reference(
     )
     if not missing:
         return
-    plan.check(missing)
     if executor == "slurm" and not dry_run:
         from jobs.cluster.remote import submit_each
 
@@ -176,18 +184,46 @@ def _training_data(
 
 
 def _published_references(suite: Suite, out_dir: Path, revision: str) -> None:
-    """Turn published data into reference files: energies are computed here, the noise floor too."""
-    from analysis.scores.convergence import floor
-    from prosebench.energy.settings import make_target
-    from prosebench.reference.published import read_published
-
+    """Turn published data into reference files, of all peptides of a suite."""
     physics = next((target for target in suite.targets if target.temperature_kelvin == 310.0), None)
     if physics is None:
         fail("published data is at 310 K; make references of other temperatures without --published")
     for sequence in suite.peptides:
-        found = read_published(sequence, revision=revision)
-        target = make_target(found.peptide, physics)
-        made = found.to_reference(target.energy, physics.temperature_kelvin)
-        judged = made.with_quality({}, floor(made, len(made)))
-        judged.save(out_dir / f"{sequence}.npz")
-        out.print(f"{sequence}: {len(made)} frames in {out_dir / sequence}.npz")
+        _save_published(sequence, physics, out_dir, revision)
+
+
+def _save_published(sequence: str, physics: "TargetSettings", out_dir: Path, revision: str = "main") -> None:
+    """Turn published data into a reference file: energies are computed here, the noise floor too."""
+    from analysis.scores.convergence import floor
+    from prosebench.energy.settings import make_target
+    from prosebench.reference.published import read_published
+
+    found = read_published(sequence, revision=revision)
+    target = make_target(found.peptide, physics)
+    made = found.to_reference(target.energy, physics.temperature_kelvin)
+    judged = made.with_quality({}, floor(made, len(made)))
+    path = out_dir / reference_name(sequence, physics.temperature_kelvin)
+    judged.save(path)
+    out.print(f"{sequence}: {len(made)} published frames in {path}", soft_wrap=True)
+
+
+def take_published(sequences: Iterable[str], folders: Sequence[Path]) -> None:
+    """Make references of the data in the folder that PROSEBENCH_DATA names, for peptides that have none at 310 K.
+
+    They are kept in the first of the folders. One that cannot be read is named, and stops no other. Raises HubError
+    where PROSEBENCH_DATA names no folder.
+    """
+    from prosebench.energy.settings import TargetSettings
+    from prosebench.reference.published import published_here
+    from prosebench.store.hub import data_folder
+
+    if data_folder() is None:
+        return
+    for sequence in dict.fromkeys(sequences):
+        if known_reference(sequence, folders) is None and published_here(sequence):
+            try:
+                _save_published(sequence, TargetSettings(), folders[0])
+            except (InvalidReferenceError, MissingReferenceError) as error:
+                err.print(
+                    f"[yellow]no reference of {sequence}:[/yellow] {escape(str(error))}", soft_wrap=True
+                )

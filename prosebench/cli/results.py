@@ -24,7 +24,9 @@ from prosebench.cli.options import (
     split,
     without_cluster,
 )
-from prosebench.record import cell_folders
+from prosebench.cli.references import take_published
+from prosebench.record import cell_folders, read_cell
+from prosebench.store.storage import DamagedFile
 
 
 @app.command()
@@ -55,6 +57,7 @@ def score(
         fail(f"{what} does not say which peptide it is of; name it with --peptide")
     from analysis.scores.foreign import score_file
 
+    take_published([peptide], references or [OWN_REFERENCES])
     result = score_file(
         what,
         peptide,
@@ -78,6 +81,7 @@ def _score_run(
     """Score a run folder, a share of it, or all of it by jobs that take a share each."""
     from analysis.scores.run import score_run, write_scores
 
+    take_published(_peptides(directory), references)
     profile = load_profile(executor, cluster)
     cores = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
     if share:
@@ -138,10 +142,12 @@ def report(
 def write_and_print(directory: Path, references: Sequence[Path], **options: Any) -> bool:
     """Write the report of a run folder, with options of `analysis.report.report.write_report`; print its table.
 
-    Returns whether all of it could be made; what could not is printed with its reason.
+    Returns whether all of it could be made and something was scored; what could not is printed with its reason.
     """
     from analysis.report.report import write_report
+    from analysis.scores.statuses import SCORED
 
+    take_published(_peptides(directory), references)
     written = write_report(directory, references, **options)
     out.print(written.table)
     for failure in written.failures:
@@ -149,7 +155,21 @@ def write_and_print(directory: Path, references: Sequence[Path], **options: Any)
             f"[yellow]not made:[/yellow] {escape(failure.what)}: {escape(failure.reason)}", soft_wrap=True
         )
     out.print(f"tables and figures: {written.directory}")
-    return not written.failures
+    scored = bool(written.scores["status"].isin(SCORED).any())
+    if not scored:
+        err.print("[red]nothing could be scored:[/red] the lines below the table say why")
+    return scored and not written.failures
+
+
+def _peptides(directory: Path) -> list[str]:
+    """Peptides of the readable cells of a run folder."""
+    peptides = []
+    for folder in cell_folders(directory):
+        try:
+            peptides.append(read_cell(folder).peptide)
+        except (DamagedFile, OSError):
+            continue
+    return peptides
 
 
 @app.command()

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from prosebench.flows.weight_sets import SetError, choose
+from prosebench.store.hub import data_folder, hub_problem
+from prosebench.store.manifest import PublishedFile, read_manifest
 from prosebench.store.storage import (
     DamagedFile,
     array_text,
@@ -35,11 +37,18 @@ Config = TypeVar("Config", bound=BaseModel)
 
 HUB_REPOSITORY = "transferable-samplers/model-weights"
 HUB_REVISION = "main"
-HUB_TIMEOUT_SECONDS = 10.0
 
 
 class WeightsError(ValueError):
     """Weights that cannot be had or do not fit; the message says what differs or what to do next."""
+
+
+class WeightsOutOfReach(WeightsError):
+    """Published weights that are not on this machine, and that the hub does not give at the moment; `why` is short."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class Uninitialised(TorchFunctionMode):
@@ -117,18 +126,6 @@ def compare(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origin: s
         )
 
 
-def bundled_in(folder: Path) -> list[str]:
-    """Names of the models that come with prosebench, `NAME.npz` each, in a folder."""
-    return sorted(path.stem for path in folder.glob("*.npz"))
-
-
-def file_of(name_or_path: str | Path, folder: Path) -> Path | None:
-    """The file of a model bundled in a folder, or the path of a file as it is; None where there is no such file."""
-    name = str(name_or_path)
-    path = folder / f"{name}.npz" if name in bundled_in(folder) else Path(name)
-    return path if path.is_file() else None
-
-
 def write_own(
     path: Path, network: nn.Module, config: BaseModel, notes: Mapping[str, Any], *, half: bool = False
 ) -> str:
@@ -181,25 +178,34 @@ def check_content(weights: str, found: str, given: str) -> None:
 
 
 def cached(file: str, revision: str, cache: Path | None) -> Path | None:
-    """A file of the hub where it is in its cache on this machine; the hub is not asked."""
+    """A file of the hub where it is on this machine: in the folder that PROSEBENCH_DATA names, or in the hub's cache.
+
+    The hub is not asked. Raises HubError where PROSEBENCH_DATA names no folder.
+    """
+    folder = data_folder()
+    if folder and (folder / file).is_file():
+        known = read_manifest(folder).files.get(file)
+        if known is None or known.is_of(revision):
+            return folder / file
     with contextlib.suppress(LocalEntryNotFoundError):
         return _from_hub(file, revision, cache, local_files_only=True)
     return None
 
 
 def download(file: str, revision: str, cache: Path | None, example: str) -> Path:
-    """A file of the hub; from its cache on this machine where it is there already.
+    """A file of the hub; from this machine where it is there already.
 
-    example ends the message of WeightsError: how the path of a copy is given.
+    example ends the message of WeightsOutOfReach: how the path of a copy is given. Raises WeightsError for a revision
+    or a file that does not exist.
     """
     path = cached(file, revision, cache)
     if path:
         return path
     where = f"{file} of https://huggingface.co/{HUB_REPOSITORY}"
+    why = hub_problem()
     try:
-        # One quick request first: the client itself would try again for half a minute.
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
-        return _from_hub(file, revision, cache)
+        if why is None:
+            return _from_hub(file, revision, cache)
     except (RevisionNotFoundError, RemoteEntryNotFoundError) as error:
         raise WeightsError(
             f"{where} does not exist at revision {revision!r}; give a branch, tag or commit that has it, "
@@ -207,10 +213,12 @@ def download(file: str, revision: str, cache: Path | None, example: str) -> Path
         ) from error
     except Exception as error:
         # The client passes on what its HTTP library raises, and that library differs by version.
-        raise WeightsError(
-            f"{where} at {revision} cannot be had ({type(error).__name__}); download it where the hub is in reach, "
-            f"and give the path of your copy instead: {example}"
-        ) from error
+        why = type(error).__name__
+    raise WeightsOutOfReach(
+        f"{where} at {revision} cannot be had ({why}); fetch it where the hub is in reach (`prosebench fetch`), "
+        f"and give the path of your copy instead: {example}",
+        str(why),
+    )
 
 
 def _from_hub(file: str, revision: str, cache: Path | None, **options: Any) -> Path:
@@ -224,13 +232,33 @@ def _from_hub(file: str, revision: str, cache: Path | None, **options: Any) -> P
 
 
 def hub_source(name: str, path: Path) -> dict[str, Any]:
-    """Where a downloaded file came from."""
-    parts = path.parts
-    commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else HUB_REVISION
+    """Where a file that `download` gave came from; the commit is "" where a copy does not tell it."""
     return {
         "name": name,
         "repository": HUB_REPOSITORY,
-        "commit": commit,
+        "commit": _commit(path),
         "file": path.name,
         "sha256": file_sha256(path),
     }
+
+
+def _commit(path: Path) -> str:
+    if "snapshots" in path.parts:
+        return path.parts[path.parts.index("snapshots") + 1]
+    known = _listed(path)
+    return known.commit if known else ""
+
+
+def check_listed(path: Path, found: str) -> None:
+    """Raise WeightsError where a file of a fetched folder has not the SHA-256 that it was fetched with."""
+    known = _listed(path)
+    if known and known.sha256 != found:
+        raise WeightsError(
+            f"{path} has the SHA-256 {found}, and was fetched with {known.sha256}: it is damaged; "
+            "`prosebench fetch` gets it again"
+        )
+
+
+def _listed(path: Path) -> PublishedFile | None:
+    """What the list of a fetched folder says of a file; files lie one level below the folder."""
+    return read_manifest(path.parents[1]).files.get(f"{path.parent.name}/{path.name}")

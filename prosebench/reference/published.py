@@ -6,7 +6,6 @@ local copy the tar files may be unpacked, to `pdbs/{split}/` or `pdb_tarfiles/{s
 """
 
 import io
-import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,10 +31,10 @@ from prosebench.reference import (
     missing_message,
     peptide_from_text,
 )
+from prosebench.store.hub import DATA_VARIABLE, data_folder, hub_problem
 from prosebench.store.storage import DamagedFile, file_sha256, read_arrays
 
 DATASET = "transferable-samplers/many-peptides-md"
-DATA_VARIABLE = "PROSEBENCH_DATA"
 SPLITS = ("test", "val")
 PUBLISHED_FRAME_INTERVAL_PS = 10.0
 PUBLISHED_LAG_FRAMES = 100
@@ -98,10 +97,21 @@ def read_published(
     """
     fetch = dataset_files(folder, revision, cache)
     for split in SPLITS:
-        arrays_path = fetch(f"trajectories_subsampled/{split}/{len(sequence)}AA/{sequence}_subsampled.npz")
+        arrays_path = fetch(frames_file(sequence, split))
         if arrays_path is not None:
             return _read(sequence, split, arrays_path, fetch)
     raise MissingReferenceError(f"{fetch.name} has no frames of {sequence}; {missing_message(sequence)}")
+
+
+def frames_file(sequence: str, split: str) -> str:
+    """The file of the dataset that holds the frames of a test or validation peptide."""
+    return f"trajectories_subsampled/{split}/{len(sequence)}AA/{sequence}_subsampled.npz"
+
+
+def published_here(sequence: str) -> bool:
+    """Whether the folder that PROSEBENCH_DATA names holds published frames of a peptide. Raises HubError."""
+    folder = data_folder()
+    return folder is not None and any((folder / frames_file(sequence, split)).is_file() for split in SPLITS)
 
 
 def dataset_files(
@@ -111,7 +121,7 @@ def dataset_files(
 
     Where to look is as in `read_published`. Raises MissingReferenceError for a folder that is none.
     """
-    local = folder or _folder_of_environment()
+    local = folder or data_folder()
     return _LocalCopy(local) if local else _Hub(revision, cache)
 
 
@@ -141,7 +151,7 @@ class _Hub:
         self.revision = revision
         self.cache = cache
         self.name = f"https://huggingface.co/datasets/{DATASET} at {revision}"
-        problem = _hub_problem()
+        problem = hub_problem()
         self.cache_only = problem is not None
         if problem:
             self.name = f"{self.name} cannot be reached ({problem}), and its cache on this machine"
@@ -168,21 +178,6 @@ class _Hub:
         parts = path.parts
         commit = parts[parts.index("snapshots") + 1] if "snapshots" in parts else self.revision
         return {"file": path.name, "sha256": file_sha256(path), "commit": commit}
-
-
-def _hub_problem() -> str | None:
-    """Why the hub cannot be reached, by one quick request (the client would retry for half a minute)."""
-    try:
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=_HUB_TIMEOUT_SECONDS)
-    except Exception as error:
-        # See _Hub: the type of error depends on the HTTP library.
-        return " ".join(f"{type(error).__name__}: {error}".split())
-    return None
-
-
-def _folder_of_environment() -> Path | None:
-    value = os.environ.get(DATA_VARIABLE)
-    return Path(value).expanduser() if value else None
 
 
 def _read(sequence: str, split: str, arrays_path: Path, fetch: _LocalCopy | _Hub) -> PublishedReference:

@@ -271,14 +271,14 @@ def name_at(sequence: str, temperature_kelvin: float) -> str:
 
 
 def find_reference(sequence: str, folders: Iterable[Path], temperature_kelvin: float = 310.0) -> Path:
-    """Path of the reference in the first of the folders that has it, or among the bundled ones.
+    """Path of the reference in the first of the folders that has it, among the bundled ones, or in the checkout.
 
     Where there is none at the temperature, that at 310 K stands in: it knows the atoms, and whoever compares sees from
     its temperature that it is another. Raises MissingReferenceError, which lists the ways to get a reference.
     """
     names = dict.fromkeys((reference_name(sequence, temperature_kelvin), reference_name(sequence)))
     for name in names:
-        for folder in (*map(Path, folders), bundled_folder()):
+        for folder in (*map(Path, folders), bundled_folder(), checkout_folder()):
             if (folder / name).is_file():
                 return folder / name
     raise MissingReferenceError(missing_message(sequence))
@@ -297,6 +297,11 @@ def bundled_folder() -> Path:
     return Path(str(files("prosebench").joinpath("data", "references")))
 
 
+def checkout_folder() -> Path:
+    """Folder of the further references of a checkout of the repository; a wheel has none there."""
+    return Path(str(files("prosebench"))).parent / "results" / "references"
+
+
 def missing_message(sequence: str) -> str:
     """What to tell someone who has no reference of a peptide: the ways to get one."""
     bundled = ", ".join(sorted(path.stem for path in bundled_folder().glob("*.npz"))) or "none"
@@ -304,8 +309,8 @@ def missing_message(sequence: str) -> str:
         f"there is no reference for peptide {sequence}. Three ways to get one:\n"
         f"  1. use a peptide whose reference comes with the package (these: {bundled});\n"
         "  2. make your own by MD: `prosebench reference --suite SUITE`;\n"
-        "  3. use the published one: set PROSEBENCH_DATA to a copy of the Hugging Face dataset "
-        "transferable-samplers/many-peptides-md, or run where the hub can be reached."
+        "  3. use the published one: `prosebench fetch --suite SUITE --to DATA` where the hub can be reached, then set "
+        "PROSEBENCH_DATA=DATA (or any copy of the Hugging Face dataset transferable-samplers/many-peptides-md)."
     )
 
 

@@ -93,7 +93,7 @@ def test_shared_rows_are_added_to_and_changed_one_setting_at_a_time(tmp_path: Pa
     assert list(mine.methods) == [*shared, "fast"]
     with pytest.raises(SuiteError, match=r"no shared rows 'papers'; known: paper"):
         load_suite(write(tmp_path, text.replace('"paper"', '"papers"')))
-    with pytest.raises(SuiteError, match="known keys: .*rows"):
+    with pytest.raises(SuiteError, match=r"known keys: .*rows"):
         load_suite(write(tmp_path, "row = 1\n" + MINE))
 
 

@@ -1,9 +1,7 @@
 """Published weights: fetched before anything runs, and identified by their content; the hub is a folder here."""
 
 import json
-import re
-import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,11 +12,15 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RevisionNotFoundErro
 from typer.testing import CliRunner, Result
 
 from jobs.cells.plan import lay_out, plan_cells
+from jobs.cells.status import read_states
 from jobs.cells.worker import Desk, run_cell
 from jobs.making.weights import fetch_weights
 from prosebench.cli import app
+from prosebench.flows.weight_files import hub_source
 from prosebench.prose.weights import to_published
-from prosebench.record import Cell, read_record
+from prosebench.record import Cell, open_weights, read_record
+from prosebench.store.hub import hub_problem
+from prosebench.store.manifest import Manifest, PublishedFile, write_manifest
 from prosebench.store.storage import file_sha256
 from prosebench.suite import Suite, SuiteError, load_suite, narrow
 from tests.prosebench.prose.conftest import tiny_network
@@ -72,11 +74,14 @@ class Hub:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     hub = Hub(tmp_path / "cache")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.get_session", hub.ask)
-    return hub
+    hub_problem.cache_clear()
+    yield hub
+    hub_problem.cache_clear()
 
 
 @pytest.fixture
@@ -124,7 +129,7 @@ def annealing(small: Path, tmp_path: Path) -> Callable[..., Suite]:
 
 
 def cells_of(suite: Path) -> dict[str, Cell]:
-    return {cell.row: cell for cell in plan_cells(fetch_weights(load_suite(str(suite))))}
+    return {cell.row: cell for cell in plan_cells(fetch_weights(load_suite(str(suite)))[0])}
 
 
 def command(*arguments: str | Path) -> Result:
@@ -151,7 +156,8 @@ def test_the_record_holds_the_hash_and_needs_no_hub(hub: Hub, small: Path, tmp_p
     assert run_cell(folder, Desk(directory, "this session")) == "done"
     assert read_record(folder).cell.settings["weights_sha256"] == sha256
     planned = command("run", "--suite", small, "--dir", directory, "--dry-run")
-    assert planned.output.startswith("1 cell finished, 0 parked, 3 to run")
+    assert "published weights here: 1 of 1" in planned.output
+    assert "1 cell finished, 0 parked, 3 to run" in planned.output
     hub.forget()
     assert command("status", directory).output.splitlines()[-1].split() == [
         "prose-snis",
@@ -181,37 +187,14 @@ def test_rows_with_the_same_trouble_are_all_named(hub: Hub, annealing: Callable[
     assert said.endswith("leave these rows out: --methods prose-snis,md")
 
 
-def test_rows_with_other_hashes_are_all_named_where_the_file_is_missing(
+def test_rows_whose_file_is_missing_are_named_and_the_hub_is_asked_once(
     hub: Hub, annealing: Callable[..., Suite]
 ) -> None:
-    with pytest.raises(SuiteError) as refused:
-        fetch_weights(annealing("0123", "4567"))
-    said = str(refused.value)
-    assert "prose-snis, smc-mala, smc-ula: transferable/" in said
-    assert said.endswith("leave these rows out: --methods md")
-    assert said.count("cannot be had") == hub.asked == 1
-
-
-def test_the_assignments_of_the_error_work(hub: Hub, annealing: Callable[..., Suite], tmp_path: Path) -> None:
-    mine = tmp_path / "my copy" / "prose_up_to_8aa.pth"
-    mine.parent.mkdir()
-    torch.save(to_published(tiny_network(0, dtype=torch.float32)), mine)
-    sha256, suite = file_sha256(mine), annealing("", "")
-    with pytest.raises(SuiteError) as refused:
-        fetch_weights(suite)
-    found = re.search(r"instead: (.*); or leave", str(refused.value))
-    assert found
-    words = [word.replace("PATH", str(mine)) for word in shlex.split(found[1])]
-    assert words[::2] == ["--set"] * 3
-    changed = fetch_weights(narrow(suite, settings=words[1::2]))
-    direct, *nested = (changed.method_settings(row)[1] for row in ("prose-snis", "smc-mala", "smc-ula"))
-    settings = [direct, *(one["proposal_settings"] for one in nested)]
-    assert {one["weights_sha256"] for one in settings} == {sha256}
-    assert {one["weights"] for one in settings} == {str(mine)}
-    assert {one["size"] for one in settings} == {str(tmp_path / "tiny.toml")}
-    assert [one["temperature"] for one in settings] == ["scaled", "naive", "scaled"]
-    assert [one["extrapolate"] for one in settings] == [False, False, True]
-    assert [one["batch"] for one in settings] == [256, 7, 256]
+    for _ in range(2):
+        filled, missing = fetch_weights(annealing("0123", "4567"))
+        assert missing == [("prose-up-to-8aa", ("prose-snis", "smc-mala", "smc-ula"), "ConnectionError")]
+    assert filled.methods["smc-mala"]["proposal_settings"]["weights_sha256"] == "0123"
+    assert filled.methods["prose-snis"]["weights_sha256"] == ""
     assert hub.asked == 1
 
 
@@ -226,6 +209,7 @@ def test_a_revision_that_does_not_exist_is_to_be_replaced(
     response: Any = SimpleNamespace(headers={}, request=None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", unknown)
     monkeypatch.setattr("huggingface_hub.get_session", lambda: SimpleNamespace(head=lambda *_, **__: None))
+    hub_problem.cache_clear()
     suite = narrow(load_suite(str(small)), methods=["naive"], settings=["naive.revision=mian"])
     with pytest.raises(SuiteError) as refused:
         fetch_weights(suite)
@@ -235,37 +219,88 @@ def test_a_revision_that_does_not_exist_is_to_be_replaced(
     )
 
 
-@pytest.mark.parametrize("line", [["run"], ["submit", "--cluster", "cpu-nodes"]], ids=["run", "submit"])
-def test_without_the_hub_one_error_comes_before_anything_runs(
-    line: list[str], hub: Hub, tmp_path: Path
+def states(directory: Path) -> dict[str, str]:
+    return {state.cell.row: state.state for state in read_states(directory)}
+
+
+QUICK = ("--set", "md.warm_up_ps=0.1", "--budgets", "20")
+
+
+def test_without_the_hub_what_can_run_runs_and_the_rest_waits_until_the_weights_are_there(
+    hub: Hub, small: Path, tmp_path: Path
 ) -> None:
-    done = command(*line, "--suite", "temperatures", "--dir", tmp_path / "run")
-    said = str(done.exception)
-    assert isinstance(done.exception, SuiteError)
-    assert "prose-snis, prose-snis-naive: transferable/prose_up_to_8aa.pth of https" in said
-    assert "(ConnectionError)" in said
-    assert "--set prose-snis.weights=PATH --set prose-snis-naive.weights=PATH" in said
-    assert said.endswith("leave these rows out: --methods md")
-    assert said.count("cannot be had") == hub.asked == 1
-    assert not (tmp_path / "run").exists()
+    directory = tmp_path / "run"
+    line = ("run", "--suite", small, "--dir", directory, *QUICK)
+    first = command(*line)
+    assert first.exit_code == 0, first.output
+    assert states(directory) == dict.fromkeys(("prose-snis", "naive", "smc-mala"), "waiting") | {"md": "done"}
+    assert "published weights here: 0 of 1" in first.output
+    assert (
+        "(the hub: ConnectionError): prose-up-to-8aa. Rows that wait: prose-snis, naive, smc-mala"
+        in first.output
+    )
+    assert f"`prosebench fetch --suite {small} --to DATA`" in first.output
+    assert "3 cells wait for what is not here" in first.output
+    table = (directory / "report" / "table.md").read_text()
+    assert (
+        "Waiting: 3 cells; weights prose-up-to-8aa are not here. Rows: naive, prose-snis, smc-mala" in table
+    )
+    assert "weights prose-up-to-8aa were not there when it was planned" in command("status", directory).output
+    assert hub.asked == 1
+    hub.keep(0, "a" * 40)
+    second = command(*line, "--no-report")
+    assert set(states(directory).values()) <= {"done", "skipped"}
+    assert len(list((directory / "cells").iterdir())) == 4, "no folder is left of those that waited"
+    assert "wait for" not in second.output
+    hub.forget()
+    third = command(*line, "--no-report")
+    assert third.exit_code == 0
+    assert set(states(directory).values()) <= {"done", "skipped"}, (
+        "finished cells are found without the weights"
+    )
+    assert "wait for" not in third.output
+    assert len(list((directory / "cells").iterdir())) == 4
+
+
+def test_a_file_that_differs_from_the_list_of_its_folder_is_refused(
+    hub: Hub, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "data" / "transferable" / "prose_up_to_8aa.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(to_published(tiny_network(0, dtype=torch.float32)), file)
+    entry = PublishedFile(
+        repository="r", kind="model", revision="main", commit="c" * 40, size_bytes=1, sha256=file_sha256(file)
+    )
+    write_manifest(tmp_path / "data", Manifest(files={"transferable/prose_up_to_8aa.pth": entry}))
+    monkeypatch.setenv("PROSEBENCH_DATA", str(tmp_path / "data"))
+    filled, missing = fetch_weights(load_suite(str(small)))
+    assert not missing
+    assert not any(open_weights(settings) for settings in filled.methods.values())
+    assert hub_source("prose-up-to-8aa", file)["commit"] == "c" * 40
+    another = narrow(load_suite(str(small)), methods=["naive"], settings=["naive.revision=v2"])
+    assert [one.weights for one in fetch_weights(another)[1]] == ["prose-up-to-8aa"], (
+        "it is not of that revision"
+    )
+    file.write_bytes(file.read_bytes() + b"!")
+    with pytest.raises(SuiteError, match="it is damaged; `prosebench fetch` gets it again"):
+        fetch_weights(load_suite(str(small)))
 
 
 def test_a_dry_run_needs_no_hub(hub: Hub, tmp_path: Path) -> None:
     done = command("run", "--suite", "temperatures", "--dir", tmp_path / "run", "--dry-run")
     assert done.exit_code == 0
-    assert "45 to run" in done.output
+    assert "published weights here: 0 of 1" in done.output
+    assert "wait for what is not here" in done.output
+    assert not (tmp_path / "run").exists()
     assert hub.asked == 0
 
 
-def test_a_dry_run_tells_which_finished_cells_it_cannot_find(hub: Hub, small: Path, tmp_path: Path) -> None:
+def test_a_plan_finds_finished_cells_without_their_weights(hub: Hub, small: Path, tmp_path: Path) -> None:
     hub.keep(0, "a" * 40)
     directory = tmp_path / "run"
     (folder,) = lay_out([cells_of(small)["naive"]], directory)
     assert run_cell(folder, Desk(directory, "this session")) == "done"
-    line = "run", "--suite", small, "--dir", directory, "--dry-run"
-    assert "not in the cache" not in command(*line).output
     hub.forget()
-    said = command(*line).output
-    assert "weights of naive are not in the cache: their finished cells are counted as missing" in said
-    assert "0 cells finished, 0 parked, 4 to run" in said
-    assert "not in the cache" not in command(*line, "--methods", "md").output
+    said = command("run", "--suite", small, "--dir", directory, "--dry-run").output
+    assert "1 cell finished, 0 parked, 1 to run" in said
+    assert "2 cells wait for what is not here" in said

@@ -9,7 +9,8 @@ from prosebench.flows.tokens import Tokens
 from prosebench.frames.geometry import random_rotations
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
-from tests.prosebench.prose.conftest import topology_of
+
+from .conftest import topology_of
 
 SEQUENCES = ["GG", "AS", "PW", "HKV", "ACDEFGHIKLMNPQRSTVWY"]
 

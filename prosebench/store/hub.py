@@ -1,0 +1,53 @@
+"""Where published files come from: a folder of one's own, the cache of the Hugging Face hub, and the hub itself."""
+
+import os
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+import huggingface_hub
+
+DATA_VARIABLE = "PROSEBENCH_DATA"
+"""Environment variable that names a folder of published files, as `prosebench fetch` makes it."""
+
+TIMEOUT_SECONDS = 5.0
+
+
+class HubError(ValueError):
+    """Published files that cannot be used as they are; the message says what to do."""
+
+
+@lru_cache(maxsize=1)
+def hub_problem() -> str | None:
+    """Why the hub cannot be reached, or None; asked once a process, and never for longer than TIMEOUT_SECONDS.
+
+    The client itself would try again for half a minute, and a name server that does not answer knows no timeout.
+    """
+    answer: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=TIMEOUT_SECONDS)
+            answer.append(None)
+        except Exception as error:
+            # The client passes on what its HTTP library raises, and that library differs by version.
+            answer.append(type(error).__name__)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT_SECONDS + 1.0)
+    return answer[0] if answer else f"no answer in {TIMEOUT_SECONDS:.0f} s"
+
+
+def data_folder() -> Path | None:
+    """The folder that PROSEBENCH_DATA names, or None where it is not set. Raises HubError where it is no folder."""
+    value = os.environ.get(DATA_VARIABLE)
+    if not value:
+        return None
+    folder = Path(value).expanduser()
+    if not folder.is_dir():
+        raise HubError(
+            f"{DATA_VARIABLE} is {value}, which is not a folder; have it name one that `prosebench fetch` has filled, "
+            "or leave it unset"
+        )
+    return folder
