@@ -12,8 +12,8 @@ from jobs.cells.launch import run_local
 from jobs.cells.plan import lay_out, plan_cells
 from prosebench.record import read_provenance
 from prosebench.suite import load_suite
-from tests.jobs.conftest import results, run
 from tests.jobs.cells.test_mpi import ranks_of
+from tests.jobs.conftest import results, run
 from tests.slurm.conftest import Site, end_of, take_all_nodes, until
 
 SUITE = """
