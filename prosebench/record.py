@@ -10,6 +10,7 @@ record.json and ensemble.npz depend on the cell alone: a run that was killed and
 """
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -39,9 +40,6 @@ from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_
 
 SCHEMA: Literal[1] = 1
 """Version of cells, chunks and records; raised when the meaning of a field changes."""
-
-EXTERNAL = "external"
-"""Method of cells whose frames were made by programs that are not run here: their costs are declared, not metered."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -218,6 +216,26 @@ def cell_folders(directory: Path) -> list[Path]:
     """Folders of all cells of a run folder, in order of their names."""
     cells = directory / "cells"
     return sorted(path for path in cells.iterdir() if path.is_dir()) if cells.is_dir() else []
+
+
+def keep_plan(directory: Path, suite: str, peptides: Sequence[str]) -> None:
+    """Note in a run folder (`plan.json`) which peptides a suite has, also those that are not run in this folder.
+
+    Tables say on how many of them a row stands, wherever the folder is read and whatever the suite of that name is
+    there.
+    """
+    known = planned_peptides(directory)
+    known[suite] = tuple(dict.fromkeys([*known.get(suite, ()), *peptides]))
+    write_json(directory / "plan.json", {"peptides": {name: list(of) for name, of in sorted(known.items())}})
+
+
+def planned_peptides(directory: Path) -> dict[str, tuple[str, ...]]:
+    """Peptides by suite, as `keep_plan` noted them; empty where nobody has, or where the file cannot be read."""
+    try:
+        stored = read_json(directory / "plan.json")["peptides"]
+        return {str(suite): tuple(map(str, of)) for suite, of in stored.items()}
+    except (DamagedFile, OSError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _read_model(path: Path, model: type[Model]) -> Model:

@@ -8,14 +8,16 @@ from typing import Any
 import pandas as pd
 
 from analysis.board.kept_runs import KeptRecord, KeptRun
-from analysis.figures.style import CEILING, FLOOR, row_order
+from analysis.figures.style import row_order
+from analysis.metrics.registry import TABLE_METRICS
 from analysis.scores.statuses import SCORED
 from analysis.statistics.estimates import Estimate
 from analysis.tables.comparisons import Group, Place, comparison_groups, excess_rows
-from analysis.tables.main import METRICS, Table, main_table, peptide_table
+from analysis.tables.main import Table, main_table, peptide_table
+from prosebench.names import CEILING, FLOOR
 from prosebench.store.storage import json_bytes
 
-SHOWN_METRICS = tuple(metric for metric in METRICS if metric.better)
+SHOWN_METRICS = tuple(metric for metric in TABLE_METRICS if metric.better)
 """Metrics that the board ranks by; the others stand in its files."""
 
 _PLACE = ["suite", "row", "peptide", "temperature_kelvin", "budget", "seed"]

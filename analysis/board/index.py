@@ -8,10 +8,8 @@ from typing import Any
 from analysis.board.board import Board
 from analysis.board.kept_runs import KeptRun
 from analysis.board.views import Notes, method_link, peptide_file, row_view, shown_metrics
-from analysis.figures.style import CEILING, FLOOR
 from analysis.tables import comparisons as comparison_tables
-from prosebench.record import EXTERNAL
-from prosebench.reference import name_at
+from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
 
 
 def index_page(board: Board, figures: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -77,7 +75,7 @@ def _comparisons(board: Board) -> Iterator[dict[str, Any]]:
         for group in groups:
             for one in group.comparisons:
                 value, interval = comparison_tables.effect_texts(one)
-                pair = (one.wins, one.losses) if group.metric.better == "less" else (one.losses, one.wins)
+                wins = group.metric.wins(one.wins, one.losses)
                 lines.append(
                     {
                         "metric": group.metric.heading,
@@ -85,7 +83,7 @@ def _comparisons(board: Board) -> Iterator[dict[str, Any]]:
                         "value": value,
                         "interval": interval,
                         "distinguishable": one.distinguishable,
-                        "wins": f"{pair[0]} of {sum(pair)}",
+                        "wins": f"{wins} of {one.wins + one.losses}",
                         "p": f"{one.p_corrected:.2g}",
                         "test": "; ".join([one.test, *one.marks]),
                     }

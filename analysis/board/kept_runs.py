@@ -23,10 +23,12 @@ from analysis.figures.every import selections
 from analysis.figures.peptide_data import load_peptide
 from analysis.scores.ceiling import with_ceiling
 from analysis.scores.reference_quality import reference_quality
-from analysis.scores.run import FLOATS, SCORE_VERSION, read_scores, score_run, scored_places, write_scores
+from analysis.scores.run import SCORE_VERSION, score_run
 from analysis.scores.statuses import SCORED
+from analysis.scores.table import FLOATS, read_scores, scored_places, write_scores
+from prosebench.names import name_at
 from prosebench.record import Cell, Provenance, Record, cell_folders, read_cell, read_record
-from prosebench.reference import Reference, find_reference, name_at
+from prosebench.reference import Reference, find_reference
 from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_json, write_bytes, write_json
 
 SCHEMA = 2

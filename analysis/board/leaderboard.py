@@ -22,7 +22,7 @@ from analysis.statistics.estimates import Estimate
 from analysis.tables import comparisons as comparison_tables
 from analysis.tables import text as tables_text
 from analysis.tables.main import Table
-from prosebench.record import EXTERNAL
+from prosebench.names import EXTERNAL
 from prosebench.store.storage import json_bytes, write_bytes
 
 README = "README.md"

@@ -24,11 +24,9 @@ from analysis.board.views import (
     shown_metrics,
     slug,
 )
-from analysis.figures.style import CEILING, FLOOR
 from analysis.scores.reference_quality import quality_view
+from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
 from prosebench.peptide.residues import ONE_LETTER
-from prosebench.record import EXTERNAL
-from prosebench.reference import name_at
 
 FOLDER = Path(__file__).parent / "assets"
 STATIC = ("style.css", "site.js")

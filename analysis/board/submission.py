@@ -15,8 +15,8 @@ import pandas as pd
 
 from analysis.board.kept_runs import collect
 from analysis.board.submission_checks import Progress, check_cells
-from analysis.scores.run import read_scores
 from analysis.scores.statuses import SCORED
+from analysis.scores.table import read_scores
 from prosebench.record import Record, cell_folders
 from prosebench.store.storage import DamagedFile, write_bytes
 

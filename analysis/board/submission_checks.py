@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from analysis.board.suite_plan import missing_places, shipped_suite
-from analysis.figures.style import FLOOR
 from prosebench.energy.gate import ABSOLUTE_TOLERANCE_KJ_MOL, RELATIVE_TOLERANCE
 from prosebench.energy.settings import make_target
 from prosebench.ensemble import Ensemble
+from prosebench.names import EXTERNAL, FLOOR
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import system_hash
-from prosebench.record import EXTERNAL, Cell, Record, cell_folders, read_cell, read_provenance, read_record
+from prosebench.record import Cell, Record, cell_folders, read_cell, read_provenance, read_record
 from prosebench.reference import Reference, known_reference
 from prosebench.store.storage import DamagedFile, read_json
 

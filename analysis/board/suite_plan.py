@@ -5,7 +5,8 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from prosebench.record import EXTERNAL, Cell, without_places
+from prosebench.names import EXTERNAL
+from prosebench.record import Cell, without_places
 from prosebench.store.storage import json_bytes
 from prosebench.suite import Suite, load_suite, suite_names
 

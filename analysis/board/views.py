@@ -10,13 +10,14 @@ import pandas as pd
 
 from analysis.board.board import SHOWN_METRICS, Board
 from analysis.board.drawings import marker
-from analysis.figures.style import CEILING, FLOOR, Look, looks
+from analysis.figures.style import Look, looks
+from analysis.metrics.metric import Metric
 from analysis.scores.statuses import SCORED
+from analysis.scores.table import under
 from analysis.statistics.estimates import Estimate
-from analysis.tables.main import Metric, TableRow
+from analysis.tables.main import TableRow
 from analysis.tables.text import texts
-from prosebench.record import EXTERNAL
-from prosebench.reference import name_at
+from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
 
 LARGE_PREPARATION = 0.1
 """Preparation beyond this share of the budget is marked."""
@@ -159,22 +160,25 @@ def lines_of(scores: pd.DataFrame, row: TableRow) -> pd.DataFrame:
 def cell_lines(board: Board) -> list[dict[str, Any]]:
     """Every cell at every budget: scores to nine digits, what was spent, hashes, versions and machine.
 
-    Beside a score stands its certificate, where there is one (`gap_name`).
+    Beside a score stands its certificate, where there is one.
     """
     metrics = [metric.name for metric in shown_metrics(board)]
-    known = set(board.scores["metric"])
-    metrics += [gap_name(name) for name in metrics if gap_name(name) in known]
-    cells = board.scores[(board.scores["row"] != "") & (board.scores["method"] != CEILING)]
+    standing = under(board.scores)
+    certified = set(standing.loc[standing["gap"].notna(), "metric"])
+    gaps = {name: gap_name(name) for name in metrics if name in certified}
+    cells = standing[(standing["row"] != "") & (standing["method"] != CEILING)]
     place = ["suite", "length", "peptide", "temperature_kelvin", "row", "budget", "seed"]
     found = []
     for key, lines in cells.groupby(place, sort=True):
         first = lines.iloc[0]
         values = dict(zip(lines["metric"], lines["value"], strict=True))
+        certificates = dict(zip(lines["metric"], lines["gap"], strict=True))
         kept = board.records.get(first["cell_id"])
         found.append(
             dict(zip(place, key, strict=True))
             | {"method": first["method"], "status": first["status"], "reason": first["reason"]}
             | {name: sortable(values.get(name)) for name in metrics}
+            | {gap: sortable(certificates.get(name)) for name, gap in gaps.items()}
             | {"frames": int(first["frames"]), "cell_id": first["cell_id"], "reference": first["reference"]}
             | {
                 name: sortable(values.get(name))
@@ -192,7 +196,7 @@ def cell_lines(board: Board) -> list[dict[str, Any]]:
 
 
 def gap_name(metric: str) -> str:
-    """Name of the certificate of a distance: by how much, relatively, its square may lie above the optimum."""
+    """Column of a distance's certificate: by how much, relatively, its square may lie above the optimum."""
     return f"{metric}-gap"
 
 

@@ -14,9 +14,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.scaling import limit, plain_ticks
 from analysis.figures.style import (
-    CEILING,
     COLUMN_INCHES,
-    FLOOR,
     INK,
     PAGE_INCHES,
     REFERENCE_LINE,
@@ -28,21 +26,23 @@ from analysis.figures.style import (
     row_order,
     shared_legend,
     styled,
-    without_temperature,
 )
-from analysis.scores.statuses import SCORED
+from analysis.metrics.metric import Metric
+from analysis.metrics.registry import BY_NAME
+from analysis.scores.rows import without_temperature
+from analysis.scores.table import scored_lines, under
 from analysis.statistics.comparisons import Comparison, UnequalComparison, compare
 from analysis.statistics.estimates import Estimate, estimate
-from analysis.tables.main import METRICS, Metric
 from prosebench.frames.importance import RELIABLE_PARETO_K, k_hat_text
+from prosebench.names import CEILING, FLOOR
 
 PER_EVALUATIONS = 10_000
-_METRIC = {metric.name: metric for metric in METRICS}
 
 
 def samplers(scores: pd.DataFrame) -> pd.DataFrame:
     """What was scored of all rows but floor and ceiling."""
-    return scores[scores["status"].isin(SCORED) & ~scores["method"].isin([FLOOR, CEILING])]
+    known = under(scored_lines(scores))
+    return known[~known["method"].isin([FLOOR, CEILING])]
 
 
 def at_last_budget(scores: pd.DataFrame) -> pd.DataFrame:
@@ -151,11 +151,11 @@ def by_temperature(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure | Non
     lines = lines[lines["metric"].isin(metrics)].dropna(subset=["temperature_kelvin"])
     if lines["temperature_kelvin"].nunique() < 2:
         return None
-    floor = at_last_budget(scores[scores["status"].isin(SCORED) & (scores["method"] == FLOOR)])
+    floor = at_last_budget(scored_lines(scores[scores["method"] == FLOOR]))
     lines = lines.assign(row=lines["row"].map(without_temperature))
     rows = row_order(lines["row"], dict(zip(lines["row"], lines["method"], strict=True)))
     look = looks(rows)
-    shown = [_METRIC[name] for name in metrics if (lines["metric"] == name).any()]
+    shown = [BY_NAME[name] for name in metrics if (lines["metric"] == name).any()]
     kelvins = sorted(lines["temperature_kelvin"].unique().tolist())
     step = 0.012 * (kelvins[-1] - kelvins[0])
     with styled():
@@ -173,7 +173,7 @@ def by_temperature(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure | Non
                 list(levels), [one.value for one in levels.values()],
                 color=REFERENCE_LINE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1, label="floor",
             )  # fmt: skip
-            axes.set(xlabel="temperature (K)", ylabel=_label(metric), yscale="log")
+            axes.set(xlabel="temperature (K)", ylabel=metric.label, yscale="log")
             limit(axes, drawn, list(levels.values()))
             plain_ticks(axes, "y")
             if len(kelvins) <= 6:
@@ -186,10 +186,6 @@ def _at_temperatures(lines: pd.DataFrame, metric: Metric) -> dict[float, Estimat
     """Estimates of a metric by temperature."""
     groups = lines[lines["metric"] == metric.name].groupby("temperature_kelvin", sort=True)
     return {float(str(kelvin)): estimate(group, bounds=metric.bounds) for kelvin, group in groups}
-
-
-def _label(metric: Metric) -> str:
-    return f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading
 
 
 def pairs_by_peptide(
@@ -214,7 +210,7 @@ def pairs_by_peptide(
         sides = [side[np.isfinite(side["value"])] for side in sides]
         if len(common) >= 2 and not any(side.empty for side in sides):
             try:
-                panels_of.append((_METRIC[name], sides, compare(*sides, allow=allow)))
+                panels_of.append((BY_NAME[name], sides, compare(*sides, allow=allow)))
             except UnequalComparison:
                 return None
     if not panels_of:
@@ -251,13 +247,13 @@ def _scatter(axes: Axes, metric: Metric, sides: list[pd.DataFrame], found: Compa
     axes.set(
         xlim=(low, high),
         ylim=(low, high),
-        xlabel=fill(f"{other}: {_label(metric)}", 28),
-        ylabel=fill(f"{row}: {_label(metric)}", 28),
+        xlabel=fill(f"{other}: {metric.label}", 28),
+        ylabel=fill(f"{row}: {metric.label}", 28),
     )
     for which in "xy":
         plain_ticks(axes, which)
-    wins, losses = (found.wins, found.losses) if metric.better == "less" else (found.losses, found.wins)
-    panel_title(axes, fill(f"{row} better on {wins} of {wins + losses}, p\u00a0=\u00a0{found.p:.2g}", 32))
+    wins, of = metric.wins(found.wins, found.losses), found.wins + found.losses
+    panel_title(axes, fill(f"{row} better on {wins} of {of}, p\u00a0=\u00a0{found.p:.2g}", 32))
     if found.marks:
         note(axes, "; ".join(found.marks), "lower right")
 

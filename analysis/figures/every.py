@@ -24,13 +24,15 @@ from analysis.figures.peptide_data import Cores, PeptideData, States, find_cores
 from analysis.figures.scaling import FIGURES, scaling
 from analysis.figures.smc import annealing
 from analysis.figures.states import diagnostics, populations, walks, weight_traces
-from analysis.figures.style import CEILING, FLOOR, FORMATS, Look, looks, row_order, save, without_temperature
+from analysis.figures.style import FORMATS, Look, looks, row_order, save
 from analysis.report.attempts import Attempts, Failure
 from analysis.report.peptide_page import page_markdown, page_numbers
 from analysis.scores.processes import map_over
+from analysis.scores.rows import without_temperature
 from analysis.scores.statuses import SCORED
+from prosebench.names import CEILING, FLOOR, name_at
 from prosebench.record import cell_folders, read_cell
-from prosebench.reference import Reference, find_reference, name_at
+from prosebench.reference import Reference, find_reference
 from prosebench.store.storage import DamagedFile, read_json, write_bytes, write_json
 
 MOST_PAIRS = 6

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.figures.peptide import Sample
+from analysis.metrics.case import right_handed
+from analysis.metrics.frames import choose
 from analysis.metrics.jsd import kmeans
-from analysis.metrics.score import select_scored
+from analysis.metrics.weighting import PLAIN, PUBLISHED
 from analysis.scores.convergence import observable
 from analysis.scores.run import at_budget, scoring_seed
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.frames.features import tica_features
-from prosebench.frames.geometry import fix_chirality
 from prosebench.frames.importance import ess, filter_top
 from prosebench.record import read_record
 from prosebench.reference import Reference
@@ -114,14 +115,15 @@ def load_peptide(
             damaged[f"{record.cell.folder_name}: {_reason(error)}"] = None
             continue
         there = at_budget(ensemble, budget, record.cell)
-        frames = there.select(select_scored(there, record.cell.frames, scoring_seed(record.cell)))
-        fixed, _, _ = fix_chirality(frames.positions_nm, topology, reference.scored.positions_nm[0])
+        weighting = PLAIN if there.log_weights is None else PUBLISHED
+        chosen = choose(there, weighting, record.cell.frames, scoring_seed(record.cell))
+        frames, _, _ = right_handed(there.select(chosen.places), reference)
         found.append(
             CellFrames(
                 row=row,
                 budget=budget,
                 seed=record.cell.seed,
-                frames=Ensemble(fixed, frames.energies_kt, None, frames.evaluations),
+                frames=frames,
                 one_walker=_one_walker(there),
                 ess_trace=_ess_trace(there),
                 diagnostics=record.diagnostics,

@@ -10,9 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.figures.style import (
-    CEILING,
     COLUMN_INCHES,
-    FLOOR,
     PAGE_INCHES,
     REFERENCE_FILL,
     REFERENCE_LINE,
@@ -24,11 +22,13 @@ from analysis.figures.style import (
     row_order,
     shared_legend,
     styled,
-    without_temperature,
 )
-from analysis.scores.statuses import SCORED
+from analysis.metrics.metric import Metric
+from analysis.metrics.registry import TABLE_METRICS
+from analysis.scores.rows import without_temperature
+from analysis.scores.table import scored_lines, under
 from analysis.statistics.estimates import Estimate, estimate
-from analysis.tables.main import METRICS, Metric
+from prosebench.names import CEILING, FLOOR
 
 FIGURES = {
     "wasserstein": ("energy-w2", "torus-w2", "tica-w2"),
@@ -63,8 +63,8 @@ def scaling(scores: pd.DataFrame, metrics: Sequence[str], against: str = "evalua
     band are the floor, what frames of the reference itself score; the dotted line is the ceiling. A value that is
     not finite is marked at the upper edge.
     """
-    shown = [metric for metric in METRICS if metric.name in metrics]
-    scored = scores[scores["status"].isin(SCORED) & scores["metric"].isin([*metrics, against])]
+    shown = [metric for metric in TABLE_METRICS if metric.name in metrics]
+    scored = under(scored_lines(scores[scores["metric"].isin([*metrics, against])]))
     scored, at = _without_one_temperature(scored)
     lengths = sorted(scored["length"].unique().tolist()) or [0]
     rows = row_order(scored["row"])
@@ -127,7 +127,7 @@ def _panel(axes: Axes, part: pd.DataFrame, metric: Metric, look: dict[str, Look]
     axes.set(
         xscale="log",
         yscale="log",
-        ylabel=f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading,
+        ylabel=metric.label,
     )
     styles = {FLOOR: ("floor", (0, (4, 2))), CEILING: ("ceiling", (0, (1, 1.5)))}
     for kind, (label, dashes) in styles.items():

@@ -1,7 +1,6 @@
 """One look for all figures: colours, markers, sizes, and files whose bytes depend on their content alone."""
 
 import io
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.scores.rows import without_temperature
+from prosebench.names import CEILING, FLOOR
 from prosebench.store.storage import write_bytes
 
 COLUMN_INCHES = 3.4
@@ -23,14 +24,7 @@ INK = "#222222"
 REFERENCE_FILL = "#bdbdbd"
 REFERENCE_LINE = "#6e6e6e"
 FREE_ENERGY_COLOURS = "viridis"
-FLOOR = "reference-draw"
-"""The method that draws from the reference: its row is the floor of every metric."""
-
-CEILING = "first-frame"
-"""One frame over and over: what a sampler scores that never leaves it."""
-
 _DPI = 300
-_AT_KELVIN = re.compile(r" at [\d.]+ K$")
 _BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE, _SKY = (
     "#0072B2",
     "#D55E00",
@@ -126,11 +120,6 @@ def looks(rows: Iterable[str]) -> dict[str, Look]:
     given = list(dict.fromkeys(rows))
     found = _looks(sorted({without_temperature(name) for name in given}))
     return {name: found[without_temperature(name)] for name in given}
-
-
-def without_temperature(row: str) -> str:
-    """Name of a row without what `analysis.scores.run.at_kelvin` adds to it."""
-    return _AT_KELVIN.sub("", row)
 
 
 def _looks(names: Sequence[str]) -> dict[str, Look]:

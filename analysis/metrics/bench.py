@@ -20,7 +20,7 @@ import ot
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from analysis.metrics.score import GAP, score
+from analysis.metrics.score import score
 from analysis.metrics.simplex import cost_matrix
 from analysis.wasserstein import Certified, certified_w2
 from prosebench import transport
@@ -196,5 +196,5 @@ def _score_record(frames: int, folder: Path) -> tuple[float, float, float, float
         loaded = time.process_time()
         found = score(ensemble, reference, n_frames=frames, seed=0)
         seconds = time.process_time() - loaded
-    gap = max(value for name, value in found.items() if name.endswith(GAP))
+    gap = float(np.nanmax([number.gap for number in found.numbers.values()]))
     return loaded - start, seconds, _peak_gb(), gap

@@ -9,10 +9,11 @@ import pandas as pd
 from analysis.report.attempts import Failure
 from analysis.report.peptide_page import CAPTIONS as PEPTIDE_KINDS
 from analysis.scores.convergence import statement
-from analysis.scores.run import scored_places
+from analysis.scores.table import scored_places
 from analysis.tables import paper_text
+from prosebench.names import name_at
 from prosebench.record import cell_folders, read_provenance, read_record
-from prosebench.reference import MissingReferenceError, Reference, find_reference, name_at
+from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.store.storage import DamagedFile
 
 CAPTIONS = {

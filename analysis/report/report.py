@@ -12,7 +12,8 @@ from analysis.figures.style import FORMATS
 from analysis.report.attempts import Attempts, Failure
 from analysis.report.page import report_page, suites
 from analysis.scores.ceiling import with_ceiling
-from analysis.scores.run import score_run, scored_places, write_scores
+from analysis.scores.run import score_run
+from analysis.scores.table import scored_places, write_scores
 from analysis.statistics.comparisons import check_allowed
 from analysis.tables import comparisons as comparison_tables
 from analysis.tables import paper_text
@@ -21,8 +22,9 @@ from analysis.tables.agreement import agreement_markdown, agreements
 from analysis.tables.comparisons import comparison_groups
 from analysis.tables.main import Table, main_table, peptide_table
 from analysis.tables.paper import paper_tables
+from prosebench.names import name_at
 from prosebench.record import cell_folders, read_cell
-from prosebench.reference import MissingReferenceError, Reference, find_reference, name_at
+from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.store.storage import DamagedFile, write_bytes
 
 Progress = Callable[[str, int, int], None]

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.figures.style import CEILING
-from analysis.metrics.score import DISTANCES, compared, views
+from analysis.metrics.case import views
+from analysis.metrics.score import compared
+from analysis.metrics.weighting import PLAIN
 from analysis.scores.run import load_reference
 from analysis.scores.statuses import SCORED
 from prosebench.ensemble import Ensemble
+from prosebench.names import CEILING
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.store.storage import DamagedFile
 
@@ -42,7 +44,14 @@ def with_ceiling(scores: pd.DataFrame, reference_folders: Sequence[Path] = ()) -
             rows += [
                 group.iloc[0].to_dict()
                 | {"row": CEILING, "method": CEILING, "metric": name, "value": value, "frames": asked}
-                | {"status": "done", "reason": "", "cell_id": "", "reference_error": np.nan}
+                | {
+                    "status": "done",
+                    "reason": "",
+                    "cell_id": "",
+                    "reference_error": np.nan,
+                    "gap": np.nan,
+                    "weighting": PLAIN,
+                }
                 for name, value in known[asked, seed].items()
             ]
     made = pd.DataFrame(rows, columns=list(scores.columns))
@@ -58,7 +67,7 @@ def stuck(reference: Reference, index: int, n_frames: int) -> dict[str, float]:
     frame: Ensemble = _unscored(reference).select(slice(index, index + 1))
     truth = reference.scored.select(slice(0, n_frames))
     found = compared(*(views(side, reference.tica, topology) for side in (frame, truth)))
-    return {name: found[name] for name in DISTANCES}
+    return {name: number.value for name, number in found.items()}
 
 
 def _unscored(reference: Reference) -> Ensemble:

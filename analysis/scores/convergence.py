@@ -7,7 +7,8 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.metrics.score import DISTANCES, distances
+from analysis.metrics.registry import DISTANCE_NAMES
+from analysis.metrics.score import distances
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.frames.features import tica_features, torsion_features
 from prosebench.frames.tica import TicaBasis
@@ -28,7 +29,7 @@ def convergence(
 ) -> dict[str, Any]:
     """What trajectories of one peptide say about each other, as JSON.
 
-    `spread`: for each of DISTANCES the mean and largest distance of a group of trajectories to the pool of the
+    `spread`: for each Distance the mean and largest distance of a group of trajectories to the pool of the
     others, both thinned evenly to at most n_frames (empty for a single group); by default each is its own
     group. `effective_frames`: number of
     independent frames in all trajectories, for the slowest of sin and cos of phi, psi and the first TICA
@@ -108,15 +109,15 @@ def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str
     if spread:
         compared = ", ".join(
             f"{name} {spread[name]['mean']:.3g} (largest {spread[name]['max']:.3g}, floor {floor[name]:.3g})"
-            for name in DISTANCES
+            for name in DISTANCE_NAMES
         )
         text += f"Each of {convergence['groups']} groups of trajectories against the pool of the others "
         text += f"gives on average {compared}."
         if "tempering" in convergence:
-            other = ", ".join(f"{name} {convergence['tempering'][name]:.3g}" for name in DISTANCES)
+            other = ", ".join(f"{name} {convergence['tempering'][name]:.3g}" for name in DISTANCE_NAMES)
             text += f" Parallel tempering against the reference gives {other}."
         return text
-    halves = ", ".join(f"{name} {floor[name]:.3g}" for name in DISTANCES)
+    halves = ", ".join(f"{name} {floor[name]:.3g}" for name in DISTANCE_NAMES)
     return (
         text + f"A single trajectory does not tell its convergence; two halves of its frames give {halves}."
     )
@@ -160,7 +161,7 @@ def _spread(
         values.append(distances(_evenly(part, n_frames), _evenly(others, n_frames), basis, topology))
     return {
         name: {"mean": float(np.mean([v[name] for v in values])), "max": max(v[name] for v in values)}
-        for name in DISTANCES
+        for name in DISTANCE_NAMES
     }
 
 

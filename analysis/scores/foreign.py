@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.metrics.score import score
+from analysis.metrics.score import Score, score
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import Target, kt_kj_mol
 from prosebench.ensemble import Ensemble
@@ -22,9 +22,9 @@ KCAL_KJ = 4.184
 
 
 class ForeignScore(NamedTuple):
-    """Scores of a file by metric name, and, in words, what was done to its frames or is odd about them."""
+    """Scores of a file, and, in words, what was done to its frames or is odd about them."""
 
-    values: dict[str, float]
+    score: Score
     notes: list[str]
 
 

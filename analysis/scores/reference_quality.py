@@ -3,18 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.metrics.score import DISTANCES
-from analysis.tables.main import METRICS
-
-_HEADINGS = {"energy-w1": "E-W1 (kT)"} | {
-    metric.name: f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading for metric in METRICS
-}
+from analysis.metrics.registry import BY_NAME, DISTANCE_NAMES
 
 
 def reference_quality(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> dict[str, Any]:
     """What `analysis.scores.convergence` found, as the numbers of one table (JSON).
 
-    `distances` has a line for each of DISTANCES: mean and largest distance of a group of trajectories to the pool of
+    `distances` has a line for each Distance: mean and largest distance of a group of trajectories to the pool of
     the others and the distance of parallel tempering, each None where it was not measured, and the floor.
     """
     spread, tempering = convergence["spread"], convergence.get("tempering", {})
@@ -34,7 +29,7 @@ def reference_quality(convergence: Mapping[str, Any], floor: Mapping[str, float]
                 "tempering": tempering.get(name),
                 "floor": floor[name],
             }
-            for name in DISTANCES
+            for name in DISTANCE_NAMES
         ],
     }
 
@@ -62,7 +57,7 @@ def quality_view(quality: Mapping[str, Any]) -> dict[str, Any]:
         "tempering": "tempering" in measured,
         "columns": [columns[name] for name in measured],
         "lines": [
-            {"metric": _HEADINGS[line["metric"]], "values": [f"{line[name]:.3g}" for name in measured]}
+            {"metric": BY_NAME[line["metric"]].label, "values": [f"{line[name]:.3g}" for name in measured]}
             for line in lines
         ],
     }

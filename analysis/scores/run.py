@@ -1,6 +1,5 @@
 """Scores of a run folder: one long table, a pure function of its records and of the references."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -9,65 +8,50 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from analysis.metrics.score import REFERENCE_ERROR, prefix, score
+from analysis.metrics.case import Spent
+from analysis.metrics.frames import prefix
+from analysis.metrics.metric import Number
+from analysis.metrics.registry import COSTS
+from analysis.metrics.score import Key, Score, score
+from analysis.metrics.weighting import PLAIN
 from analysis.scores.processes import map_over
-from analysis.scores.statuses import SCORED
+from analysis.scores.rows import identity, labels_of
+from analysis.scores.table import tidy
 from prosebench.ensemble import Ensemble
 from prosebench.record import (
-    EXTERNAL,
     Cell,
     Record,
     cell_folders,
     open_weights,
+    planned_peptides,
     read_cell,
     read_provenance,
     read_record,
 )
 from prosebench.reference import MissingReferenceError, Reference, find_reference, known_reference
-from prosebench.store.storage import DamagedFile, json_bytes, read_json, write_bytes, write_json
+from prosebench.store.storage import DamagedFile, read_json, write_json
 
-SCORE_VERSION = 4
+SCORE_VERSION = 5
 """Raised whenever a metric changes its meaning or one joins: cached scores of another version are not used."""
 
-COLUMNS = (
-    "suite",
-    "peptide",
-    "length",
-    "row",
-    "method",
-    "budget",
-    "seed",
-    "metric",
-    "value",
-    "frames",
-    "status",
-    "reason",
-    "reference",
-    "cell_id",
-    "reference_error",
-    "temperature_kelvin",
-)
-FLOATS = ("value", "reference_error", "temperature_kelvin")
-_TEMPERATURE = "target.temperature_kelvin"
 NO_REFERENCE = "there is no reference of the peptide here"
 TOLERATED_LOSS = 0.01
-"""Share of the frames asked for that may lack before a score is called partial (a weight filter takes a
-few).
-"""
+"""Share of the frames asked for that may lack before a score is called partial: a weight filter takes a few."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of cells that are done and the number of all cells."""
 
 
 class Mark(NamedTuple):
-    """One cell at one budget: its metrics by name, or why there are none."""
+    """One cell at one of its budgets: its numbers, or why there are none."""
 
     cell: Cell
     budget: int
-    metrics: dict[str, float]
+    numbers: dict[Key, Number]
     status: str
     reason: str = ""
     reference: str = ""
+    frames: int = 0
 
 
 def score_run(
@@ -78,17 +62,12 @@ def score_run(
     progress: Progress | None = None,
     share: tuple[int, int] = (0, 1),
 ) -> pd.DataFrame:
-    """Long table (COLUMNS) of every metric of every cell of a run folder at each of its budgets.
+    """Long table (`analysis.scores.table`) of every metric of every cell of a run folder at each of its budgets.
 
-    Metrics are those of `analysis.metrics.score.score`, with sampling-evaluations, preparation-evaluations,
-    sampling-seconds, device-seconds (sampling-seconds times the cores or accelerators that shared them), wall-seconds
-    and, at a cell's last budget, failures. reference_error is what the finite
-    reference adds to a metric's standard error (NaN where that is not known). The clock runs for a whole cell: at
-    a smaller budget, sampling seconds are its share pro rata of evaluations. `frames` is how many frames were
-    scored, `length` the number of residues. A cell without metrics has one line per budget with an empty
-    metric, a status (analysis.scores.statuses) and a reason; one bad cell never stops the others. Where a run folder
-    holds a row twice, see `_one_each` and `_labels`. Scores are kept in `directory/scores`, by content; workers > 1
-    scores in that many processes. share (i, n) takes every n-th cell from the i-th on.
+    A cell without metrics has one line per budget with an empty metric, a status (analysis.scores.statuses) and a
+    reason; one bad cell never stops the others. Where a run folder holds a row twice, see `_one_each` and
+    `analysis.scores.rows`. Scores are kept in `directory/scores`, by content; workers > 1 scores in that many
+    processes. share (i, n) takes every n-th cell from the i-th on.
     """
     folders = cell_folders(directory)[share[0] :: share[1]]
     jobs = [(folder, directory / "scores", tuple(map(Path, reference_folders))) for folder in folders]
@@ -103,38 +82,23 @@ def score_run(
             marks.extend(found)
         if progress:
             progress(number, len(folders))
-    labels = _labels([mark.cell for mark in marks])
-    lines = [line for mark in _one_each(marks) for line in _lines(mark, labels[mark.cell.id])]
-    table = pd.DataFrame(damaged + lines, columns=list(COLUMNS))
-    texts = ["suite", "peptide", "row", "method", "metric", "status", "reason", "reference", "cell_id"]
-    table[texts] = table[texts].fillna("").astype(str)
-    numbers = ["length", "budget", "seed", "frames"]
-    table[numbers] = table[numbers].fillna(0).astype(int)
-    table[list(FLOATS)] = table[list(FLOATS)].astype(float)
-    order = ["suite", "length", "peptide", "row", "budget", "seed", "metric"]
-    return table.sort_values(order, kind="stable", ignore_index=True)
+    labels = labels_of([mark.cell for mark in marks])
+    planned = _planned(directory, [mark.cell for mark in marks])
+    lines = [
+        line
+        for mark in _one_each(marks)
+        for line in _lines(mark, labels[mark.cell.id], len(planned[mark.cell.suite, len(mark.cell.peptide)]))
+    ]
+    return tidy(pd.DataFrame(damaged + lines))
 
 
-def write_scores(directory: Path, table: pd.DataFrame) -> Path:
-    """Write `directory/scores.csv`: the same table gives the same bytes. Returns its path."""
-    path = directory / "scores.csv"
-    write_bytes(path, table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode())
-    return path
-
-
-def read_scores(path: Path) -> pd.DataFrame:
-    """Read what `write_scores` wrote."""
-    texts = dict.fromkeys(
-        ("suite", "peptide", "row", "method", "metric", "status", "reason", "reference", "cell_id"), str
-    )
-    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={name: ["nan"] for name in FLOATS})
-
-
-def scored_places(scores: pd.DataFrame) -> list[tuple[str, float]]:
-    """Every (peptide, kelvin) of which something was scored, sorted: each has a reference of its own."""
-    scored = scores[scores["status"].isin(SCORED)]
-    pairs = zip(scored["peptide"].tolist(), scored["temperature_kelvin"].tolist(), strict=True)
-    return sorted(set(pairs))
+def _planned(directory: Path, cells: Sequence[Cell]) -> dict[tuple[str, int], set[str]]:
+    """Peptides by suite and length: those of the plan that stands in the run folder, and all that have a cell."""
+    found: dict[tuple[str, int], set[str]] = {}
+    planned = [(suite, peptide) for suite, of in planned_peptides(directory).items() for peptide in of]
+    for suite, peptide in [*planned, *((cell.suite, cell.peptide) for cell in cells)]:
+        found.setdefault((suite, len(peptide)), set()).add(peptide)
+    return found
 
 
 Job = tuple[Path, Path, tuple[Path, ...]]
@@ -176,8 +140,8 @@ def _marks(folder: Path, cell: Cell, cache: Path, reference_folders: tuple[Path,
         return [Mark(cell, budget, cost, "unscored", mismatch, short) for budget, cost in pairs]
     scores = _cached_scores(folder, record, reference, cache / f"{cell.id}-{short}-{SCORE_VERSION}.json")
     return [
-        _mark(cell, budget, scored, cost, short)
-        for budget, scored, cost in zip(cell.budgets, scores, costs, strict=True)
+        _mark(cell, budget, found, cost, short)
+        for budget, found, cost in zip(cell.budgets, scores, costs, strict=True)
     ]
 
 
@@ -190,16 +154,15 @@ def _waits_for(cell: Cell, reference_folders: tuple[Path, ...]) -> str:
     return "not finished yet" if there else NO_REFERENCE
 
 
-def _mark(
-    cell: Cell, budget: int, scored: dict[str, float] | str, costs: dict[str, float], reference: str
-) -> Mark:
-    if isinstance(scored, str):
-        return Mark(cell, budget, costs, "unscored", scored, reference)
+def _mark(cell: Cell, budget: int, found: Score | str, costs: dict[Key, Number], reference: str) -> Mark:
+    if isinstance(found, str):
+        return Mark(cell, budget, costs, "unscored", found, reference)
+    numbers = {**found.numbers, **costs}
     asked = min(cell.frames, budget)
-    if scored["frames"] < asked - math.ceil(TOLERATED_LOSS * asked):
-        reason = f"{scored['frames']:.0f} of {asked} frames"
-        return Mark(cell, budget, scored | costs, "partial", reason, reference)
-    return Mark(cell, budget, scored | costs, "done", "", reference)
+    if found.frames < asked - math.ceil(TOLERATED_LOSS * asked):
+        reason = f"{found.frames} of {asked} frames"
+        return Mark(cell, budget, numbers, "partial", reason, reference, found.frames)
+    return Mark(cell, budget, numbers, "done", "", reference, found.frames)
 
 
 def _mismatch(record: Record, reference: Reference) -> str:
@@ -216,61 +179,38 @@ def _unfinished(cell: Cell, status: str, reason: str) -> list[Mark]:
     return [Mark(cell, budget, {}, status, reason) for budget in cell.budgets]
 
 
-def _costs(folder: Path, record: Record, budget: int) -> dict[str, float]:
+def _costs(folder: Path, record: Record, budget: int) -> dict[Key, Number]:
     """What a cell had spent at a budget."""
-    spent = record.ledger.sampling.evaluations
-    at_mark = min(spent, budget)
-    costs = {
-        "sampling-evaluations": float(at_mark),
-        "preparation-evaluations": float(record.ledger.preparation.evaluations),
-    }
-    if budget == record.cell.budgets[-1]:
-        costs["failures"] = float(record.ledger.sampling.failures + record.ledger.preparation.failures)
     try:
-        where = read_provenance(folder)
+        provenance = read_provenance(folder)
     except (DamagedFile, OSError):
-        return costs
-    seconds = where.seconds
-    sampling = seconds.get("sampling", 0.0) * (at_mark / spent if spent else 1.0)
-    other = sum(seconds.get(phase, 0.0) for phase in ("preparation", "training"))
-    devices = where.ranks * (where.threads if where.device == "cpu" else 1)
-    return costs | {
-        "sampling-seconds": sampling,
-        "device-seconds": devices * sampling,
-        "wall-seconds": sampling + other,
-    }
+        provenance = None
+    at_budget = min(record.ledger.sampling.evaluations, budget)
+    spent = Spent(at_budget, budget == record.cell.budgets[-1], record.ledger, provenance)
+    found = ((cost.name, cost.of(spent)) for cost in COSTS)
+    return {(name, PLAIN): Number(value) for name, value in found if value is not None}
 
 
-def _cached_scores(
-    folder: Path, record: Record, reference: Reference, path: Path
-) -> list[dict[str, float] | str]:
-    """Scores of a finished cell at each of its budgets, or why there is none there; read from path if they
-    are there.
-    """
+def _cached_scores(folder: Path, record: Record, reference: Reference, path: Path) -> list[Score | str]:
+    """Scores of a finished cell at each of its budgets, or why there is none there; from path where it has them."""
     key = {"ensemble": record.ensemble_sha256, "reference": reference.hash, "version": SCORE_VERSION}
     try:
         stored = read_json(path)
         if stored["key"] == key:
             return [mark if isinstance(mark, str) else _decoded(mark) for mark in stored["marks"]]
-    except (DamagedFile, FileNotFoundError, KeyError, TypeError):
+    except (DamagedFile, FileNotFoundError, KeyError, TypeError, ValueError):
         pass
     cell = record.cell
     ensemble = record.load_ensemble(folder)
-    marks: list[dict[str, float] | str] = []
+    marks: list[Score | str] = []
     for budget in cell.budgets:
         there = at_budget(ensemble, budget, cell)
         if not len(there):
             marks.append(f"no frame at {budget} evaluations")
             continue
         first = budget == cell.budgets[0]
-        found = score(
-            there,
-            reference,
-            n_frames=cell.frames,
-            seed=scoring_seed(cell),
-            proposals=first,
-        )
-        marks.append(found)
+        seed = scoring_seed(cell)
+        marks.append(score(there, reference, n_frames=cell.frames, seed=seed, proposals=first))
     write_json(
         path, {"key": key, "marks": [mark if isinstance(mark, str) else _encoded(mark) for mark in marks]}
     )
@@ -291,62 +231,19 @@ def scoring_seed(cell: Cell) -> int:
 
 @lru_cache(maxsize=1)
 def load_reference(path: Path, modified_ns: int) -> Reference:
-    """The reference at a path as of a time of change; the last one is kept, as cells come sorted by
-    peptide.
-    """
+    """The reference at a path as of a time of change. The last one is kept, as cells come sorted by peptide."""
     return Reference.load(path)
 
 
-def _encoded(metrics: dict[str, float]) -> dict[str, str]:
+def _encoded(found: Score) -> dict[str, Any]:
     """Numbers as text: JSON knows no infinity, and repr keeps every digit."""
-    return {name: repr(float(value)) for name, value in metrics.items()}
+    numbers = [[*key, *(repr(float(part)) for part in number)] for key, number in found.numbers.items()]
+    return {"frames": found.frames, "numbers": numbers}
 
 
-def _decoded(metrics: dict[str, str]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items()}
-
-
-def _labels(cells: list[Cell]) -> dict[str, str]:
-    """Label of each cell's row, by cell id: the row's name, and what tells it from its namesakes.
-
-    Cells of one row that were run with other settings, frames or physics stand apart: "md [friction_per_ps=1.0]";
-    at another temperature: "md at 400 K". Rows whose costs were declared, not metered, say so.
-    """
-    variants: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for cell in cells:
-        traits = _traits(cell)
-        variants.setdefault((cell.suite, cell.row), {})[_key(traits)] = traits
-    labels = {}
-    for cell in cells:
-        known, traits = list(variants[cell.suite, cell.row].values()), _traits(cell)
-        differing = [
-            name
-            for name in sorted(traits)
-            if any(_key(other.get(name)) != _key(traits[name]) for other in known)
-        ]
-        described = ", ".join(f"{name}={_plain(traits[name])}" for name in differing if name != _TEMPERATURE)
-        name = f"{cell.row} (declared)" if cell.method == EXTERNAL else cell.row
-        name = f"{name} [{described}]" if described else name
-        labels[cell.id] = at_kelvin(name, traits[_TEMPERATURE]) if _TEMPERATURE in differing else name
-    return labels
-
-
-def at_kelvin(name: str, kelvin: float) -> str:
-    """Name of a row where rows differ in temperature."""
-    return f"{name} at {kelvin:g} K"
-
-
-def _traits(cell: Cell) -> dict[str, Any]:
-    target = {f"target.{name}": value for name, value in cell.target.model_dump(mode="json").items()}
-    return {"method": cell.method, "frames": cell.frames} | cell.settings | target
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _key(value: Any) -> str:
-    return json_bytes(value).decode()
+def _decoded(stored: dict[str, Any]) -> Score:
+    numbers = {(name, weighting): Number(*map(float, parts)) for name, weighting, *parts in stored["numbers"]}
+    return Score(numbers, int(stored["frames"]))
 
 
 def _one_each(marks: list[Mark]) -> list[Mark]:
@@ -356,36 +253,31 @@ def _one_each(marks: list[Mark]) -> list[Mark]:
     the one of the larger last budget.
     """
     best: dict[tuple[Any, ...], Mark] = {}
-    ranked = sorted(marks, key=lambda mark: (not mark.metrics, -mark.cell.budgets[-1], mark.cell.id))
+    ranked = sorted(marks, key=lambda mark: (not mark.numbers, -mark.cell.budgets[-1], mark.cell.id))
     for mark in ranked:
         cell = mark.cell
-        place = (cell.suite, cell.row, _key(_traits(cell)), cell.peptide, mark.budget, cell.seed)
+        place = (cell.suite, cell.row, identity(cell), cell.peptide, mark.budget, cell.seed)
         best.setdefault(place, mark)
     return list(best.values())
 
 
-def _lines(mark: Mark, label: str) -> Iterator[dict[str, Any]]:
+def _lines(mark: Mark, label: str, planned: int) -> Iterator[dict[str, Any]]:
     cell = mark.cell
     common = {
         "suite": cell.suite,
         "peptide": cell.peptide,
         "length": len(cell.peptide),
+        "planned": planned,
         "row": label,
         "method": cell.method,
         "budget": mark.budget,
         "seed": cell.seed,
-        "frames": int(mark.metrics.get("frames", 0)),
+        "frames": mark.frames,
         "status": mark.status,
         "reason": mark.reason,
         "reference": mark.reference,
         "cell_id": cell.id,
         "temperature_kelvin": cell.target.temperature_kelvin,
     }
-    metrics: dict[str, float | None] = {
-        name: value
-        for name, value in mark.metrics.items()
-        if name != "frames" and not name.endswith(REFERENCE_ERROR)
-    }
-    for name, value in (metrics or {"": None}).items():
-        error = mark.metrics.get(name + REFERENCE_ERROR)
-        yield common | {"metric": name, "value": value, "reference_error": error}
+    for (name, weighting), number in (mark.numbers or {("", PLAIN): Number(math.nan)}).items():
+        yield common | {"metric": name, "weighting": weighting} | number._asdict()

@@ -192,7 +192,7 @@ def reference_coverage(
 
     Its error comes from `analysis.scores.reference_error`; the truth is the mean over references and seeds.
     """
-    from analysis.scores.reference_error import blocks_of, energy_errors
+    from analysis.metrics.reference_error import blocks_of, energy_error
 
     def draw(rng: np.random.Generator) -> tuple[Floats, float]:
         reference = correlated(rng, n_reference, correlation)
@@ -200,7 +200,7 @@ def reference_coverage(
         blocks = blocks_of(np.zeros(n_reference, dtype=int), np.arange(n_reference), inefficiency)
         samples = 0.8 + 1.2 * rng.standard_normal((seeds, n_reference))
         values = np.sqrt(np.mean((np.sort(samples) - np.sort(reference)) ** 2, axis=-1))
-        error = energy_errors(samples[0], reference, blocks, n_reference / inefficiency)["energy-w2"]
+        error = energy_error(samples[0], reference, blocks, n_reference / inefficiency, power=2)
         return values, error
 
     rng = np.random.default_rng(3)

@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.metrics.registry import BY_NAME
 from analysis.statistics.estimates import (
     CONFIDENCE,
     Estimate,
@@ -31,9 +32,6 @@ from analysis.statistics.estimates import (
 LEVEL = 1.0 - CONFIDENCE
 INEQUALITIES = ("budget", "frames", "peptides")
 """What two rows may differ in if that is asked for."""
-
-WASSERSTEIN = ("energy-w2", "torus-w2", "tica-w2")
-"""Metrics without an upper end, and with a floor above 0: they are compared by ratios."""
 
 Interval = Callable[[NDArray[np.float64]], tuple[float, float]]
 
@@ -50,10 +48,10 @@ class UnequalComparison(ValueError):
 class Comparison:
     """One row against another in one metric.
 
-    effect: with its 95 % interval, row minus other, mean over peptides (for one peptide over seeds); of WASSERSTEIN row
-    divided by other, geometric mean. wins and losses: peptides on which the row has the smaller and the larger value;
-    test: "signed-rank", "paired t" or "Welch t"; p: two-sided; p_corrected: for n_comparisons made together; marks:
-    inequalities that were allowed.
+    effect: with its 95 % interval, row minus other, mean over peptides (for one peptide over seeds); of metrics on a
+    logarithmic scale row divided by other, geometric mean. wins and losses: peptides on which the row has the smaller
+    and the larger value. test: "signed-rank", "paired t" or "Welch t". p: two-sided; p_corrected: for n_comparisons
+    made together. marks: inequalities that were allowed.
     """
 
     metric: str
@@ -71,7 +69,12 @@ class Comparison:
     @property
     def pair(self) -> str:
         """The two rows with the sign of what the effect is: a difference or a ratio."""
-        return f"{self.row} {'/' if self.metric in WASSERSTEIN else '−'} {self.other}"
+        return f"{self.row} {'/' if self.is_ratio else '−'} {self.other}"
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether the effect is a ratio; else it is a difference."""
+        return is_logarithmic(self.metric)
 
     @property
     def tested(self) -> bool:
@@ -89,8 +92,8 @@ def compare(
 ) -> Comparison:
     """Compare two rows of the long table of scores, each restricted to one metric and one budget.
 
-    allow names INEQUALITIES to pass over. The test is Wilcoxon's signed-rank test on the differences of the
-    peptides (of WASSERSTEIN: of their logarithms), or Student's where so few peptides could not reach LEVEL among
+    allow names INEQUALITIES to pass over. The test is Wilcoxon's signed-rank test on the differences of the peptides
+    (on a logarithmic scale: of their logarithms), or Student's where so few could not reach LEVEL among
     n_comparisons; for a single peptide Welch's over seeds, given its reference. Under equal samplers the
     differences are symmetric about 0, which is all the first one needs. Raises UnequalComparison.
     """
@@ -109,7 +112,7 @@ def compare(
             neginf=-math.inf,
         )
     if len(shared) > 1:
-        interval = student_interval if metric in WASSERSTEIN else mean_interval
+        interval = student_interval if is_logarithmic(metric) else mean_interval
         effect = _paired(differences, row, other, interval)
         test, p = paired_test(differences, n_comparisons)
     else:
@@ -120,7 +123,7 @@ def compare(
         metric=metric,
         row=str(row["row"].iloc[0]),
         other=str(other["row"].iloc[0]),
-        effect=_as_ratio(effect) if metric in WASSERSTEIN else effect,
+        effect=_as_ratio(effect) if is_logarithmic(metric) else effect,
         wins=int((differences < 0).sum()),
         losses=int((differences > 0).sum()),
         test=test,
@@ -165,10 +168,15 @@ def peptide_means(lines: pd.DataFrame) -> pd.Series:
 
 def _comparable(lines: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The lines with logarithms instead of distances: that of 0 is minus infinity."""
-    if metric not in WASSERSTEIN:
+    if not is_logarithmic(metric):
         return lines
     with np.errstate(divide="ignore"):
         return lines.assign(value=np.log(lines["value"].to_numpy(float)))
+
+
+def is_logarithmic(metric: str) -> bool:
+    """Whether the metric of this name is compared by ratios."""
+    return metric in BY_NAME and BY_NAME[metric].scale == "log"
 
 
 def _as_ratio(difference: Estimate) -> Estimate:

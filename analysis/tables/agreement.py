@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.scores.statuses import SCORED
+from analysis.metrics.weighting import PUBLISHED
+from analysis.scores.table import scored_lines, under
 from analysis.tables.paper import published_rows
-from prosebench.reference import name_at
+from prosebench.names import name_at
 
 PUBLISHED_SEEDS = 5
 ROWS = {
@@ -88,7 +89,7 @@ def agreements(
     published_references says of which peptides the reference is the published one, settings holds those of each cell by
     its id.
     """
-    scored = scores[scores["status"].isin(SCORED)]
+    scored = under(scored_lines(scores), PUBLISHED)
     found = []
     for line in published_rows("seed_spread"):
         method, metric, budget = (

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis.figures.style import CEILING, FLOOR, row_order
-from analysis.scores.statuses import SCORED
-from analysis.statistics.comparisons import WASSERSTEIN, Comparison, compare_rows, excess, ratio_to_floor
+from analysis.figures.style import row_order
+from analysis.metrics.metric import Metric
+from analysis.metrics.registry import BY_NAME, TABLE_METRICS, WASSERSTEIN
+from analysis.scores.table import scored_lines, under
+from analysis.statistics.comparisons import Comparison, compare_rows, excess, ratio_to_floor
 from analysis.statistics.estimates import Estimate
-from analysis.tables.main import METRICS, Metric
 from analysis.tables.text import ratio_texts, texts
-from prosebench.record import EXTERNAL
+from prosebench.names import CEILING, EXTERNAL, FLOOR
 
 NOTE = (
     "First row against second, on the peptides both have, with its 95 % interval. Distances (W2) spread over decades: "
@@ -56,12 +57,13 @@ def comparison_groups(
     Metered rows are corrected for the number of their own pairs alone: rows of declared cost, of which anybody can add
     any number, take nothing from them. Those are compared with each metered row, and marked.
     """
-    scored = scores[scores["status"].isin(SCORED) & ~scores["method"].isin([FLOOR, CEILING])]
+    scored = under(scored_lines(scores))
+    scored = scored[~scored["method"].isin([FLOOR, CEILING])]
     methods = dict(zip(scored["row"], scored["method"], strict=True))
     found = []
     for place, group in groups_of(scored):
         rows = row_order(group["row"], methods)
-        for metric in METRICS:
+        for metric in TABLE_METRICS:
             lines = group[group["metric"] == metric.name]
             if not metric.better or lines["row"].nunique() < 2:
                 continue
@@ -136,11 +138,11 @@ def markdown(groups: list[Group]) -> str:
     for group in groups:
         for one in group.comparisons:
             value, interval = effect_texts(one)
-            better, of = (one.wins, one.losses) if group.metric.better == "less" else (one.losses, one.wins)
+            better, of = group.metric.wins(one.wins, one.losses), one.wins + one.losses
             shown = f"**{value}** {interval}" if one.distinguishable else f"{value} {interval}"
             cells = [
                 names[group.place], group.metric.heading, one.pair,
-                shown.strip(), f"{better} of {better + of}", f"{one.p_corrected:.2g} ({one.n_comparisons})", one.test,
+                shown.strip(), f"{better} of {of}", f"{one.p_corrected:.2g} ({one.n_comparisons})", one.test,
                 "; ".join(one.marks),
             ]  # fmt: skip
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -150,7 +152,7 @@ def markdown(groups: list[Group]) -> str:
 
 def effect_texts(one: Comparison) -> tuple[str, str]:
     """Ratio or difference of two rows, and its interval, as texts."""
-    return (ratio_texts if one.metric in WASSERSTEIN else texts)(one.effect)
+    return (ratio_texts if one.is_ratio else texts)(one.effect)
 
 
 def csv_text(groups: list[Group]) -> str:
@@ -164,7 +166,7 @@ def csv_text(groups: list[Group]) -> str:
             "metric": one.metric,
             "row": one.row,
             "other": one.other,
-            "effect": "ratio" if one.metric in WASSERSTEIN else "difference",
+            "effect": "ratio" if one.is_ratio else "difference",
             "value": one.effect.value,
             "low": one.effect.low,
             "high": one.effect.high,
@@ -191,7 +193,7 @@ def excess_rows(
 
     The floor is that of the same peptides, of as many frames.
     """
-    scored = scores[scores["status"].isin(SCORED)]
+    scored = under(scored_lines(scores))
     methods = dict(zip(scored["row"], scored["method"], strict=True))
     found = []
     for place, group in groups_of(scored):
@@ -218,8 +220,7 @@ def excess_markdown(scores: pd.DataFrame) -> str:
     if not rows:
         return ""
     ratios = {(place, label): of for place, label, of in excess_rows(scores, ratio_to_floor)}
-    headings = {metric.name: metric.heading for metric in METRICS}
-    heads = [f"{headings[name]} {sign} floor" for name in WASSERSTEIN for sign in ("−", "/")]
+    heads = [f"{BY_NAME[name].heading} {sign} floor" for name in WASSERSTEIN for sign in ("−", "/")]
     names = titles(place for place, _, _ in rows)
     lines = ["| budget | method | " + " | ".join(heads) + " |", "| :-- | :-- |" + " --: |" * len(heads)]
     for place, label, over in rows:

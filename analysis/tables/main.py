@@ -7,53 +7,20 @@ it.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import pandas as pd
 
-from analysis.board.suite_plan import suite_peptides
-from analysis.figures.style import CEILING, FLOOR, row_order
-from analysis.scores.run import at_kelvin
+from analysis.figures.style import row_order
+from analysis.metrics.metric import Cost, Metric
+from analysis.metrics.registry import TABLE_COSTS, TABLE_METRICS, WASSERSTEIN
+from analysis.scores.rows import at_kelvin
 from analysis.scores.statuses import SCORED
-from analysis.statistics.comparisons import WASSERSTEIN, compare_rows, equal_frames, level
-from analysis.statistics.estimates import UNBOUNDED, Estimate, estimate
+from analysis.scores.table import under
+from analysis.statistics.comparisons import compare_rows, equal_frames, level
+from analysis.statistics.estimates import Estimate, estimate
 from analysis.tables.waiting import waiting_lines
 from prosebench.frames.importance import PUBLISHED_FILTER_FRACTION, RELIABLE_PARETO_K
-from prosebench.record import EXTERNAL
-from prosebench.reference import name_at
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of a table: the metric's name in the scores, its heading and unit, which way is better, a
-    factor on its values, and between what they (times the factor) can lie. Only a metric with `better` takes
-    part in the contest for bold.
-    """
-
-    name: str
-    heading: str
-    unit: str = ""
-    better: Literal["less", "more", ""] = ""
-    factor: float = 1.0
-    interval: bool = True
-    bounds: tuple[float, float] = UNBOUNDED
-
-
-_DISTANCE, _SHARE = (0.0, math.inf), (0.0, 1.0)
-METRICS = (
-    Metric("ess", "ESS", "", "more", bounds=_SHARE),
-    Metric("energy-w2", "E-W2", "kT", "less", bounds=_DISTANCE),
-    Metric("torus-w2", "T-W2", "rad", "less", bounds=_DISTANCE),
-    Metric("tica-w2", "TICA-W2", "", "less", bounds=_DISTANCE),
-    Metric("torus-k-jsd", "torus JSD", "", "less", bounds=_SHARE),
-    Metric("tica-k-jsd", "TICA JSD", "", "less", bounds=_SHARE),
-    Metric("chirality-wrong", "wrong chirality", "%", "", 100.0, bounds=(0.0, 100.0)),
-)
-COSTS = (
-    Metric("sampling-evaluations", "sampling evaluations", interval=False),
-    Metric("preparation-evaluations", "preparation evaluations", interval=False),
-    Metric("wall-seconds", "wall time per peptide", "s", interval=False),
-)
+from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
 
 
 @dataclass(frozen=True)
@@ -110,8 +77,8 @@ class Table:
 
     rows: tuple[TableRow, ...]
     footer: tuple[str, ...] = ()
-    metrics: tuple[Metric, ...] = METRICS
-    costs: tuple[Metric, ...] = COSTS
+    metrics: tuple[Metric, ...] = TABLE_METRICS
+    costs: tuple[Cost, ...] = TABLE_COSTS
 
     @property
     def groups(self) -> list[list[TableRow]]:
@@ -143,41 +110,34 @@ class Table:
         return ", ".join([*parts, f"{row.budget:,} energy evaluations"])
 
 
-def main_table(scores: pd.DataFrame, metrics: Sequence[Metric] = METRICS) -> Table:
+def main_table(scores: pd.DataFrame, metrics: Sequence[Metric] = TABLE_METRICS) -> Table:
     """A row for each method and budget (and suite, length, temperature), over all peptides of that suite and length."""
     return _build(scores, ["suite", "length", "temperature_kelvin", "budget"], tuple(metrics))
 
 
-def peptide_table(scores: pd.DataFrame, metrics: Sequence[Metric] = METRICS) -> Table:
+def peptide_table(scores: pd.DataFrame, metrics: Sequence[Metric] = TABLE_METRICS) -> Table:
     """A row for each peptide, method and budget; the intervals are the spread over seeds."""
     return _build(scores, ["suite", "length", "peptide", "temperature_kelvin", "budget"], tuple(metrics))
 
 
 def _build(scores: pd.DataFrame, by: list[str], metrics: tuple[Metric, ...]) -> Table:
-    cells = scores[scores["row"] != ""]
+    cells = under(scores[scores["row"] != ""])
     methods = dict(zip(cells["row"], cells["method"], strict=True))
     rows: list[TableRow] = []
     for _, group in cells.groupby(by):
         names = row_order(group["row"], methods)
-        number = _number_of_peptides(cells, group)
+        number = max(int(group["planned"].max()), group["peptide"].nunique())
         made = [_row(group[group["row"] == name], number, metrics, single="peptide" in by) for name in names]
         rows.extend(_with_best(made, group, metrics))
     return Table(tuple(rows), footer=_footer(scores, single="peptide" in by), metrics=metrics)
-
-
-def _number_of_peptides(cells: pd.DataFrame, group: pd.DataFrame) -> int:
-    """Of the suite at that length, also of those that nobody has run; of a suite that is not shipped, all there are."""
-    first = group.iloc[0]
-    same = cells[(cells["suite"] == first["suite"]) & (cells["length"] == first["length"])]
-    return len(suite_peptides(str(first["suite"]), int(first["length"])) | set(same["peptide"]))
 
 
 def _row(lines: pd.DataFrame, n_peptides: int, metrics: tuple[Metric, ...], *, single: bool) -> TableRow:
     """The row of one method in one group, from all its lines."""
     first, scored = lines.iloc[0], lines[lines["status"].isin(SCORED)]
     estimates = {}
-    for metric in (*metrics, *COSTS):
-        source = lines if metric in COSTS else scored
+    for metric in (*metrics, *TABLE_COSTS):
+        source = lines if metric in TABLE_COSTS else scored
         values = source[source["metric"] == metric.name]
         if len(values):
             scaled = values.assign(value=values["value"] * metric.factor)

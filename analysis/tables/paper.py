@@ -14,12 +14,14 @@ from importlib.resources import files
 
 import pandas as pd
 
-from analysis.metrics.score import PROPOSAL
+from analysis.metrics.metric import POSITIVE, Metric
+from analysis.metrics.registry import BY_NAME, WASSERSTEIN
+from analysis.metrics.weighting import PLAIN, PUBLISHED, UNWEIGHTED, Weighting
 from analysis.scores.statuses import SCORED
-from analysis.statistics.comparisons import WASSERSTEIN
+from analysis.scores.table import under
 from analysis.statistics.estimates import Estimate
-from analysis.tables.main import METRICS, Metric, TableRow, main_table
-from prosebench.reference import name_at
+from analysis.tables.main import TableRow, main_table
+from prosebench.names import name_at
 
 LENGTHS = (2, 4, 8)
 PUBLISHED_PEPTIDES = 30
@@ -27,10 +29,15 @@ PUBLISHED_FRAMES = 10_000
 PROLINE = {2: 2, 4: 1}
 """Test peptides with N-terminal proline by length: PG, PY, PQIF. Some methods leave them out."""
 
-RATE = Metric("effective-samples-per-second", "effective samples per second", "", "more")
-_BY_NAME = {metric.name: metric for metric in METRICS}
-_DISTANCES = tuple(_BY_NAME[name] for name in WASSERSTEIN)
-_DIVERGENCES = tuple(_BY_NAME[name] for name in ("torus-k-jsd", "tica-k-jsd"))
+RATE = Metric(
+    name="effective-samples-per-second",
+    heading="effective samples per second",
+    what="effective sample size times sampling evaluations, divided by sampling seconds",
+    better="more",
+    bounds=POSITIVE,
+)
+_DISTANCES = tuple(BY_NAME[name] for name in WASSERSTEIN)
+_DIVERGENCES = tuple(BY_NAME[name] for name in ("torus-k-jsd", "tica-k-jsd"))
 _COLUMNS = {
     "ess": "ess",
     "energy-w2": "energy_w2",
@@ -47,24 +54,26 @@ _COLUMNS = {
 class Layout:
     """One table of the paper: its file, title, budget, metrics, and which weights its rows use.
 
-    weights: "scored" as a row is scored, "proposal" without weights, "both" one line of each.
+    weightings: of each weighted row, under which of them it has a line.
     """
 
     name: str
     title: str
     budget: int
     metrics: tuple[Metric, ...]
-    weights: str = "scored"
+    weightings: tuple[Weighting, ...] = (PUBLISHED,)
 
 
 LAYOUTS = (
-    Layout("table2", "Table 2: 10,000 energy evaluations", 10_000, (_BY_NAME["ess"], *_DISTANCES)),
-    Layout("table3", "Table 3: 200,000 energy evaluations", 200_000, (_BY_NAME["ess"], *_DISTANCES)),
-    Layout("table4", "Table 4: 1,000,000 energy evaluations", 1_000_000, (_BY_NAME["ess"], *_DISTANCES)),
-    Layout("table11", "Table 11: proposals without weights", 10_000, _DISTANCES, "proposal"),
-    Layout("table14", "Table 14: Jensen-Shannon divergences", 10_000, _DIVERGENCES, "both"),
+    Layout("table2", "Table 2: 10,000 energy evaluations", 10_000, (BY_NAME["ess"], *_DISTANCES)),
+    Layout("table3", "Table 3: 200,000 energy evaluations", 200_000, (BY_NAME["ess"], *_DISTANCES)),
+    Layout("table4", "Table 4: 1,000,000 energy evaluations", 1_000_000, (BY_NAME["ess"], *_DISTANCES)),
+    Layout("table11", "Table 11: proposals without weights", 10_000, _DISTANCES, (UNWEIGHTED,)),
+    Layout("table14", "Table 14: Jensen-Shannon divergences", 10_000, _DIVERGENCES, (UNWEIGHTED, PUBLISHED)),
     Layout("table15", "Table 15: effective samples per second", 10_000, (RATE,)),
 )
+
+_SAID: Mapping[Weighting, str] = {UNWEIGHTED: "proposal", PUBLISHED: "weighted"}
 
 Place = tuple[int, str]
 """A cell's place in a line: length and name of the metric."""
@@ -153,7 +162,7 @@ def _published(layout: Layout) -> list[Line]:
     devices: dict[str, str] = {}
     for row in published_rows(layout.name):
         kind = row.get("weights", "")
-        label = f"{row['method']}, {kind}" if kind and layout.weights == "both" else row["method"]
+        label = f"{row['method']}, {kind}" if kind and len(layout.weightings) > 1 else row["method"]
         devices[label] = row.get("device", "")
         for metric in layout.metrics:
             if row[_COLUMNS[metric.name]]:
@@ -173,27 +182,23 @@ def _published(layout: Layout) -> list[Line]:
 
 
 def _standing(layout: Layout, cells: pd.DataFrame) -> pd.DataFrame:
-    """The scores that stand in a table, under the names of its metrics; all of its rows compete for bold."""
+    """The scores that stand in a table; all of its rows compete for bold."""
     if layout.metrics == (RATE,):
-        return _with_rate(cells)
-    if layout.weights == "scored":
-        return cells
-    plain = _proposals(cells)
-    if layout.weights == "proposal":
-        return plain
-    weighted = set(cells.loc[cells["metric"].str.startswith(PROPOSAL), "row"])
-    mine = plain[plain["row"].isin(weighted)]
-    return pd.concat([mine.assign(row=mine["row"] + ", proposal"), cells], ignore_index=True)
+        return _with_rate(under(cells, PUBLISHED))
+    plain = cells[cells["weighting"] == PLAIN]
+    parts = [plain]
+    for weighting in layout.weightings:
+        mine = cells[cells["weighting"] == weighting]
+        alone = weighting == layout.weightings[-1]
+        parts.append(mine if alone else _beside(mine, plain, weighting))
+    return pd.concat(parts, ignore_index=True).assign(weighting=PLAIN)
 
 
-def _proposals(cells: pd.DataFrame) -> pd.DataFrame:
-    """Scores without weights: of a weighted row those of its proposals, of any other its own."""
-    is_proposal = cells["metric"].str.startswith(PROPOSAL)
-    weighted = set(cells.loc[is_proposal, "row"])
-    named = cells[is_proposal].assign(metric=cells["metric"].str.removeprefix(PROPOSAL))
-    distances = {metric.name for metric in (*_DISTANCES, *_DIVERGENCES)}
-    own = cells[~(cells["row"].isin(weighted) & cells["metric"].isin(distances)) & ~is_proposal]
-    return pd.concat([named, own], ignore_index=True)
+def _beside(mine: pd.DataFrame, plain: pd.DataFrame, weighting: Weighting) -> pd.DataFrame:
+    """A second line of weighted rows, under another weighting, with what knows no weights."""
+    common = plain[plain["row"].isin(set(mine["row"]))]
+    both = pd.concat([mine, common], ignore_index=True)
+    return both.assign(row=both["row"] + f", {_SAID[weighting]}")
 
 
 def _with_rate(cells: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from textwrap import wrap
@@ -12,8 +13,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from analysis.metrics.metric import Cost, Metric
 from analysis.statistics.estimates import Estimate
-from analysis.tables.main import Metric, Table, TableRow
+from analysis.tables.main import Table, TableRow
 
 FULL_WIDTH = 112
 NAME_WIDTH = 10
@@ -110,7 +112,7 @@ def _markdown_cells(table: Table, row: TableRow) -> list[str]:
         cells.append(f"{value} {interval}".strip())
     if row.gap:
         cells[0] = row.gap
-    return [*cells, _evaluations(row), _seconds(row)]
+    return [*cells, *_costs(table, row)]
 
 
 def _piped(cells: list[str]) -> str:
@@ -121,7 +123,7 @@ def _piped(cells: list[str]) -> str:
 class TerminalTable:
     """The table for rich: values with the half-widths of their intervals below them, one section a budget.
 
-    A terminal of fewer than FULL_WIDTH columns gets the metrics of NARROW_METRICS and no wall time.
+    A terminal of fewer than FULL_WIDTH columns gets the metrics of NARROW_METRICS and the first cost alone.
     """
 
     table: Table
@@ -132,33 +134,33 @@ class TerminalTable:
         metrics = tuple(
             metric for metric in self.table.metrics if not narrow or metric.name in NARROW_METRICS
         )
-        yield _rich_table(replace(self.table, metrics=metrics), narrow=narrow)
+        first = next(cost.name for cost in self.table.costs if not cost.adds_to)
+        costs = tuple(cost for cost in self.table.costs if not narrow or first in (cost.name, cost.adds_to))
+        yield _rich_table(replace(self.table, metrics=metrics, costs=costs))
         yield from map(Text, _below(self.table, _remarks(self.table, gaps=True)))
         if narrow:
             yield f"A terminal of {FULL_WIDTH} columns shows more metrics."
 
 
-def _rich_table(table: Table, *, narrow: bool) -> RichTable:
+def _rich_table(table: Table) -> RichTable:
     remarks = _remarks(table, gaps=True)
     made = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ["peptide"] * _has_peptides(table) + ["budget", "method"]:
         made.add_column(heading, no_wrap=heading != "method", overflow="fold")
-    headings = [heading for heading in _headings(table) if not (narrow and heading.startswith("wall"))]
-    for heading in [*headings, "peptides\u00a0× seeds"]:
+    for heading in [*_headings(table), "peptides\u00a0× seeds"]:
         made.add_column("\n".join(_heading_parts(heading)), justify="right", no_wrap=True)
     for rows in table.groups:
         for row in rows:
             start = [row.peptide] * _has_peptides(table) + [f"{row.budget:,}"]
             shown = start if row is rows[0] else [""] * len(start)
             cells = _terminal_cells(table, row, _mark(remarks, row))
-            cells = [*cells[:-2], cells[-1]] if narrow else cells
             made.add_row(*shown, *cells, style="dim" if row.control else None)
         made.add_section()
     return made
 
 
 def _terminal_cells(table: Table, row: TableRow, mark: str) -> list[Text]:
-    """Method, metrics, evaluations, wall time, and on what the row stands."""
+    """Method, metrics, costs, and on what the row stands."""
     cells = [Text("\n".join(wrap(f"{row.label} [{mark}]" if mark else row.label, NAME_WIDTH)))]
     for metric in table.metrics:
         value, _ = _metric_texts(row, metric)
@@ -166,8 +168,8 @@ def _terminal_cells(table: Table, row: TableRow, mark: str) -> list[Text]:
         cells.append(cell.append(_half_width(row, metric), style="dim"))
     if row.gap:
         cells[1] = Text("n/a", style="yellow")
-    last = (_evaluations(row).replace(" + ", "\n+ "), _seconds(row), _standing(row))
-    return [*cells, *(Text(text) for text in last)]
+    costs = (text.replace(" + ", "\n+ ") for text in _costs(table, row))
+    return [*cells, *map(Text, costs), Text(_standing(row))]
 
 
 def _half_width(row: TableRow, metric: Metric) -> str:
@@ -206,12 +208,14 @@ def csv_text(table: Table) -> str:
 
 def _csv_names(metric: Metric) -> list[str]:
     name = f"{metric.name}-percent" if metric.factor != 1.0 else metric.name
-    return [name, f"{name}-low", f"{name}-high"] if metric.interval else [name]
+    return [name] if isinstance(metric, Cost) else [name, f"{name}-low", f"{name}-high"]
 
 
 def _csv_numbers(found: Estimate | None, metric: Metric) -> list[str]:
     values = (None, None, None) if found is None else (found.value, found.low, found.high)
-    return ["" if value is None else repr(value) for value in (values if metric.interval else values[:1])]
+    return [
+        "" if value is None else repr(value) for value in (values[:1] if isinstance(metric, Cost) else values)
+    ]
 
 
 def latex(table: Table, caption: str = "", label: str = "") -> str:
@@ -251,8 +255,8 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
 def _latex_cells(table: Table, row: TableRow, mark: str) -> list[str]:
     name = rf"\emph{{{escape(row.label)}}}" if row.control else escape(row.label)
     start = f"{name}$^{{{mark}}}$" if mark else name
-    evaluations = _stacked(*map(escape, _evaluations(row).replace(" + ", "|+ ").split("|")))
-    last = [evaluations, escape(_seconds(row)), escape(_standing(row))]
+    costs = (_stacked(*map(escape, text.replace(" + ", "|+ ").split("|"))) for text in _costs(table, row))
+    last = [*costs, escape(_standing(row))]
     if row.gap:
         return [start, rf"\multicolumn{{{len(table.metrics)}}}{{l}}{{\emph{{{escape(row.gap)}}}}}", *last]
     cells = []
@@ -283,10 +287,7 @@ def _heading_parts(heading: str) -> list[str]:
 
 
 def _headings(table: Table) -> list[str]:
-    metrics = [
-        f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading for metric in table.metrics
-    ]
-    return [*metrics, "energy evaluations", "wall time (s)"]
+    return [metric.label for metric in (*table.metrics, *_cost_columns(table))]
 
 
 def _metric_texts(row: TableRow, metric: Metric) -> tuple[str, str]:
@@ -303,19 +304,26 @@ def _standing(row: TableRow) -> str:
     return f"{row.peptides} × {row.seeds}"
 
 
-def _evaluations(row: TableRow) -> str:
-    sampling, preparation = (row.estimates.get(f"{kind}-evaluations") for kind in ("sampling", "preparation"))
-    if row.control or sampling is None:
-        return _DASH
-    extra = f" + {preparation.value:,.0f}" if preparation and preparation.value else ""
-    return f"{sampling.value:,.0f}{extra}"
+def _cost_columns(table: Table) -> list[Cost]:
+    """Costs that have a column of their own; the others stand behind a plus sign in one of these."""
+    return [cost for cost in table.costs if not cost.adds_to]
 
 
-def _seconds(row: TableRow) -> str:
-    found = row.estimates.get("wall-seconds")
+def cost_text(row: TableRow, cost: Cost, costs: Sequence[Cost]) -> str:
+    """A cost with those that add to it: "10,000 + 250"."""
+    found = row.estimates.get(cost.name)
     if row.control or found is None:
         return _DASH
-    return f"{found.value:,.0f}" if found.value >= 100 else f"{found.value:.3g}"
+    added = (row.estimates.get(other.name) for other in costs if other.adds_to == cost.name)
+    return " + ".join([_rounded(found.value), *(_rounded(one.value) for one in added if one and one.value)])
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _costs(table: Table, row: TableRow) -> list[str]:
+    return [cost_text(row, cost, table.costs) for cost in _cost_columns(table)]
 
 
 def _remarks(table: Table, *, gaps: bool) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from prosebench.cli.options import OWN_REFERENCES, References, app, fail, out
-from prosebench.record import EXTERNAL
+from prosebench.names import EXTERNAL
 from prosebench.store.storage import DamagedFile
 
 if TYPE_CHECKING:

@@ -33,6 +33,7 @@ from prosebench.cli.options import (
 )
 from prosebench.cli.references import take_published
 from prosebench.cli.results import write_and_print
+from prosebench.record import keep_plan
 from prosebench.suite import Suite, load_suite, narrow
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def run(
         _tell_waiting(cells, ready)
         return
     _lay_out(cells, directory, retry_parked)
+    keep_plan(directory, chosen.name, load_suite(suite).peptides)
     out.print(
         f"{chosen.name}: {count(len(cells), 'cell')} ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
         f"budgets {', '.join(f'{budget:,}' for budget in chosen.budgets)}) in {directory}",
@@ -173,6 +175,7 @@ def submit(
     ready = inputs.ready(cells, directory)
     _tell_inputs(inputs)
     _lay_out(cells, directory, retry_parked)
+    keep_plan(directory, chosen.name, load_suite(suite).peptides)
     _tell_waiting(cells, ready)
     write_and_tell(ready, directory, profile, folders, script, out)
 

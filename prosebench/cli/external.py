@@ -32,10 +32,12 @@ def import_(
 ) -> None:
     """Take ensembles of other programs into a run folder, as rows whose costs are declared and not metered."""
     from jobs.making.imported import import_ensembles
+    from prosebench.record import keep_plan
     from prosebench.suite import load_suite, narrow
 
     chosen = narrow(load_suite(suite), budgets=numbers(budgets, "--budgets"))
     directory = directory or Path("runs") / chosen.name
+    keep_plan(directory, chosen.name, chosen.peptides)
     for one in import_ensembles(frames, chosen, directory, references or [OWN_REFERENCES]):
         declared = one.declaration
         out.print(

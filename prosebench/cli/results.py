@@ -1,5 +1,6 @@
 """Commands that judge: score, report, check."""
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -69,9 +70,11 @@ def score(
     )
     for note in result.notes:
         err.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
-    table = Table("metric", "value", box=None, pad_edge=False)
-    for name, value in result.values.items():
-        table.add_row(name, f"{value:.6g}")
+    table = Table("metric", "weights", "value", "error by the reference", box=None, pad_edge=False)
+    for (name, weighting), number in result.score.numbers.items():
+        error = "" if math.isnan(number.reference_error) else f"{number.reference_error:.2g}"
+        table.add_row(name, weighting, f"{number.value:.6g}", error)
+    table.add_row("frames", "", f"{result.score.frames}", "")
     out.print(table)
 
 
@@ -79,7 +82,8 @@ def _score_run(
     directory: Path, references: Sequence[Path], executor: str, cluster: str, jobs: int, share: str
 ) -> None:
     """Score a run folder, a share of it, or all of it by jobs that take a share each."""
-    from analysis.scores.run import score_run, write_scores
+    from analysis.scores.run import score_run
+    from analysis.scores.table import write_scores
 
     take_published(_peptides(directory), references)
     profile = load_profile(executor, cluster)

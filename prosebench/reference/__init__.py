@@ -1,5 +1,6 @@
 """The reference of a peptide: its stored form, where references are found, and the readers of the published ones."""
 
+from prosebench.names import name_at
 from prosebench.reference.reference import (
     InvalidReferenceError,
     MissingReferenceError,
@@ -11,7 +12,6 @@ from prosebench.reference.reference import (
     gate_energies_kj_mol,
     known_reference,
     missing_message,
-    name_at,
     peptide_from_text,
     reference_name,
 )

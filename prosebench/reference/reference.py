@@ -18,6 +18,7 @@ from prosebench.energy.target import kt_kj_mol
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.frames.features import tica_features
 from prosebench.frames.tica import TicaBasis, fit_tica
+from prosebench.names import name_at
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import ForceField, system_hash
 from prosebench.store.storage import (
@@ -263,11 +264,6 @@ def gate_energies_kj_mol(
 def reference_name(sequence: str, temperature_kelvin: float = 310.0) -> str:
     """File name of a reference: ARIP.npz at the published 310 K, ARIP-393K.npz at another temperature."""
     return f"{name_at(sequence, temperature_kelvin)}.npz"
-
-
-def name_at(sequence: str, temperature_kelvin: float) -> str:
-    """Name of a peptide at a temperature: ARIP at the published 310 K, ARIP-393K at another."""
-    return sequence if temperature_kelvin == 310.0 else f"{sequence}-{temperature_kelvin:g}K"
 
 
 def find_reference(sequence: str, folders: Iterable[Path], temperature_kelvin: float = 310.0) -> Path:

@@ -27,8 +27,9 @@ from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.openmm import OpenMMEnergy
 from prosebench.ensemble import Ensemble
 from prosebench.frames.geometry import random_rotations
+from prosebench.names import EXTERNAL
 from prosebench.peptide import Peptide
-from prosebench.record import EXTERNAL, Cell, cell_folders, read_record
+from prosebench.record import Cell, cell_folders, read_record
 from prosebench.reference import Reference
 from prosebench.store.storage import DamagedFile, read_json, write_json
 from prosebench.suite import load_suite

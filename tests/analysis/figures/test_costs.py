@@ -10,14 +10,22 @@ from analysis.figures.costs import (
     weights_by_length,
 )
 from analysis.figures.scaling import curves, scaling
-from analysis.figures.style import FLOOR
-from analysis.tables.main import METRICS
+from analysis.metrics.registry import BY_NAME
+from prosebench.names import FLOOR
 
 
 def line(
     length: int, peptide: str, row: str, metric: str, value: float, **changes: object
 ) -> dict[str, object]:
-    common = {"suite": "s", "budget": 1000, "seed": 0, "frames": 100, "status": "done", "reference": "r"}
+    common = {
+        "suite": "s",
+        "budget": 1000,
+        "seed": 0,
+        "frames": 100,
+        "status": "done",
+        "reference": "r",
+        "weighting": "",
+    }
     place = {
         "length": length,
         "peptide": peptide,
@@ -116,7 +124,7 @@ def test_throughput_has_an_ideal_line_and_efficiency():
 
 
 def test_curves_against_seconds_stand_at_mean_costs(scores: pd.DataFrame):
-    metric = next(metric for metric in METRICS if metric.name == "energy-w2")
+    metric = BY_NAME["energy-w2"]
     found, levels = curves(scores[scores.length == 4], metric, "device-seconds")
     assert [(curve.row, curve.costs) for curve in found] == [("prose-snis", [32.0]), ("md", [32.0])]
     assert set(levels) == {FLOOR}

@@ -9,9 +9,10 @@ from PIL import Image
 from analysis.figures.peptide import FEW_FRAMES, Axis, Sample, energy_histogram, ramachandran, tica_map
 from analysis.figures.peptide import _free_energy as free_energy
 from analysis.figures.scaling import curves, scaling
-from analysis.figures.style import FLOOR, looks, new_figure, row_order, save, shared_legend, styled
-from analysis.tables.main import METRICS
+from analysis.figures.style import looks, new_figure, row_order, save, shared_legend, styled
+from analysis.metrics.registry import BY_NAME
 from prosebench.ensemble import Ensemble
+from prosebench.names import FLOOR
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference
 
@@ -156,6 +157,7 @@ def long_table(values: dict[str, dict[int, float]]) -> pd.DataFrame:
                 "metric": "energy-w2",
                 "value": value * (1.0 + 0.1 * seed),
                 "status": "done",
+                "weighting": "",
             }
             for row, by_budget in values.items()
             for budget, value in by_budget.items()
@@ -173,7 +175,7 @@ def test_scaling_draws_lines_the_floor_and_marks_infinity(tmp_path: Path):
             FLOOR: {100: 0.1, 1000: 0.1},
         }
     )
-    found, levels = curves(table, next(metric for metric in METRICS if metric.name == "energy-w2"))
+    found, levels = curves(table, BY_NAME["energy-w2"])
     assert [curve.row for curve in found] == ["md", "clashing"]
     assert found[0].estimates[0].value == pytest.approx(3.15)
     assert levels[FLOOR].value == pytest.approx(0.105)

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures.style import CEILING
 from analysis.metrics.score import score
 from analysis.scores.ceiling import stuck, with_ceiling
 from analysis.scores.run import score_run
 from analysis.tables.comparisons import comparison_groups, csv_text, excess_markdown, markdown
 from analysis.tables.main import main_table
+from prosebench.names import CEILING
 from prosebench.reference import Reference
 
 
@@ -24,7 +24,7 @@ def test_the_ceiling_is_what_one_frame_over_and_over_scores(reference: Reference
     found = stuck(reference, 3, 50)
     for name, value in found.items():
         # Fifty equal points differ from one by a pseudo-count of 1e-10 a state.
-        assert value == pytest.approx(expected[name], rel=1e-6)
+        assert value == pytest.approx(expected.value(name), rel=1e-6)
 
 
 def test_every_budget_has_a_ceiling_that_competes_with_none(scores: pd.DataFrame):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.metrics.score import DISTANCES
+from analysis.metrics.registry import DISTANCE_NAMES
 from analysis.scores.convergence import convergence, correlation_time, floor, statement
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
@@ -56,16 +56,16 @@ def test_numbers_and_statement(made):
     found = convergence(pieces, reference.tica, peptide.topology, 150)
     assert found["trajectories"] == 3
     assert found["frames"] == 900
-    assert set(found["spread"]) == set(DISTANCES)
+    assert set(found["spread"]) == set(DISTANCE_NAMES)
     assert all(0.0 <= entry["mean"] <= entry["max"] for entry in found["spread"].values())
     assert 20 < found["effective_frames"] < 400
     assert found["effective_frames"] * found["correlation_frames"] == pytest.approx(900)
     noise = floor(reference, 150)
     assert noise["frames"] == 150
-    assert all(noise[name] > 0.0 for name in DISTANCES)
+    assert all(noise[name] > 0.0 for name in DISTANCE_NAMES)
     text = statement(found, noise)
     assert "900 frames in 3 trajectories" in text
-    assert all(name in text for name in DISTANCES)
+    assert all(name in text for name in DISTANCE_NAMES)
 
 
 def test_a_single_trajectory_has_no_spread(made):

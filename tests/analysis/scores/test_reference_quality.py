@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.metrics.score import DISTANCES
+from analysis.metrics.registry import DISTANCE_NAMES
 from analysis.scores.reference_quality import quality_view, reference_quality
 from prosebench.reference import Reference, bundled_folder
 
@@ -16,7 +16,7 @@ def test_every_number_stands_in_its_column(known: Reference) -> None:
     view = quality_view(reference_quality(known.convergence, known.floor))
     assert view["columns"] == ["8 groups, mean", "largest", "parallel tempering", "floor"]
     assert [line["metric"] for line in view["lines"]][:3] == ["E-W1 (kT)", "E-W2 (kT)", "T-W2 (rad)"]
-    assert len(view["lines"]) == len(DISTANCES)
+    assert len(view["lines"]) == len(DISTANCE_NAMES)
     (torus,) = (line["values"] for line in view["lines"] if line["metric"] == "T-W2 (rad)")
     spread = known.convergence["spread"]["torus-w2"]
     expected = [

@@ -6,17 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.metrics.score import REFERENCE_ERROR, prefix, score
+from analysis.metrics.frames import prefix
+from analysis.metrics.score import score
 from analysis.scores import run as module
-from analysis.scores.run import (
-    COLUMNS,
-    NO_REFERENCE,
-    _costs,
-    read_scores,
-    score_run,
-    scoring_seed,
-    write_scores,
-)
+from analysis.scores.run import NO_REFERENCE, _costs, score_run, scoring_seed
+from analysis.scores.table import COLUMNS, read_scores, under, write_scores
 from prosebench.ensemble import Ensemble
 from prosebench.record import read_provenance, read_record
 from prosebench.reference import Reference
@@ -30,7 +24,7 @@ def table(run_folder: Path, reference_folder: Path) -> pd.DataFrame:
 
 
 def metrics(table: pd.DataFrame, **where: object) -> dict[str, float]:
-    chosen = table
+    chosen = table if "weighting" in where else under(table)
     for name, value in where.items():
         chosen = chosen[chosen[name] == value]
     assert not chosen.metric.duplicated().any()
@@ -51,23 +45,23 @@ def test_values_are_those_of_score_on_the_prefix(
     ensemble = with_evaluations(pool.select(np.arange(100, 220)), np.arange(1, 121) * 5)
     for budget in BUDGETS:
         expected = score(prefix(ensemble, budget), reference, n_frames=FRAMES, seed=scoring_seed(cell))
-        found = metrics(table, peptide="AA", row="md", seed=1, budget=budget)
-        apart = {name for name in expected if name.endswith(REFERENCE_ERROR)} | {"frames"}
-        assert {name: found[name] for name in expected if name not in apart} == {
-            name: value for name, value in expected.items() if name not in apart
-        }
-        errors = table[(table.row == "md") & (table.seed == 1) & (table.budget == budget)]
-        for name, error in zip(errors.metric, errors.reference_error, strict=True):
-            assert error == pytest.approx(expected.get(name + REFERENCE_ERROR, np.nan), nan_ok=True)
+        found = table[(table.row == "md") & (table.peptide == "AA") & (table.seed == 1)]
+        found = found[found.budget == budget].set_index(["metric", "weighting"])
+        for key, number in expected.numbers.items():
+            assert tuple(found.loc[key, ["value", "reference_error", "gap"]]) == pytest.approx(
+                tuple(number), nan_ok=True, rel=0, abs=0
+            )
+        assert set(found["frames"]) == {expected.frames}
 
 
 def test_a_weighted_row_has_the_scores_of_its_proposals_at_its_first_budget(table: pd.DataFrame):
     first, last = (metrics(table, row="flow_a&b", seed=0, budget=budget) for budget in BUDGETS)
-    assert first["proposal-energy-w2"] > 0.0
-    assert first["proposal-energy-w2"] != first["energy-w2"]
-    assert "proposal-energy-w2" not in last
+    plain = metrics(table, row="flow_a&b", seed=0, budget=BUDGETS[0], weighting="unweighted")
+    assert plain["energy-w2"] > 0.0
+    assert plain["energy-w2"] != first["energy-w2"]
+    assert not metrics(table, row="flow_a&b", seed=0, budget=BUDGETS[1], weighting="unweighted")
     assert np.isfinite(last["k-hat"])
-    assert "proposal-energy-w2" not in metrics(table, row="md", seed=0, budget=60, peptide="AA")
+    assert set(table[table.row == "md"].weighting) == {""}
 
 
 def test_costs_stand_beside_the_metrics(table: pd.DataFrame):
@@ -89,7 +83,7 @@ def test_device_seconds_count_every_core_or_accelerator(
     folder = Path(shutil.copytree(source, tmp_path / source.name))
     where = read_provenance(folder).model_copy(update={"device": device, "ranks": 3, "threads": 2})
     write_json(folder / "provenance.json", where.model_dump(mode="json"))
-    found = _costs(folder, read_record(folder), 60)
+    found = {name: number.value for (name, _), number in _costs(folder, read_record(folder), 60).items()}
     assert found["device-seconds"] == pytest.approx(times * 0.6)
     assert found["sampling-seconds"] == pytest.approx(0.6)
 

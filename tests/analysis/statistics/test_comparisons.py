@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.metrics.registry import WASSERSTEIN
 from analysis.statistics.comparisons import (
-    WASSERSTEIN,
     UnequalComparison,
     compare,
     compare_rows,

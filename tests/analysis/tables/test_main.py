@@ -13,7 +13,7 @@ from analysis.statistics.estimates import Estimate
 from analysis.tables.comparisons import comparison_groups
 from analysis.tables.main import Table, main_table, peptide_table
 from analysis.tables.text import TerminalTable, csv_text, escape, latex, markdown, ratio_texts, texts
-from prosebench.record import EXTERNAL
+from prosebench.names import EXTERNAL
 
 
 def lines_of(
@@ -32,6 +32,8 @@ def lines_of(
         "reason": "",
         "reference": "0123456789ab",
         "cell_id": "c",
+        "weighting": "",
+        "planned": 0,
     }
     return [
         common | {"peptide": peptide, "length": len(peptide), "seed": seed, "value": value} | changes
@@ -179,7 +181,7 @@ def test_declared_rows_are_never_bold_and_take_no_bold_away():
 
 
 def test_peptides_are_counted_in_the_suite_and_not_in_the_run():
-    two = main_table(pd.DataFrame(lines_of("md", {"AA": [1.0], "KG": [2.0]}, suite="dipeptides-30")))
+    two = main_table(pd.DataFrame(lines_of("md", {"AA": [1.0], "KG": [2.0]}, planned=30)))
     assert two.rows[0].peptides == "2/30"
     own = main_table(pd.DataFrame(lines_of("md", {"AA": [1.0], "WW": [2.0]}, suite="my-own")))
     assert own.rows[0].peptides == "2/2"

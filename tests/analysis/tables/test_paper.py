@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures.style import CEILING, FLOOR
 from analysis.tables import paper_text
 from analysis.tables.paper import LAYOUTS, PaperTable, paper_tables
+from prosebench.names import CEILING, FLOOR
 
 
 def long_table() -> pd.DataFrame:
@@ -32,12 +32,13 @@ def long_table() -> pd.DataFrame:
                     )
                     values |= {"sampling-evaluations": 1e4, "sampling-seconds": 5.0}
                     if row == "prose-snis":
-                        values |= {
-                            f"proposal-{name}": 7.0 for name in ("energy-w2", "torus-k-jsd", "torus-w2")
-                        }
                         values["ess"] = 0.1
+                        for name in ("energy-w2", "torus-k-jsd", "torus-w2"):
+                            lines.append(line(length, peptide, row, seed, name, 7.0, weighting="unweighted"))
                     for metric, value in values.items():
-                        lines.append(line(length, peptide, row, seed, metric, value))
+                        weighted = row == "prose-snis" and not metric.startswith("sampling")
+                        weighting = "published" if weighted else ""
+                        lines.append(line(length, peptide, row, seed, metric, value, weighting=weighting))
             lines.append(
                 line(length, peptide, "tbg", 0, "", np.nan, status="skipped", reason="no 50 % & more")
             )
@@ -54,6 +55,8 @@ def line(
         "reason": "",
         "reference": "r",
         "cell_id": "c",
+        "weighting": "",
+        "planned": 0,
     }
     place = {"suite": f"suite-{length}", "length": length, "peptide": peptide, "row": row, "method": row}
     return (
@@ -120,7 +123,8 @@ def test_proposals_of_a_weighted_row_and_scores_of_any_other(tables: dict[str, P
 
 def test_a_row_competes_with_and_without_weights():
     scores = long_table()
-    at_2 = (scores["metric"] == "proposal-torus-k-jsd") & (scores["length"] == 2)
+    at_2 = (scores["metric"] == "torus-k-jsd") & (scores["weighting"] == "unweighted")
+    at_2 &= scores["length"] == 2
     scores.loc[at_2, "value"] = 0.01 + 0.001 * scores["seed"]
     table = next(one for one in paper_tables(scores) if one.layout.name == "table14")
     best = {one.label for one in table.lines if (2, "torus-k-jsd") in one.best}

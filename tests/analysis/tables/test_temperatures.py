@@ -12,16 +12,17 @@ import pytest
 from analysis.board.board import Board, make_board
 from analysis.board.kept_runs import collect, read_runs
 from analysis.board.leaderboard import board_files
-from analysis.figures.style import CEILING
 from analysis.report.page import reference_lines
 from analysis.report.report import _published_references
 from analysis.scores.ceiling import with_ceiling
-from analysis.scores.run import score_run, scored_places
+from analysis.scores.run import score_run
+from analysis.scores.table import scored_places
 from analysis.tables.comparisons import comparison_groups, excess_rows, markdown
 from analysis.tables.main import main_table
 from analysis.tables.text import markdown as table_markdown
 from prosebench.energy.settings import TargetSettings
 from prosebench.ensemble import Ensemble
+from prosebench.names import CEILING
 from prosebench.reference import Reference
 from tests.analysis.conftest import FRAMES, RunBuilder, with_evaluations
 

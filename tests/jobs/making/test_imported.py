@@ -15,7 +15,8 @@ from analysis.tables.main import main_table
 from jobs.making.imported import ENERGIES_COMPUTED, DeclarationError, import_ensembles
 from prosebench.cli import app
 from prosebench.energy.openmm import OpenMMEnergy
-from prosebench.record import EXTERNAL, read_provenance, read_record
+from prosebench.names import EXTERNAL
+from prosebench.record import read_provenance, read_record
 from prosebench.reference import Reference, bundled_folder
 from prosebench.suite import Suite, narrow
 

@@ -9,9 +9,9 @@ that the reference states sets a lower limit: variance of the influence / effect
 """
 
 import math
+from typing import Literal, NamedTuple
 
 import numpy as np
-import ot
 from numpy.typing import NDArray
 
 from analysis.metrics.jsd import N_STATES, state_shares, states
@@ -19,6 +19,16 @@ from analysis.metrics.jsd import N_STATES, state_shares, states
 Floats = NDArray[np.floating]
 BLOCK_FACTOR = 4.0
 """Length of a block in units of the correlation time; shorter ones miss part of the correlation."""
+
+
+class Frames(NamedTuple):
+    """How independent the frames of a reference are: the number of the block (n,) that each belongs to, and how many
+    independent frames there are in effect.
+    """
+
+    blocks: NDArray[np.int64]
+    effective: float
+
 
 N_POTENTIAL = 500
 """Frames on each side between which potentials are found; those of all others follow from them."""
@@ -48,25 +58,28 @@ def mean_error(influence: Floats, blocks: NDArray[np.int64], effective_frames: f
     return math.sqrt(max(by_blocks, by_number))
 
 
-def energy_errors(
-    sample: Floats, reference: Floats, blocks: NDArray[np.int64], effective_frames: float
-) -> dict[str, float]:
-    """Errors of energy-w1 and energy-w2 in kT that the reference (n,) causes; NaN where an energy is infinite."""
+def energy_error(
+    sample: Floats,
+    reference: Floats,
+    blocks: NDArray[np.int64],
+    effective_frames: float,
+    *,
+    power: Literal[1, 2],
+) -> float:
+    """Error of W1 (power 1) or W2 of energies, in kT, that the reference (n,) causes; NaN where one is infinite."""
     if not (np.isfinite(sample).all() and np.isfinite(reference).all()):
-        return {"energy-w1": math.nan, "energy-w2": math.nan}
+        return math.nan
     order = np.argsort(reference, kind="stable")
     ordered = np.asarray(reference, dtype=np.float64)[order]
     ranks = (np.arange(len(ordered)) + 0.5) / len(ordered)
     partner = np.quantile(np.asarray(sample, dtype=np.float64), ranks, method="inverted_cdf")
     gap = ordered - partner
-    errors = {}
-    for name, slope in (("energy-w1", np.sign(gap)), ("energy-w2", 2.0 * gap)):
-        potential = np.empty(len(ordered))
-        steps = np.diff(ordered) * (slope[1:] + slope[:-1]) / 2.0
-        potential[order] = np.concatenate([[0.0], np.cumsum(steps)])
-        errors[name] = mean_error(potential, blocks, effective_frames)
-    errors["energy-w2"] = _of_root(errors["energy-w2"], float(np.mean(gap**2)))
-    return errors
+    slope = np.sign(gap) if power == 1 else 2.0 * gap
+    potential = np.empty(len(ordered))
+    steps = np.diff(ordered) * (slope[1:] + slope[:-1]) / 2.0
+    potential[order] = np.concatenate([[0.0], np.cumsum(steps)])
+    error = mean_error(potential, blocks, effective_frames)
+    return error if power == 1 else _of_root(error, float(np.mean(gap**2)))
 
 
 def plane_error(
@@ -84,6 +97,8 @@ def plane_error(
     """
     if not (math.isfinite(value) and np.isfinite(sample).all() and np.isfinite(reference).all()):
         return math.nan
+    import ot
+
     x, y = (_evenly(np.asarray(side, dtype=np.float64), N_POTENTIAL) for side in (sample, reference))
     costs = _costs(x, y, period)
     scale = float(costs.max())

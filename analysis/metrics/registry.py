@@ -1,0 +1,284 @@
+"""Every metric: one entry each. Tables, figures, comparisons and the board take heading, unit, direction and bounds
+from here, so that a new metric is one more entry, with its function here or in a file of its own.
+
+Distances are defined as in Tan et al., "Amortized Sampling with Transferable Normalizing Flows", arXiv 2508.18175.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from analysis.metrics.metric import POSITIVE, SHARE, Cost, Distance, Metric, Number, Quality
+
+if TYPE_CHECKING:
+    from analysis.metrics.case import Case, ReferenceFrames, Views
+
+# What measures is imported where it is called: whoever only reads tables loads no solver, no torch and no OpenMM.
+
+
+def _energy_w1(sample: "Views", truth: "Views") -> Number:
+    from analysis.wasserstein import energy_w1
+
+    return Number(energy_w1(sample.energies_kt, truth.energies_kt))
+
+
+def _energy_w2(sample: "Views", truth: "Views") -> Number:
+    from analysis.wasserstein import energy_w2
+
+    return Number(energy_w2(sample.energies_kt, truth.energies_kt))
+
+
+def _torus_w2(sample: "Views", truth: "Views") -> Number:
+    from analysis.wasserstein import certified_w2
+
+    found = certified_w2(sample.torus, truth.torus, period=math.tau)
+    return Number(found.value, gap=found.gap)
+
+
+def _tica_w2(sample: "Views", truth: "Views") -> Number:
+    from analysis.wasserstein import certified_w2
+
+    found = certified_w2(sample.tica, truth.tica)
+    return Number(found.value, gap=found.gap)
+
+
+def _torus_jsd(sample: "Views", truth: "Views") -> Number:
+    from analysis.metrics.jsd import kmeans_jsd
+
+    return Number(kmeans_jsd(truth.angles, sample.angles))
+
+
+def _tica_jsd(sample: "Views", truth: "Views") -> Number:
+    from analysis.metrics.jsd import kmeans_jsd
+
+    return Number(kmeans_jsd(truth.tica, sample.tica))
+
+
+def _energy_w1_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
+    from analysis.metrics.reference_error import energy_error
+
+    return energy_error(sample.energies_kt, truth.views.energies_kt, *truth.frames, power=1)
+
+
+def _energy_w2_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
+    from analysis.metrics.reference_error import energy_error
+
+    return energy_error(sample.energies_kt, truth.views.energies_kt, *truth.frames, power=2)
+
+
+def _torus_w2_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
+    from analysis.metrics.reference_error import plane_error
+
+    return plane_error(sample.torus, truth.views.torus, *truth.frames, value, period=math.tau)
+
+
+def _tica_w2_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
+    from analysis.metrics.reference_error import plane_error
+
+    return plane_error(sample.tica, truth.views.tica, *truth.frames, value)
+
+
+def _torus_jsd_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
+    from analysis.metrics.reference_error import jsd_error
+
+    return jsd_error(sample.angles, truth.views.angles, *truth.frames)
+
+
+def _tica_jsd_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
+    from analysis.metrics.reference_error import jsd_error
+
+    return jsd_error(sample.tica, truth.views.tica, *truth.frames)
+
+
+def _ess(case: "Case") -> float | None:
+    from prosebench.frames.importance import ess
+
+    return None if case.used is None else ess(case.used)
+
+
+def _k_hat(case: "Case") -> float | None:
+    from prosebench.frames.importance import pareto_k
+
+    return None if case.log_weights is None else pareto_k(case.log_weights)
+
+
+DISTANCES: tuple[Distance, ...] = (
+    Distance(
+        name="energy-w1",
+        heading="E-W1",
+        unit="kT",
+        what="W1 distance between the energies",
+        better="less",
+        scale="log",
+        bounds=POSITIVE,
+        in_table=False,
+        between=_energy_w1,
+        error=_energy_w1_error,
+    ),
+    Distance(
+        name="energy-w2",
+        heading="E-W2",
+        unit="kT",
+        what="W2 distance between the energies",
+        better="less",
+        scale="log",
+        bounds=POSITIVE,
+        between=_energy_w2,
+        error=_energy_w2_error,
+    ),
+    Distance(
+        name="torus-w2",
+        heading="T-W2",
+        unit="rad",
+        what="W2 distance between the backbone torsions phi and psi, on their torus",
+        better="less",
+        scale="log",
+        bounds=POSITIVE,
+        between=_torus_w2,
+        error=_torus_w2_error,
+    ),
+    Distance(
+        name="tica-w2",
+        heading="TICA-W2",
+        what="W2 distance in the plane of the reference's first two TICA components",
+        better="less",
+        scale="log",
+        bounds=POSITIVE,
+        between=_tica_w2,
+        error=_tica_w2_error,
+    ),
+    Distance(
+        name="torus-k-jsd",
+        heading="torus JSD",
+        what="Jensen-Shannon divergence over k-means states of the backbone torsions",
+        better="less",
+        bounds=SHARE,
+        between=_torus_jsd,
+        error=_torus_jsd_error,
+    ),
+    Distance(
+        name="tica-k-jsd",
+        heading="TICA JSD",
+        what="Jensen-Shannon divergence over k-means states of the first two TICA components",
+        better="less",
+        bounds=SHARE,
+        between=_tica_jsd,
+        error=_tica_jsd_error,
+    ),
+)
+"""Metrics that compare two ensembles."""
+
+DISTANCE_NAMES = tuple(distance.name for distance in DISTANCES)
+
+_ESS = Quality(
+    name="ess",
+    heading="ESS",
+    what="effective sample size of the weights (Kish), as a share of their number",
+    better="more",
+    bounds=SHARE,
+    by_weighting=True,
+    of=_ess,
+)
+_CHIRALITY_WRONG = Quality(
+    name="chirality-wrong",
+    heading="wrong chirality",
+    unit="%",
+    what="share of the scored frames with a wrong chirality centre that mirroring does not mend",
+    factor=100.0,
+    bounds=(0.0, 100.0),
+    by_weighting=True,
+    of=lambda case: float(case.still_wrong.mean()),
+)
+QUALITIES: tuple[Quality, ...] = (
+    _ESS,
+    _CHIRALITY_WRONG,
+    Quality(
+        name="k-hat",
+        heading="k-hat",
+        what="Pareto shape of the tail of all weights",
+        in_table=False,
+        of=_k_hat,
+    ),
+    Quality(
+        name="non-finite",
+        heading="not finite",
+        what="share of all frames without finite energy and coordinates",
+        bounds=SHARE,
+        in_table=False,
+        of=lambda case: float(1.0 - case.finite.mean()),
+    ),
+    Quality(
+        name="mirrored",
+        heading="mirrored",
+        what="share of the scored frames that were mirrored for their chirality",
+        bounds=SHARE,
+        by_weighting=True,
+        in_table=False,
+        of=lambda case: float(case.mirrored.mean()),
+    ),
+)
+"""Metrics of an ensemble by itself."""
+
+COSTS: tuple[Cost, ...] = (
+    Cost(
+        name="sampling-evaluations",
+        heading="energy evaluations",
+        what="energy evaluations of sampling",
+        of=lambda spent: float(spent.evaluations),
+    ),
+    Cost(
+        name="preparation-evaluations",
+        heading="preparation evaluations",
+        what="energy evaluations of preparation",
+        adds_to="sampling-evaluations",
+        of=lambda spent: float(spent.ledger.preparation.evaluations),
+    ),
+    Cost(
+        name="wall-seconds",
+        heading="wall time",
+        unit="s",
+        what="seconds of sampling, preparation and training of one cell",
+        of=lambda spent: spent.wall_seconds,
+    ),
+    Cost(
+        name="sampling-seconds",
+        heading="sampling time",
+        unit="s",
+        what="seconds of sampling of one cell",
+        in_table=False,
+        of=lambda spent: spent.sampling_seconds,
+    ),
+    Cost(
+        name="device-seconds",
+        heading="sampling time × devices",
+        unit="s",
+        what="sampling seconds times the cores or accelerators that shared them",
+        in_table=False,
+        of=lambda spent: spent.device_seconds,
+    ),
+    Cost(
+        name="failures",
+        heading="failures",
+        what="evaluations that gave no finite energy, in the whole cell",
+        in_table=False,
+        of=lambda spent: (
+            float(spent.ledger.sampling.failures + spent.ledger.preparation.failures)
+            if spent.is_last
+            else None
+        ),
+    ),
+)
+"""What a record had spent."""
+
+BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in (*DISTANCES, *QUALITIES, *COSTS)}
+
+TABLE_METRICS: tuple[Metric, ...] = tuple(
+    metric for metric in (_ESS, *DISTANCES, _CHIRALITY_WRONG) if metric.in_table
+)
+"""Columns of the tables, in their order."""
+
+TABLE_COSTS: tuple[Cost, ...] = tuple(metric for metric in COSTS if metric.in_table)
+"""Columns of costs, in their order."""
+
+WASSERSTEIN: tuple[str, ...] = tuple(metric.name for metric in TABLE_METRICS if metric.scale == "log")
+"""Names of the distances of the tables that spread over decades."""

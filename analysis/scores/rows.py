@@ -1,0 +1,70 @@
+"""Names of rows: what tells the rows of one run from each other."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from prosebench.names import EXTERNAL
+from prosebench.store.storage import json_bytes
+
+if TYPE_CHECKING:
+    from prosebench.record import Cell
+
+_TEMPERATURE = "target.temperature_kelvin"
+_AT_KELVIN = re.compile(r" at [\d.]+ K$")
+_DECLARED = " (declared)"
+
+
+def labels_of(cells: Sequence["Cell"]) -> dict[str, str]:
+    """Label of each cell's row, by cell id: the row's name, and what tells it from its namesakes.
+
+    Cells of one row that were run with other settings, frames or physics stand apart: "md [friction_per_ps=1.0]";
+    at another temperature: "md at 400 K". Rows whose costs were declared, not metered, say so.
+    """
+    variants: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for cell in cells:
+        variants.setdefault((cell.suite, cell.row), {})[identity(cell)] = traits(cell)
+    return {cell.id: _label(cell, list(variants[cell.suite, cell.row].values())) for cell in cells}
+
+
+def _label(cell: "Cell", namesakes: Sequence[dict[str, Any]]) -> str:
+    mine = traits(cell)
+    differing = [
+        name
+        for name in sorted(mine)
+        if any(_text(other.get(name)) != _text(mine[name]) for other in namesakes)
+    ]
+    described = ", ".join(f"{name}={_plain(mine[name])}" for name in differing if name != _TEMPERATURE)
+    name = f"{cell.row}{_DECLARED}" if cell.method == EXTERNAL else cell.row
+    name = f"{name} [{described}]" if described else name
+    return at_kelvin(name, mine[_TEMPERATURE]) if _TEMPERATURE in differing else name
+
+
+def at_kelvin(name: str, kelvin: float) -> str:
+    """Name of a row where rows differ in temperature."""
+    return f"{name} at {kelvin:g} K"
+
+
+def without_temperature(row: str) -> str:
+    """Name of a row without what `at_kelvin` adds to it."""
+    return _AT_KELVIN.sub("", row)
+
+
+def traits(cell: "Cell") -> dict[str, Any]:
+    """What a row was run with, by name: two cells of one row belong together where all of it is equal."""
+    target = {f"target.{name}": value for name, value in cell.target.model_dump(mode="json").items()}
+    return {"method": cell.method, "frames": cell.frames} | cell.settings | target
+
+
+def identity(cell: "Cell") -> str:
+    """The traits of a cell as one text."""
+    return _text(traits(cell))
+
+
+def _text(value: Any) -> str:
+    return json_bytes(value).decode()
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,99 @@
+"""The long table of scores: its columns, and its file."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.metrics.weighting import PLAIN, PUBLISHED, SMOOTHED, UNWEIGHTED, Weighting
+from analysis.scores.statuses import SCORED
+from prosebench.store.storage import write_bytes
+
+TEXTS = (
+    "suite", "peptide", "row", "method", "metric", "weighting", "status", "reason", "reference", "cell_id",
+)  # fmt: skip
+WHOLE = ("length", "planned", "budget", "seed", "frames")
+FLOATS = ("value", "reference_error", "gap", "temperature_kelvin")
+
+COLUMNS = (
+    "suite",
+    "peptide",
+    "length",
+    "planned",
+    "row",
+    "method",
+    "budget",
+    "seed",
+    "metric",
+    "weighting",
+    "value",
+    "reference_error",
+    "gap",
+    "frames",
+    "status",
+    "reason",
+    "reference",
+    "cell_id",
+    "temperature_kelvin",
+)
+"""A line holds one metric of one cell at one budget, under one weighting (analysis.metrics.weighting).
+
+length: residues of the peptide. planned: how many peptides of that length the suite has. reference_error: what the
+finite reference adds to the metric's standard error; gap: certificate of a distance; both NaN where they are not known.
+frames: how many were scored. status: see analysis.scores.statuses. reference: beginning of its hash.
+"""
+
+ORDER = ["suite", "length", "peptide", "row", "budget", "seed", "metric", "weighting"]
+
+
+def tidy(table: pd.DataFrame) -> pd.DataFrame:
+    """The long table with the right types, in its order."""
+    made = table.reindex(columns=list(COLUMNS)).copy()
+    made[list(TEXTS)] = made[list(TEXTS)].fillna("").astype(str)
+    made[list(WHOLE)] = made[list(WHOLE)].fillna(0).astype(int)
+    made[list(FLOATS)] = made[list(FLOATS)].astype(float)
+    return made.sort_values(ORDER, kind="stable", ignore_index=True)
+
+
+def write_scores(directory: Path, table: pd.DataFrame) -> Path:
+    """Write `directory/scores.csv`: the same table gives the same bytes. Returns its path."""
+    path = directory / "scores.csv"
+    write_bytes(path, table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode())
+    return path
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read what `write_scores` wrote. Raises ValueError for a table of other columns."""
+    table = pd.read_csv(
+        path,
+        dtype=dict.fromkeys(TEXTS, str),
+        keep_default_na=False,
+        na_values={name: ["nan"] for name in FLOATS},
+    )
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise ValueError(
+            f"{path} lacks the columns {', '.join(missing)}; score the run again: `prosebench score RUN_FOLDER`"
+        )
+    return table
+
+
+def scored_lines(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines of what could be scored."""
+    return table[table["status"].isin(SCORED)]
+
+
+def under(table: pd.DataFrame, weighting: Weighting = PUBLISHED) -> pd.DataFrame:
+    """The lines that stand for each row under a weighting: of an unweighted row all it has."""
+    return table[table["weighting"].isin([PLAIN, weighting])]
+
+
+def weighted_rows(table: pd.DataFrame) -> set[str]:
+    """Rows whose frames have weights."""
+    return set(table.loc[table["weighting"].isin([SMOOTHED, PUBLISHED, UNWEIGHTED]), "row"])
+
+
+def scored_places(table: pd.DataFrame) -> list[tuple[str, float]]:
+    """Every (peptide, kelvin) of which something was scored, sorted: each has a reference of its own."""
+    known = scored_lines(table)
+    pairs = zip(known["peptide"].tolist(), known["temperature_kelvin"].tolist(), strict=True)
+    return sorted(set(pairs))
