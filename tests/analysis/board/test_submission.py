@@ -21,7 +21,8 @@ from analysis.board.submission import (
 )
 from analysis.board.submission_checks import check_cells
 from analysis.board.suite_plan import missing_places
-from analysis.scores.run import score_run, write_scores
+from analysis.scores.run import score_run
+from analysis.scores.table import write_scores
 from prosebench.cli import app
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.openmm import OpenMMEnergy
