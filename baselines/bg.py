@@ -18,11 +18,11 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from baselines.md_replicas import MDReplicas
 from prosebench.energy.dynamics import minimisation_limit
+from prosebench.flows.proposal import FlowProposal
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.prose.config import load_size, size_names
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose
 from prosebench.prose.network import Network
-from prosebench.prose.proposal import FlowProposal
 from prosebench.prose.snis import weighted_proposals
 from prosebench.prose.trainable import FlowLoss, augment
 from prosebench.training.schedule import one_cycle

@@ -6,20 +6,16 @@ for prose-snis; what a proposal costs in seconds is another matter, and `prosebe
 temperature than that of training, the weights alone know it.
 """
 
-import math
 from functools import lru_cache
 from typing import Any, Literal, cast
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from prosebench.ecnf.flow import Ecnf, Integration
 from prosebench.ecnf.proposal import EcnfProposal
 from prosebench.ecnf.weights import PUBLISHED, weights_file
-from prosebench.ensemble import Ensemble
-from prosebench.flows.diagnostics import extend_tail, proposal_shares, tail_ess
+from prosebench.flows.snis import weighted_chunk
 from prosebench.flows.weight_files import HUB_REVISION, check_content, content_sha256
-from prosebench.frames.importance import pareto_k
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
 
@@ -71,26 +67,16 @@ class TBG(Method):
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""
-        settings, spent = self.settings, run.meter.spent
+        settings = self.settings
         number = min(settings.chunk_proposals, run.meter.remaining)
         found = self._flow().propose(
             run.peptide, number, run.rng(index), batch=settings.batch, ranks=run.ranks
         )
-        energies = run.meter.energy(found.frames_nm)
-        log_weights = found.log_weights(energies)
-        evaluations = spent + np.arange(1, len(energies) + 1)
-        tail = extend_tail(carry.get("weights"), log_weights, run.budgets[-1])
-        numbers = proposal_shares(found, energies) | {
-            "ess": tail_ess(tail, int(evaluations[-1])),
-            "k-hat": pareto_k(tail[2:], int(evaluations[-1])),
+        numbers = {
             "field-evaluations": float(found.field_evaluations.mean()),
             "density-estimated": float(settings.divergence != "exact"),
         }
-        return Chunk(
-            Ensemble(found.frames_nm, energies, log_weights, evaluations),
-            {"weights": tail},
-            diagnostics={name: value for name, value in numbers.items() if math.isfinite(value)},
-        )
+        return weighted_chunk(run, carry, found, {"ess": found.log_weights}, numbers)
 
     def _flow(self) -> Ecnf:
         settings = self.settings

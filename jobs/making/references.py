@@ -20,6 +20,8 @@ from prosebench.energy.dynamics import maxwell_velocities
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble
+from prosebench.frames.features import n_tica_features
+from prosebench.frames.tica import tica_fault
 from prosebench.method import load_method
 from prosebench.peptide import Peptide
 from prosebench.record import Cell, read_record
@@ -32,6 +34,10 @@ FRICTION_PER_PS = 0.3
 """That of the published dynamics: the frames of a reference have real time between them."""
 TEMPERING_FRAMES = 4096
 _TRIAL_STEPS = 200
+
+
+class PlanError(ValueError):
+    """A plan from which no reference could be made; the message says which of its numbers to change."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,26 @@ class ReferencePlan:
     def md_frames(self) -> int:
         """Frames kept of plain MD, all replicas together."""
         return self.replicas * round(self.md_ns * 1000 / FRAME_INTERVAL_PS)
+
+    @property
+    def lag_frames(self) -> int:
+        """Lag of TICA in frames."""
+        return round(self.lag_ns * 1000 / FRAME_INTERVAL_PS)
+
+    def check(self, sequences: Sequence[str]) -> None:
+        """Raise PlanError, before any dynamics, where its trajectories are too short for a reference of a peptide."""
+        lengths = [self.md_frames // max(1, self.replicas)] * self.replicas
+        if not 2 <= self.n_frames <= self.md_frames:
+            raise PlanError(
+                f"a reference of {self.n_frames:,} frames cannot be drawn from {self.md_frames:,}: plain MD keeps a "
+                f"frame every {FRAME_INTERVAL_PS:g} ps, and runs {self.replicas} x {self.md_ns:g} ns. Ask for at least "
+                "2 frames and at most those with --frames, or for more with --md-ns or --replicas"
+            )
+        for sequence in sequences:
+            topology = Peptide.from_sequence(sequence).topology
+            fault = tica_fault(lengths, self.lag_frames, n_tica_features(topology))
+            if fault:
+                raise PlanError(f"{sequence}: {fault} (--md-ns, --replicas, --lag-ns)")
 
 
 @dataclass(frozen=True)
@@ -107,9 +133,11 @@ def make_references(
 ) -> None:
     """Run what is missing in a run folder; `finish` is given each reference as soon as its own cells are done.
 
-    Peptides are taken up `workers` at a time, small ones first: those of one group take about as long as each
+    Raises PlanError before anything runs where the plan is too short for one of the peptides. Peptides are taken up
+    `workers` at a time, small ones first: those of one group take about as long as each
     other, and an interrupted night leaves finished references.
     """
+    plan.check(sequences)
     ordered = sorted(sequences, key=len)
     for start in range(0, len(ordered), workers):
         group = ordered[start : start + workers]
@@ -213,8 +241,8 @@ def _build(hot: Cell, cold: Cell, plan: ReferencePlan, directory: Path) -> MadeR
         Peptide.from_sequence(cold.peptide),
         trajectories,
         frame_interval_ps=FRAME_INTERVAL_PS,
-        lag_frames=round(plan.lag_ns * 1000 / FRAME_INTERVAL_PS),
-        n_frames=min(plan.n_frames, len(ensemble)),
+        lag_frames=plan.lag_frames,
+        n_frames=plan.n_frames,
         seed=plan.seed,
         temperature_kelvin=cold.target.temperature_kelvin,
         force_field=cold.target.force_field,

@@ -75,13 +75,13 @@ def _proposals(
 
     from prosebench.flows.diagnostics import proposal_shares
     from prosebench.frames.importance import RELIABLE_PARETO_K, ess, k_hat_text, pareto_k
-    from prosebench.prose.flow import Proposals
+    from prosebench.prose.flow import ProseProposals
 
     shares: list[dict[str, float]] = []
     published: list[np.ndarray] = []
     with err.status(f"0 of {n:,} proposals") as status:
 
-        def watch(proposals: Proposals, energies_kt: np.ndarray) -> None:
+        def watch(proposals: ProseProposals, energies_kt: np.ndarray) -> None:
             counted = proposal_shares(proposals, energies_kt)
             shares.append({name: share * len(energies_kt) for name, share in counted.items()})
             published.append(proposals.log_weights(energies_kt, "published"))

@@ -114,6 +114,7 @@ def reference(
     )
     if not missing:
         return
+    plan.check(missing)
     if executor == "slurm" and not dry_run:
         from jobs.cluster.remote import submit_each
 

@@ -6,8 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from prosebench.frames.importance import clean_log_weights, pareto_k, pareto_tail_size
-from prosebench.method import Carry
+from prosebench.frames.importance import clean_log_weights, pareto_tail_size
 
 CLASH_NM = 0.08
 """Two atoms closer than this clash, bonded or not: the shortest bond (O-H) has 0.096 nm."""
@@ -60,13 +59,6 @@ def extend_tail(
     largest = np.sort(np.concatenate([before[2:], new]))[-pareto_tail_size(most) - 1 :]
     sums = [np.logaddexp.reduce(power * new, initial=before[power - 1]) for power in (1, 2)]
     return np.concatenate([sums, largest])
-
-
-def ess_so_far(carry: Carry, com: str, n: int) -> dict[str, float]:
-    """ESS of all proposals so far with either density of the centre, and k-hat; what is not finite is left out."""
-    numbers = {f"ess-{name}": tail_ess(tail, n) for name, tail in carry.items()}
-    numbers["k-hat"] = pareto_k(carry[com][2:], n)
-    return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
 def tail_ess(tail: NDArray[np.float64], n: int) -> float:

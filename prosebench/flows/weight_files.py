@@ -126,6 +126,18 @@ def compare(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], origin: s
         )
 
 
+def bundled_in(folder: Path) -> list[str]:
+    """Names of the models that come with prosebench, `NAME.npz` each, in a folder."""
+    return sorted(path.stem for path in folder.glob("*.npz"))
+
+
+def file_of(name_or_path: str | Path, folder: Path) -> Path | None:
+    """The file of a model bundled in a folder, or the path of a file as it is; None where there is no such file."""
+    name = str(name_or_path)
+    path = folder / f"{name}.npz" if name in bundled_in(folder) else Path(name)
+    return path if path.is_file() else None
+
+
 def write_own(
     path: Path, network: nn.Module, config: BaseModel, notes: Mapping[str, Any], *, half: bool = False
 ) -> str:

@@ -63,6 +63,25 @@ class TicaBasis:
         return digest.hexdigest()
 
 
+def tica_fault(lengths: Sequence[int], lag_frames: int, n_features: int) -> str | None:
+    """Why trajectories of these lengths (frames) do not determine a basis of so many features, if they do not.
+
+    With fewer pairs of frames than features, covariances are singular, and the slowest components are noise.
+    """
+    longest, n_pairs = max(lengths, default=0), sum(max(0, length - lag_frames) for length in lengths)
+    if lag_frames < 1 or longest <= lag_frames:
+        return (
+            f"TICA at a lag of {lag_frames} frames needs a trajectory longer than that; the longest of the "
+            f"{len(lengths)} has {longest}. Sample longer or lag less"
+        )
+    if n_pairs <= n_features:
+        return (
+            f"TICA of {n_features} features needs more pairs of frames than that; {len(lengths)} trajectories of up to "
+            f"{longest} frames have {n_pairs} pairs at a lag of {lag_frames} frames. Sample longer or lag less"
+        )
+    return None
+
+
 def fit_tica(
     trajectories: Sequence[NDArray[np.floating]], lag_frames: int, *, koopman_reweighting: bool = True
 ) -> TicaBasis:
@@ -74,11 +93,11 @@ def fit_tica(
     the same signs. Raises TicaError where the data do not suffice.
     """
     pieces = [piece for piece in trajectories if len(piece) > lag_frames]
-    if lag_frames < 1 or not pieces:
-        raise TicaError(
-            f"TICA at a lag of {lag_frames} frames needs a trajectory longer than that; the longest of the "
-            f"{len(trajectories)} has {max(map(len, trajectories), default=0)}. Sample longer or lag less"
-        )
+    fault = tica_fault(
+        [len(one) for one in trajectories], lag_frames, trajectories[0].shape[1] if pieces else 0
+    )
+    if fault:
+        raise TicaError(fault)
     try:
         return _fit(pieces, lag_frames, koopman_reweighting)
     except (ArithmeticError, AssertionError, ValueError, np.linalg.LinAlgError) as error:

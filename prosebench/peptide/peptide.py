@@ -10,7 +10,9 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
+from prosebench.frames.bonds import bond_fault
 from prosebench.peptide.force_field import ForceField
+from prosebench.peptide.names import HISTIDINES
 from prosebench.peptide.residues import ONE_LETTER, residue_atoms
 from prosebench.peptide.start_structure import (
     LONGEST_BOND_NM,
@@ -138,7 +140,7 @@ def check_sequence(sequence: str) -> None:
 def _read_pdb(path: Path) -> tuple[str, app.Topology, Positions]:
     """Sequence, topology with standard bonds only, and positions in nm."""
     try:
-        text = path.read_text()
+        text = _with_known_residues(path.read_text())
         pdb = app.PDBFile(io.StringIO(text))
     except FileNotFoundError:
         raise PeptideError(f"there is no PDB file {path}; check the path") from None
@@ -154,6 +156,15 @@ def _read_pdb(path: Path) -> tuple[str, app.Topology, Positions]:
     positions = np.array(pdb.positions.value_in_unit(unit.nanometer), dtype=np.float64)
     _check_structure(path, topology, positions)
     return sequence, topology, positions
+
+
+def _with_known_residues(text: str) -> str:
+    """A PDB file's text with residue names that OpenMM does not know (CHARMM's HSE) replaced by those of PDB v3."""
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if line.startswith(("ATOM", "HETATM")) and line[17:20] in HISTIDINES:
+            lines[number] = line[:17] + HISTIDINES[line[17:20]] + line[20:]
+    return "".join(lines)
 
 
 def _check_atom_lines(path: Path, text: str) -> None:
@@ -222,6 +233,13 @@ def _with_standard_bonds(topology: app.Topology) -> app.Topology:
 
 
 def _check_structure(path: Path, topology: app.Topology, positions_nm: Positions) -> None:
+    bad = np.flatnonzero(~np.isfinite(positions_nm).all(axis=1))
+    if bad.size:
+        atom = list(topology.atoms())[bad[0]]
+        raise PeptideError(
+            f"{path}: atom {atom.name} of residue {atom.residue.name} {atom.residue.id} has coordinates that are not "
+            "finite; give every atom a place"
+        )
     index = {(atom.residue.index, atom.name): atom.index for atom in topology.atoms()}
     for number in range(topology.getNumResidues() - 1):
         bond = positions_nm[index[number, "C"]] - positions_nm[index[number + 1, "N"]]
@@ -230,6 +248,13 @@ def _check_structure(path: Path, topology: app.Topology, positions_nm: Positions
                 f"{path}: the chain is broken after residue {number + 1}, where C and the next N are "
                 f"{np.linalg.norm(bond):.2f} nm apart; add what is missing there"
             )
-    fault = chirality_fault(mdtraj.Topology.from_openmm(topology), positions_nm, prochiral=False)
+    bonded = mdtraj.Topology.from_openmm(topology)
+    fault = bond_fault(positions_nm[None], bonded)
+    if fault:
+        raise PeptideError(
+            f"{path}: {fault}; a PDB file holds places in ångström, of all atoms, hydrogens too: build or minimise the "
+            "structure again"
+        )
+    fault = chirality_fault(bonded, positions_nm, prochiral=False)
     if fault:
         raise PeptideError(f"{path}: {fault}; only natural L residues are supported")

@@ -2,81 +2,82 @@
 
     Prose.from_pretrained("prose-up-to-8aa").sample("ARIP", 10_000)
 
-Units and densities. The network works in normalised units u = x / nm_per_unit. Energies do not depend on the
-centre c of a frame (the plain mean of its atoms), so frames are returned centred, and a density g(c) is taken
-out of the flow's log-density; any g leaves importance weights valid. The same is done for the orientation, where a flow
-is trained in a narrow density of it (`ProseConfig.orientation`). "gaussian", the default, is the density
-that training gives the centre, N(c; 0, 1/atoms), as wide as the latent where that is scaled to a temperature;
-"published" is the chi_3 density of |c|, which costs effective samples.
+Units and densities. The network works in normalised units u = x / nm_per_unit. Centre and orientation are taken out of
+the density as `prosebench.flows.flow` says; the orientation where a flow is trained in a narrow density of it
+(`ProseConfig.orientation`). Of the centre, "gaussian", the default, is the density that training gives it,
+N(c; 0, 1/atoms), as wide as the latent where that is scaled to a temperature; "published" is the chi_3 density of |c|,
+which costs effective samples.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.func import functional_call
 
-from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import Target
-from prosebench.ensemble import Ensemble, concatenate
+from prosebench.ensemble import Ensemble
 from prosebench.flows.device import choose_device
+from prosebench.flows.flow import (
+    TRAINING_TEMPERATURE_KELVIN,
+    Proposals,
+    as_peptide,
+    finite_weights,
+    unknown_residues,
+)
+from prosebench.flows.proposal import SmoothFlow
 from prosebench.flows.tokens import Tokens
-from prosebench.frames.geometry import fix_chirality
 from prosebench.frames.importance import com_energy_adjustment
+from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.inverse import Inverter
 from prosebench.prose.network import Network
-from prosebench.prose.weights import HUB_REVISION, Weights, load_weights
+from prosebench.prose.weights import BUNDLED, HUB_REVISION, PUBLISHED, Weights, load_weights
 from prosebench.ranks import ALONE, Ranks
-
-TRAINING_TEMPERATURE_KELVIN = 310.0
-CHUNK_FRAMES = 1024
-"""Frames of `sample` that share a random stream."""
 
 CentreDensity = Literal["gaussian", "published"]
 
+_NUMBERS_KEPT = 40
+"""Float32 numbers that a backward pass keeps of an atom for each channel of each layer, with an expansion of 4."""
+
 
 @dataclass(frozen=True, eq=False)
-class Proposals:
-    """Draws of the flow, one row a frame.
+class ProseProposals(Proposals):
+    """Draws of Prose. spread is the variance of the latent: T / 310 K, or 1."""
 
-    frames_nm (n, atoms, 3) float32, centred, mirrored where `mirrored` says so; log_q_full (n,) float64,
-    log-density in nm^-3atoms of the frame as it was drawn, with its centre; centres (n, 3) in normalised
-    units; log_h (n,), log-density of the orientations in which the flow is trained, 0 where it is uniform.
-    mirrored (n,): a chirality centre was wrong, and the frame was inverted; still_wrong (n,): and one is
-    wrong even so. spread is the variance of the latent: T / 310 K, or 1.
-    """
-
-    frames_nm: NDArray[np.float32]
-    log_q_full: NDArray[np.float64]
-    centres: NDArray[np.float64]
-    log_h: NDArray[np.float64]
-    mirrored: NDArray[np.bool_]
-    still_wrong: NDArray[np.bool_]
     nm_per_unit: float
     spread: float = 1.0
 
     def log_q(self, com: CentreDensity = "gaussian") -> NDArray[np.float64]:
         """Log-density (n,) without centre and orientation, up to a constant of (com, atoms)."""
-        centre = centre_log_density(self.centres, self.frames_nm.shape[1], com, self.nm_per_unit, self.spread)
-        return self.log_q_full - centre - self.log_h
+        if com == "gaussian":
+            return super().log_q()
+        return super().log_q() + self._centre("gaussian") - self._centre(com)
 
     def log_weights(
         self, energies_kt: NDArray[np.float64], com: CentreDensity = "gaussian"
     ) -> NDArray[np.float64]:
         """Importance weights -E - log q (n,); -inf where the energy or the density is not finite."""
-        values = -np.asarray(energies_kt, dtype=np.float64) - self.log_q(com)
-        return np.where(np.isfinite(values), values, -np.inf)
+        return finite_weights(energies_kt, self.log_q(com))
+
+    def _centre(self, com: CentreDensity) -> NDArray[np.float64]:
+        units, atoms = self.centres_nm / self.nm_per_unit, self.frames_nm.shape[1]
+        return centre_log_density(units, atoms, com, self.nm_per_unit, self.spread)
 
 
-class Prose:
-    """A flow with its weights. Not safe to share among threads; after training its network, make a new
-    one."""
+class Prose(SmoothFlow[ProseProposals]):
+    """The flow with its weights; see `prosebench.flows.flow.Flow`."""
+
+    published = PUBLISHED
+    bundled = BUNDLED
 
     def __init__(
         self, network: Network, source: dict[str, Any] | None = None, device: str | None = None
@@ -120,32 +121,15 @@ class Prose:
         com: CentreDensity = "gaussian",
         target: Target | None = None,
         batch: int | None = None,
-        watch: Callable[[Proposals, NDArray[np.float64]], None] = lambda proposals, energies_kt: None,
+        watch: Callable[[ProseProposals, NDArray[np.float64]], None] = lambda proposals, energies_kt: None,
     ) -> Ensemble:
-        """n proposals with energies (kT at the temperature) and log-weights, in the order drawn.
+        """See `Flow.sample`; com is the density of the centre that is taken out.
 
-        Of another temperature than that of training, the latent is drawn from N(0, T / 310 K). The frames
-        depend on (weights, sequence, seed) and not on n or batch: those of a smaller n are the first of a
-        larger one. target is the published force field at the temperature unless given. watch sees each chunk
-        of proposals with its energies. Raises ValueError for an n, a temperature or a seed that cannot be.
+        Of another temperature than that of training, the latent is drawn from N(0, T / 310 K).
         """
-        if n < 1:
-            raise ValueError(f"{n} frames were asked for; ask for at least one")
-        if seed < 0:
-            raise ValueError(f"the seed is {seed}; give 0 or a larger whole number")
         latent_spread(temperature_kelvin)
-        peptide = as_peptide(sequence)
-        target = target or make_target(peptide, TargetSettings(temperature_kelvin=temperature_kelvin))
-        parts = []
-        for chunk, first in enumerate(range(0, n, CHUNK_FRAMES)):
-            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, chunk])))
-            size = min(CHUNK_FRAMES, n - first)
-            proposals = self.propose(peptide, size, rng, temperature_kelvin=temperature_kelvin, batch=batch)
-            energies = target.energy(proposals.frames_nm)
-            watch(proposals, energies)
-            spent = np.arange(first + 1, first + size + 1)
-            parts.append(Ensemble(proposals.frames_nm, energies, proposals.log_weights(energies, com), spent))
-        return concatenate(parts)
+        peptide, weigh = as_peptide(sequence), partial(ProseProposals.log_weights, com=com)
+        return self._sample(peptide, n, temperature_kelvin, seed, target, batch, watch, weigh)
 
     def propose(
         self,
@@ -157,15 +141,9 @@ class Prose:
         mirror: bool = True,
         batch: int | None = None,
         ranks: Ranks = ALONE,
-    ) -> Proposals:
-        """n draws without energies; all random numbers come first from rng, so batches change nothing.
-
-        temperature_kelvin scales the latent; leave it at 310 for the naive transfer, where weights alone know
-        the temperature. Mirroring is the published protocol: the density stays that of the frame before it.
-        Coordinates may be non-finite or clash; a target gives such frames the energy inf or a high one.
-        ranks share the batches out among them; all must call this with the same arguments. Raises ValueError for
-        a temperature that cannot be.
-        """
+    ) -> ProseProposals:
+        """See `Flow.propose`. temperature_kelvin scales the latent; leave it at 310 for the naive transfer, where
+        weights alone know the temperature. Raises ValueError for a temperature that cannot be."""
         peptide = as_peptide(peptide)
         spread = latent_spread(temperature_kelvin)
         z = rng.standard_normal((n, peptide.n_atoms, 3)) * math.sqrt(spread)
@@ -175,18 +153,47 @@ class Prose:
         log_q = (
             _log_normal(z, spread) - log_det.double().cpu().numpy() - _log_volume(z, self.config.nm_per_unit)
         )
-        u = x.double().cpu().numpy()
-        centres = u.mean(axis=1)
-        frames = ((u - centres[:, None]) * self.config.nm_per_unit).astype(np.float32)
-        log_h = self._log_h(peptide, u, spread)
-        mirrored = still_wrong = np.zeros(n, dtype=bool)
-        if mirror:
-            frames, mirrored, still_wrong = fix_chirality(frames, peptide.topology, peptide.start_nm)
-        return Proposals(
-            frames, log_q, centres, log_h, mirrored, still_wrong, self.config.nm_per_unit, spread
+        unit = self.config.nm_per_unit
+        return ProseProposals.of(
+            peptide,
+            x.double().cpu().numpy() * unit,
+            log_q,
+            self.placement(peptide, temperature_kelvin),
+            mirror=mirror,
+            nm_per_unit=unit,
+            spread=spread,
         )
 
-    @torch.no_grad()
+    def log_density(
+        self, peptide: Peptide, frames_nm: Tensor, temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN
+    ) -> Tensor:
+        """See `Flow.log_density`: by the direction x -> z, which takes all atoms at once."""
+        spread, unit = latent_spread(temperature_kelvin), self.config.nm_per_unit
+        weights = {name: value.detach() for name, value in self.network.named_parameters()}
+        x = (frames_nm / unit).to(self._dtype)
+        z, log_det = functional_call(self.network, weights, (x, self.tokens(peptide)))
+        constant = 1.5 * peptide.n_atoms * math.log(2 * math.pi * spread * unit**2)
+        return log_det.double() - 0.5 * z.double().square().sum(dim=(1, 2)) / spread - constant
+
+    def placement(
+        self, peptide: Peptide, temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN
+    ) -> Placement:
+        """That of the training, widened as the latent is."""
+        spread = latent_spread(temperature_kelvin)
+        centre_std_nm = self.config.nm_per_unit * math.sqrt(spread / peptide.n_atoms)
+        return Placement(centre_std_nm, self.config.orientation([peptide.topology], spread))
+
+    @property
+    def length_unit_nm(self) -> float:
+        """The normalised unit."""
+        return self.config.nm_per_unit
+
+    def gradient_bytes(self, peptide: Peptide) -> int:
+        """See `SmoothFlow.gradient_bytes`."""
+        config = self.config
+        layers = config.blocks * config.layers_per_block
+        return 4 * _NUMBERS_KEPT * config.channels * layers * peptide.n_atoms
+
     def log_prob(
         self,
         sequence: str | Peptide,
@@ -200,54 +207,31 @@ class Prose:
         where it was trained for many peptides, with hydrogens' labels of one handedness alone (`one_handed`).
 
         By default the density of all 3 atoms coordinates, in nm^-3atoms, the centre included; with com, those
-        of centre and orientation are taken out, as in `Proposals.log_q`. Raises ValueError for another shape.
+        of centre and orientation are taken out, as in `ProseProposals.log_q`. Raises ValueError for another shape.
         """
         peptide = as_peptide(sequence)
-        frames = np.asarray(frames_nm, dtype=np.float64)
-        if frames.ndim != 3 or frames.shape[1:] != (peptide.n_atoms, 3):
-            raise ValueError(
-                f"frames_nm has shape {frames.shape}; {peptide.sequence} needs (n, {peptide.n_atoms}, 3)"
-            )
-        u = frames / self.config.nm_per_unit
-        tokens, log_q = self.tokens(peptide), np.empty(len(u))
-        for first in range(0, len(u), batch):
-            part = torch.as_tensor(u[first : first + batch], dtype=self._dtype, device=self.device)
-            z, log_det = self.network(part, tokens)
-            log_q[first : first + batch] = (
-                _log_normal(z.double().cpu().numpy()) + log_det.double().cpu().numpy()
-            )
-        log_q -= _log_volume(u, self.config.nm_per_unit)
+        log_q = super().log_prob(peptide, frames_nm, batch=batch)
         if com is None:
             return log_q
-        centre = centre_log_density(u.mean(axis=1), u.shape[1], com, self.config.nm_per_unit)
-        return log_q - centre - self._log_h(peptide, u)
+        unit, centres = self.config.nm_per_unit, np.asarray(frames_nm, dtype=np.float64).mean(axis=1)
+        log_q -= centre_log_density(centres / unit, peptide.n_atoms, com, unit)
+        orientation = self.placement(peptide).orientation
+        return log_q - orientation.log_density(frames_nm) if orientation else log_q
 
     def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
         """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
-        longest, known = self.config.max_residues, self.source.get("notes", {}).get("residues")
+        longest = self.config.max_residues
         if len(peptide.sequence) > longest and not any_length:
             return f"was made for peptides of up to {longest} residues"
-        new = [letter for letter in dict.fromkeys(peptide.sequence) if known and letter not in known]
-        return f"has never seen {', '.join(new)}; it knows {known}" if new else None
+        return unknown_residues(peptide, self.source.get("notes", {}).get("residues"))
 
     def tokens(self, peptide: Peptide) -> Tokens:
         """What the network is told of a peptide."""
         return Tokens.of([peptide.topology], self.config.block_orders).to(self.device)
 
-    def _log_h(
-        self, peptide: Peptide, frames: NDArray[np.float64], spread: float = 1.0
-    ) -> NDArray[np.float64]:
-        orientation = self.config.orientation([peptide.topology], spread)
-        return orientation.log_density(frames) if orientation else np.zeros(len(frames))
-
     @property
     def _dtype(self) -> torch.dtype:
         return next(self.network.parameters()).dtype
-
-
-def as_peptide(sequence: str | Peptide) -> Peptide:
-    """A peptide from its sequence; a peptide as it is. Raises PeptideError for a sequence that is none."""
-    return sequence if isinstance(sequence, Peptide) else Peptide.from_sequence(sequence)
 
 
 def latent_spread(temperature_kelvin: float) -> float:

@@ -15,14 +15,14 @@ from prosebench.frames.importance import ess
 from prosebench.method import Carry, Chunk, Method, Run
 from prosebench.prose.fine_tuning import TuningSettings, draw_buffer, fine_tune, put_weights, weights_of
 from prosebench.prose.flow import Prose
-from prosebench.prose.snis import CONTRACT_SPREAD_NM, FlowSettings
+from prosebench.prose.snis import CONTRACT_SPREAD_NM, ProseSettings
 
 
 class ProseSelfImprove(Method):
     """Prose, fine-tuned on its own weighted proposals of the peptide, then importance sampling."""
 
-    class Settings(FlowSettings, TuningSettings):
-        """See FlowSettings and TuningSettings; chunk_proposals are drawn and stored together."""
+    class Settings(ProseSettings, TuningSettings):
+        """See ProseSettings and TuningSettings; chunk_proposals are drawn and stored together."""
 
         chunk_proposals: int = Field(20_000, gt=0)
 

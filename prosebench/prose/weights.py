@@ -132,14 +132,12 @@ def save_weights(path: Path, network: Network, notes: Mapping[str, Any], *, half
 
 def weights_file(name_or_path: str | Path) -> Path | None:
     """The file of a bundled model, or the path of a file as it is; None where there is no such file."""
-    name = str(name_or_path)
-    path = BUNDLED / f"{name}.npz" if name in bundled_names() else Path(name)
-    return path if path.is_file() else None
+    return weight_files.file_of(name_or_path, BUNDLED)
 
 
 def bundled_names() -> list[str]:
     """Names of the models that come with prosebench."""
-    return sorted(path.stem for path in BUNDLED.glob("*.npz"))
+    return weight_files.bundled_in(BUNDLED)
 
 
 def from_published(state: Mapping[str, Tensor], config: ProseConfig, origin: str = "the state") -> Network:

@@ -120,10 +120,10 @@ class TrainingData:
         if path is None:
             self.faults[shard] = "there is no such file"
             return {}
-        return read_shard(path, self._n_atoms, self.faults)
+        return read_shard(path, self._peptide, self.faults)
 
-    def _n_atoms(self, sequence: str) -> int | None:
-        return self.peptide(sequence).n_atoms if self._wanted(sequence) else None
+    def _peptide(self, sequence: str) -> Peptide | None:
+        return self.peptide(sequence) if self._wanted(sequence) else None
 
     def _find_topologies(self) -> Path:
         path = self._fetch(TOPOLOGIES)
@@ -181,11 +181,16 @@ class BatchStream:
                     yield batches[index](), after
                 barren = 0 if batches else barren + 1
                 if barren > self._n_windows:
-                    raise TrainingDataError(
-                        f"{self.data.source} has no window of {self.window_shards} shards with {self.batch} usable "
-                        f"frames{' of one peptide' if self.mix == 'peptide' else ''}; {len(self.data.faults)} faults"
-                    )
+                    raise TrainingDataError(self._barren())
                 (epoch, window), skip = following, 0
+
+    def _barren(self) -> str:
+        of_one = " of one peptide" if self.mix == "peptide" else ""
+        first = next((f", the first: {place}: {reason}" for place, reason in self.data.faults.items()), "")
+        return (
+            f"{self.data.source} has no window of {self.window_shards} shards with {self.batch} usable "
+            f"frames{of_one}; {len(self.data.faults)} faults{first}"
+        )
 
     def _submit(self, reader: ThreadPoolExecutor, place: tuple[int, int]) -> Future[list[Cut]]:
         return reader.submit(self._window, *place)

@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from prosebench.ensemble import Ensemble
+from prosebench.frames.bonds import bond_fault
 from prosebench.peptide import Peptide
 from prosebench.store.storage import write_bytes
 from prosebench.suite import load_suite, suite_names
 
 SHARDS = "webdatasets/single_frames"
 TOPOLOGIES = "pdb_tarfiles/train.tar"
+
+FRAMES_CHECKED = 16
+"""So many frames of each peptide in a shard have their bonds tested."""
 
 Member = tuple[str, bytes]
 Frames = NDArray[np.float32]
@@ -108,11 +112,14 @@ def pdb_text(peptide: Peptide) -> str:
     return text.getvalue()
 
 
-def read_shard(path: Path, n_atoms: Callable[[str], int | None], faults: dict[str, str]) -> dict[str, Frames]:
+def read_shard(
+    path: Path, peptide_of: Callable[[str], Peptide | None], faults: dict[str, str]
+) -> dict[str, Frames]:
     """Frames (n, atoms, 3) in nm of each peptide in a shard, in the order of its members.
 
-    n_atoms tells a peptide's number of atoms, or None where its frames are not wanted. A member with a wrong name,
-    size or numbers that are not finite, and what follows a cut, are left out and named in faults with the reason.
+    peptide_of gives a peptide by its sequence, or None where its frames are not wanted. A member with a wrong name,
+    size or numbers that are not finite, all frames of a peptide whose first ones have bonds that are none (in ångström,
+    or with atoms in another order), and what follows a cut, are left out and named in faults with the reason.
     """
     found: dict[str, list[bytes]] = {}
     last = "its beginning"
@@ -121,21 +128,22 @@ def read_shard(path: Path, n_atoms: Callable[[str], int | None], faults: dict[st
             for info in archive:
                 content = archive.extractfile(info) if info.isfile() else None
                 if content is not None:
-                    _take(f"{path.name}/{info.name}", info.name, content.read(), n_atoms, found, faults)
+                    _take(f"{path.name}/{info.name}", info.name, content.read(), peptide_of, found, faults)
                 last = info.name
     except (tarfile.TarError, OSError) as error:
         faults[path.name] = f"the shard is cut or damaged after {last} ({error})"
     frames = {
         s: np.frombuffer(b"".join(parts), "<f4").reshape(len(parts), -1, 3) for s, parts in found.items()
     }
-    return {sequence: _finite(path.name, sequence, array, faults) for sequence, array in frames.items()}
+    whole = {sequence: _finite(path.name, sequence, array, faults) for sequence, array in frames.items()}
+    return {s: array for s, array in whole.items() if _of_peptide(path.name, s, array, peptide_of(s), faults)}
 
 
 def _take(
     where: str,
     name: str,
     content: bytes,
-    n_atoms: Callable[[str], int | None],
+    peptide_of: Callable[[str], Peptide | None],
     found: dict[str, list[bytes]],
     faults: dict[str, str],
 ) -> None:
@@ -145,11 +153,11 @@ def _take(
         return
     sequence = matched[1]
     refuse_excluded(sequence, where)
-    atoms = n_atoms(sequence)
-    if atoms is None:
+    peptide = peptide_of(sequence)
+    if peptide is None:
         return
-    if len(content) != 12 * atoms:
-        faults[where] = f"it has {len(content)} bytes; {sequence} needs {12 * atoms}"
+    if len(content) != 12 * peptide.n_atoms:
+        faults[where] = f"it has {len(content)} bytes; {sequence} needs {12 * peptide.n_atoms}"
         return
     found.setdefault(sequence, []).append(content)
 
@@ -159,3 +167,15 @@ def _finite(shard: str, sequence: str, frames: Frames, faults: dict[str, str]) -
     if not finite.all():
         faults[f"{shard}/{sequence}"] = f"{(~finite).sum()} frames are not finite"
     return frames[finite]
+
+
+def _of_peptide(
+    shard: str, sequence: str, frames: Frames, peptide: Peptide | None, faults: dict[str, str]
+) -> bool:
+    """Whether the first frames have the bonds of their peptide; name the first that is none."""
+    fault = None if peptide is None else bond_fault(frames[:FRAMES_CHECKED], peptide.topology)
+    if fault:
+        faults[f"{shard}/{sequence}"] = (
+            f"all {len(frames)} frames are left out: {fault}; shards hold nm, in the order of {TOPOLOGIES}"
+        )
+    return fault is None

@@ -102,10 +102,12 @@ def test_the_default_size_is_trained_in_a_narrow_orientation() -> None:
         carry = dict(chunk.carry)
         losses.append(chunk.diagnostics["training-loss"])
     assert losses[0] > losses[1] > losses[2]
-    flow = method.proposal(run, carry).prose
+    flow = method.proposal(run, carry).flow
     proposals = flow.propose(PEPTIDE, 500, np.random.default_rng(1), mirror=False)
     assert np.isfinite(proposals.log_q_full).mean() > 0.75
-    assert np.median(proposals.log_h) > -20
+    orientation = flow.placement(PEPTIDE).orientation
+    assert orientation is not None
+    assert np.median(orientation.log_density(proposals.frames_nm)) > -20
 
 
 def test_sizes_are_shipped_ones() -> None:

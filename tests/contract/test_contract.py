@@ -15,7 +15,7 @@ from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.target import LangevinSettings
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, Run, load_method, method_entry_points
-from prosebench.prose.flow import Proposals
+from prosebench.prose.flow import ProseProposals
 from prosebench.prose.inverse import Inverter
 from prosebench.prose.snis import ProseSNIS
 
@@ -170,15 +170,15 @@ def test_a_hot_thermostat_is_caught(scratch: Path, monkeypatch: pytest.MonkeyPat
         contract.moments_are_right(Case(MD, scratch))
 
 
-def _wrong_sign(proposals: Proposals, energies: np.ndarray, com: str = "gaussian") -> np.ndarray:
+def _wrong_sign(proposals: ProseProposals, energies: np.ndarray, com: str = "gaussian") -> np.ndarray:
     return energies + proposals.log_q(com)
 
 
-def _no_density(proposals: Proposals, energies: np.ndarray, com: str = "gaussian") -> np.ndarray:
+def _no_density(proposals: ProseProposals, energies: np.ndarray, com: str = "gaussian") -> np.ndarray:
     return -energies
 
 
-def _no_weights(proposals: Proposals, energies: np.ndarray, com: str = "gaussian") -> np.ndarray:
+def _no_weights(proposals: ProseProposals, energies: np.ndarray, com: str = "gaussian") -> np.ndarray:
     return np.zeros(len(energies))
 
 
@@ -190,7 +190,7 @@ def _fewer_proposals(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_fewer_proposals")
 @pytest.mark.parametrize("broken", [_wrong_sign, _no_density, _no_weights])
 def test_wrong_weights_of_a_flow_are_caught(broken, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Proposals, "log_weights", broken)
+    monkeypatch.setattr(ProseProposals, "log_weights", broken)
     with pytest.raises(ContractBroken, match="standard errors off"):
         contract.moments_are_right(Case(ProseSNIS, scratch))
 

@@ -21,6 +21,7 @@ from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble
 from prosebench.flows.local_frames import placing
+from prosebench.flows.proposal import FlowProposal
 from prosebench.frames.importance import normalise
 from prosebench.frames.placement import Placement
 from prosebench.method import Run
@@ -29,7 +30,6 @@ from prosebench.proposal import GaussianProposal
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.flow import Prose
 from prosebench.prose.network import Network
-from prosebench.prose.proposal import FlowProposal
 from prosebench.prose.weights import save_weights
 
 N_SIGMA = 4.0

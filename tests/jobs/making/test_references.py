@@ -1,17 +1,20 @@
 """References are handed over one by one: who is interrupted keeps those whose own cells are done."""
 
+import re
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from jobs.cells.display import Progress
-from jobs.making.references import MadeReference, ReferencePlan, make_references
+from jobs.making.references import MadeReference, PlanError, ReferencePlan, make_references
+from prosebench.cli import app
 from prosebench.energy.settings import TargetSettings
 from prosebench.record import cell_folders, read_cell
 
 PLAN = ReferencePlan(
-    ladders=1, levels=2, tempering_ns=0.001, replicas=4, md_ns=0.06, lag_ns=0.01, n_frames=20
+    ladders=1, levels=2, tempering_ns=0.001, replicas=4, md_ns=0.16, lag_ns=0.01, n_frames=20
 )
 
 
@@ -48,3 +51,30 @@ def test_an_interrupted_night_leaves_finished_references(tmp_path: Path) -> None
     assert {read_cell(folder).peptide for folder in cell_folders(tmp_path)} == {"GG"}
     make()
     assert made == ["GG", "GG", "GGG"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ["--frames", "20000", "--md-ns", "0.16"],
+            r"20,000 frames cannot be drawn from 64: .*runs 4 x 0.16 ns",
+        ),
+        (["--frames", "20", "--md-ns", "0.06"], "GG: TICA of 21 features needs more pairs .* have 20 pairs"),
+        (["--frames", "20", "--md-ns", "0.16", "--lag-ns", "0.16"], "GG: TICA at a lag of 16 frames"),
+        (["--frames", "1", "--md-ns", "0.16"], "1 frames cannot be drawn"),
+        (["--frames", "20", "--replicas", "0"], "cannot be drawn from 0"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_plan_too_short_is_refused_before_anything_runs(
+    options: list[str], said: str, dry_run: bool, tmp_path: Path
+) -> None:
+    suite = tmp_path / "two.toml"
+    suite.write_text('name = "two"\npeptides = ["GG"]\nbudgets = [50]\nframes = 20\n[methods.md]\n')
+    short = ["--replicas", "4", "--tempering-ns", "0.001", "--lag-ns", "0.01"]
+    line = ["reference", "--suite", str(suite), "--dir", str(tmp_path / "run"), *short, *options]
+    found = CliRunner().invoke(app, [*line, *["--dry-run"] * dry_run])
+    assert isinstance(found.exception, PlanError)
+    assert re.search(said, str(found.exception))
+    assert not (tmp_path / "run").exists()

@@ -9,8 +9,7 @@ from prosebench.prose.network import Network
 from prosebench.prose.trainable import TrainableProse
 from prosebench.training.data import FrameBatch
 from prosebench.training.recipe import load_recipe
-
-from .conftest import tiny_config
+from tests.prosebench.prose.conftest import tiny_config
 
 ALL_RESIDUES = ["ACDEF", "GHIKL", "MNPQR", "STVWY", "PG"]
 

@@ -9,8 +9,7 @@ from prosebench.flows.tokens import Tokens
 from prosebench.frames.geometry import random_rotations
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
-
-from .conftest import topology_of
+from tests.prosebench.prose.conftest import topology_of
 
 SEQUENCES = ["GG", "AS", "PW", "HKV", "ACDEFGHIKLMNPQRSTVWY"]
 

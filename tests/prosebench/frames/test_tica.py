@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prosebench.frames.tica import TicaBasis, TicaError, fit_tica
+from prosebench.frames.tica import TicaBasis, TicaError, fit_tica, tica_fault
 
 MIXING = np.array([[1.0, 0.3, -0.2], [0.5, 2.0, 0.1], [-0.4, 0.2, 1.0]])
 COEFFICIENTS = np.array([0.99, 0.9, 0.3])
@@ -66,6 +66,17 @@ def test_too_little_data_is_an_error_that_says_what_to_do():
         fit_tica([np.zeros((10, 3))], 10)
     with pytest.raises(TicaError, match="Sample longer"):
         fit_tica([np.ones((50, 3))], 5)
+
+
+def test_fewer_pairs_than_features_determine_nothing():
+    rng = np.random.default_rng(0)
+    pieces = [rng.standard_normal((9, 21)) for _ in range(2)]
+    with pytest.raises(
+        TicaError, match=r"21 features needs more pairs .* have 16 pairs at a lag of 1 frames"
+    ):
+        fit_tica(pieces, 1, koopman_reweighting=False)
+    assert tica_fault([9, 9], 1, 16) is not None
+    assert tica_fault([9, 9], 1, 15) is None
 
 
 def test_basis_is_checked():

@@ -268,5 +268,48 @@ def test_broken_chains_and_d_residues_are_refused(tmp_path):
         Peptide.from_pdb(write_pdb(tmp_path / "d.pdb", pdb_lines(peptide, -peptide.start_nm)))
 
 
+def place(peptide, name, value):
+    """The start structure with one atom of the second residue elsewhere, in nm."""
+    start = peptide.start_nm.copy()
+    start[next(a.index for a in peptide.topology.atoms if (a.residue.index, a.name) == (1, name))] = value
+    return start
+
+
+def at_origin(peptide):
+    hydrogen = np.array([atom.element.symbol == "H" for atom in peptide.topology.atoms])
+    return np.where(hydrogen[:, None], 0.0, peptide.start_nm)
+
+
+BAD_STARTS = {
+    "no number on a hydrogen": (
+        lambda p: place(p, "HB2", np.nan),
+        "HB2 of residue ALA 2 has coordinates that",
+    ),
+    "no number on CB": (lambda p: place(p, "CB", np.nan), "CB of residue ALA 2 has coordinates that are not"),
+    "a hydrogen far off": (lambda p: place(p, "HB2", 5.0), "2ALA-CB and 2ALA-HB2 has a length of"),
+    "nm": (lambda p: 0.1 * p.start_nm, "too short by a factor of 10.*holds places in ångström"),
+    "no hydrogens placed": (at_origin, "12 of 22 bonds are wrong.*hydrogens too"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_STARTS)
+def test_starts_without_sound_bonds_are_refused(tmp_path, kind):
+    spoil, message = BAD_STARTS[kind]
+    peptide = Peptide.from_sequence("AA")
+    path = write_pdb(tmp_path / "bad.pdb", pdb_lines(peptide, spoil(peptide)))
+    with pytest.raises(PeptideError, match=message):
+        Peptide.from_pdb(path)
+
+
+def test_histidine_as_charmm_names_it(tmp_path):
+    lines = renamed(pdb_lines(Peptide.from_sequence("AHA")), "HIS", "HSE")
+    lines = renamed(renamed(lines, " H   HSE", " HN  HSE"), " H   ALA A   1", " HT1 ALA A   1")
+    assert Peptide.from_pdb(write_pdb(tmp_path / "a.pdb", lines)).sequence == "AHA"
+    for other in ("HSD", "HSP"):
+        lines = renamed(renamed(pdb_lines(Peptide.from_sequence("AHA")), "HIS", other), " HE2 ", " HD1 ")
+        with pytest.raises(PeptideError, match="only the epsilon tautomer HIE"):
+            Peptide.from_pdb(write_pdb(tmp_path / "b.pdb", lines))
+
+
 def test_letters_are_complete():
     assert "".join(sorted(ONE_LETTER.values())) == ALL

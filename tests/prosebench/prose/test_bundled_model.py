@@ -5,9 +5,9 @@ import pytest
 from scipy.special import expit
 
 from prosebench.flows.handedness import one_handed
+from prosebench.flows.proposal import FlowProposal
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import Prose
-from prosebench.prose.proposal import FlowProposal
 from prosebench.reference import Reference, find_reference
 
 PEPTIDE = Peptide.from_sequence("AA")
@@ -42,9 +42,9 @@ def test_density_of_draws_and_its_gradient(exact: Prose, kelvin: float) -> None:
 @pytest.mark.parametrize("com", ["gaussian", "published"])
 def test_centre_and_orientation_are_taken_out(exact: Prose, com: str) -> None:
     drawn = exact.propose(PEPTIDE, 10, np.random.default_rng(2), mirror=False)
-    as_drawn = drawn.frames_nm + drawn.nm_per_unit * drawn.centres[:, None]
+    as_drawn = drawn.frames_nm + drawn.centres_nm[:, None]
     np.testing.assert_allclose(exact.log_prob(PEPTIDE, as_drawn, com=com), drawn.log_q(com), atol=2e-3)
-    assert drawn.log_h.std() > 0.5
+    assert drawn.log_placement.std() > 0.5
 
 
 def test_single_precision_is_enough(prose: Prose, exact: Prose) -> None:

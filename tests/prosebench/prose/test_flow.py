@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from prosebench.flows.flow import CHUNK_FRAMES
 from prosebench.frames.importance import com_energy_adjustment, ess
 from prosebench.peptide import Peptide
 from prosebench.prose import Prose
-from prosebench.prose.flow import CHUNK_FRAMES, centre_log_density
+from prosebench.prose.flow import centre_log_density
 from prosebench.prose.network import Network
 from prosebench.prose.weights import save_weights
 
@@ -53,7 +54,7 @@ def test_density_of_the_identity(identity):
 
 def test_density_of_proposals_is_that_of_the_flow(prose):
     proposals = prose.propose(PEPTIDE, 20, rng(), mirror=False)
-    as_drawn = proposals.frames_nm + 0.35 * proposals.centres[:, None]
+    as_drawn = proposals.frames_nm + proposals.centres_nm[:, None]
     np.testing.assert_allclose(prose.log_prob(PEPTIDE, as_drawn), proposals.log_q_full, rtol=1e-5, atol=1e-3)
     for com in ("gaussian", "published"):
         ours = prose.log_prob(PEPTIDE, as_drawn, com=com)
@@ -64,7 +65,7 @@ def test_proposals_are_centred(prose):
     proposals = prose.propose("GG", 10, rng())
     assert proposals.frames_nm.dtype == np.float32
     assert np.abs(proposals.frames_nm.mean(axis=1)).max() < 1e-6
-    assert (np.linalg.norm(proposals.centres, axis=1) > 0).all()
+    assert (np.linalg.norm(proposals.centres_nm, axis=1) > 0).all()
 
 
 def test_draws_do_not_depend_on_batches(prose):
@@ -120,7 +121,7 @@ def test_published_centre_density_is_the_published_term():
 
 def test_temperature_scales_the_latent_and_its_density(identity):
     cold, hot = (identity.propose("GG", 200, rng(), temperature_kelvin=t) for t in (310.0, 620.0))
-    np.testing.assert_allclose(hot.centres, np.sqrt(2) * cold.centres, atol=1e-6)
+    np.testing.assert_allclose(hot.centres_nm, np.sqrt(2) * cold.centres_nm, atol=1e-6)
     shift = 1.5 * PEPTIDE.n_atoms * np.log(2)
     np.testing.assert_allclose(hot.log_q_full, cold.log_q_full - shift, rtol=1e-6)
 

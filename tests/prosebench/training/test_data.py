@@ -1,4 +1,5 @@
 import itertools
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -108,6 +109,42 @@ def test_damage_is_named_skipped_and_counted(copy: Path) -> None:
     assert f"0001.tar/{members[3][0]}: it has" in said
     assert "0001.tar/notes.txt: it is not named" in said
     assert "1 frames are not finite" in said
+
+
+def rewritten(shard: Path, change) -> None:
+    """The shard with each member's frame changed."""
+    with tarfile.open(shard) as archive:
+        members = [
+            (info.name, np.frombuffer(archive.extractfile(info).read(), "<f4").reshape(-1, 3))
+            for info in archive
+        ]
+    shard.write_bytes(tar_bytes((name, change(frame).astype("<f4").tobytes()) for name, frame in members))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda frame: 10 * frame, "look like ångström: divide by 10"),
+        (lambda frame: frame[::-1], "should have about 0.1"),
+    ],
+)
+def test_frames_in_other_units_or_orders_are_left_out_and_named(copy: Path, change, said: str) -> None:
+    expected = sum(len(frames) for frames in TrainingData(copy).read(f"{SHARDS}/0001.tar").values())
+    rewritten(copy / SHARDS / "0001.tar", change)
+    data = TrainingData(copy)
+    assert data.read(f"{SHARDS}/0001.tar") == {}
+    assert sorted(data.faults) == [f"0001.tar/{sequence}" for sequence in SEQUENCES]
+    for reason in data.faults.values():
+        assert re.match(r"all \d+ frames are left out: the bond between 1GLY-", reason)
+        assert said in reason
+    assert sum(int(reason.split()[1]) for reason in data.faults.values()) == expected
+    for shard in (copy / SHARDS).glob("*.tar"):
+        if shard.name != "0001.tar":
+            rewritten(shard, change)
+    with pytest.raises(
+        TrainingDataError, match=r"12 faults, the first: 000\d\.tar/G\w: all \d+ frames are left"
+    ):
+        take(BatchStream(TrainingData(copy), batch=4, mix="mixed"), 1)
 
 
 @pytest.mark.parametrize("mix", ["mixed", "peptide"])

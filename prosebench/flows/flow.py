@@ -1,0 +1,241 @@
+"""What every flow is to its user: draws with exact densities, of any peptide that it knows.
+
+    flow.sample("ARIP", 10_000)          # proposals with energies and log-weights
+    flow.log_prob("ARIP", frames_nm)     # log-densities of any frames
+
+Energies do not depend on the centre c of a frame (the plain mean of its atoms) or on its orientation, and flows have
+densities of both. Frames are returned centred, and the densities of a `Placement` are taken out of the flow's: any
+leave importance weights valid, and those that the flow has itself cost no effective samples.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prosebench.energy.settings import TargetSettings, make_target
+from prosebench.energy.target import Target
+from prosebench.ensemble import Ensemble, concatenate
+from prosebench.flows.weight_files import HUB_REVISION, file_of
+from prosebench.frames.geometry import fix_chirality
+from prosebench.frames.placement import Placement
+from prosebench.peptide import Peptide
+from prosebench.ranks import ALONE, Ranks
+
+TRAINING_TEMPERATURE_KELVIN = 310.0
+CHUNK_FRAMES = 1024
+"""Frames of `sample` that share a random stream."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Draws of a flow, one row a frame.
+
+    frames_nm (n, atoms, 3) float32, centred, mirrored where `mirrored` says so; log_q_full (n,) float64, log-density in
+    nm^-3atoms of the frame as it was drawn; centres_nm (n, 3), as drawn; log_placement (n,), log-density of the centre
+    in nm^-3 and of the orientation. mirrored (n,): a chirality centre was wrong, and the frame was inverted;
+    still_wrong (n,): and one is wrong even so.
+    """
+
+    frames_nm: NDArray[np.float32]
+    log_q_full: NDArray[np.float64]
+    centres_nm: NDArray[np.float64]
+    log_placement: NDArray[np.float64]
+    mirrored: NDArray[np.bool_]
+    still_wrong: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        peptide: Peptide,
+        drawn_nm: NDArray[np.float64],
+        log_q_full: NDArray[np.float64],
+        placement: Placement,
+        *,
+        mirror: bool = True,
+        **more: Any,
+    ) -> Self:
+        """Of frames as drawn (n, atoms, 3), in float64, with their log-densities; more is what a subclass has.
+
+        Mirroring is the published protocol: the density stays that of the frame before it.
+        """
+        centres = drawn_nm.mean(axis=1)
+        frames = (drawn_nm - centres[:, None]).astype(np.float32)
+        mirrored = still_wrong = np.zeros(len(frames), dtype=bool)
+        if mirror:
+            frames, mirrored, still_wrong = fix_chirality(frames, peptide.topology, peptide.start_nm)
+        log_placement = -placement.energy_and_gradient(drawn_nm)[0]
+        return cls(frames, log_q_full, centres, log_placement, mirrored, still_wrong, **more)
+
+    def log_q(self) -> NDArray[np.float64]:
+        """Log-density (n,) without centre and orientation, up to a constant of the number of atoms."""
+        return self.log_q_full - self.log_placement
+
+    def log_weights(self, energies_kt: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Importance weights -E - log q (n,); -inf where the energy or the density is not finite."""
+        return finite_weights(energies_kt, self.log_q())
+
+
+def finite_weights(energies_kt: NDArray[np.float64], log_q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """-E - log q (n,); -inf where either is not finite."""
+    values = -np.asarray(energies_kt, dtype=np.float64) - log_q
+    return np.where(np.isfinite(values), values, -np.inf)
+
+
+Drawn = TypeVar("Drawn", bound=Proposals)
+Weigh = Callable[[Drawn, NDArray[np.float64]], NDArray[np.float64]]
+Watch = Callable[[Drawn, NDArray[np.float64]], None]
+
+
+class Flow(ABC, Generic[Drawn]):
+    """A trained flow. Not safe to share among threads; after training its network, make a new one.
+
+    source says where its weights came from: file, SHA-256, and under "notes" what their maker wrote down.
+    """
+
+    published: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """Published weights by name: their file on the hub, and their size."""
+    bundled: ClassVar[Path]
+    """Folder of the models that come with prosebench, `NAME.npz` each."""
+
+    device: str
+    source: dict[str, Any]
+
+    @classmethod
+    @abstractmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        size: str | Path | None = None,
+        revision: str = HUB_REVISION,
+        cache: Path | None = None,
+        device: str | None = None,
+    ) -> Self:
+        """A bundled model, published weights from the hub, or a file. Raises WeightsError, which says what to do."""
+
+    @abstractmethod
+    def propose(
+        self,
+        peptide: str | Peptide,
+        n: int,
+        rng: np.random.Generator,
+        *,
+        temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN,
+        mirror: bool = True,
+        batch: int | None = None,
+        ranks: Ranks = ALONE,
+    ) -> Drawn:
+        """n draws without energies; all random numbers come first from rng, so batches change nothing.
+
+        Coordinates may be non-finite or clash; a target gives such frames the energy inf or a high one. ranks share the
+        batches out among them; all must call this with the same arguments.
+        """
+
+    @abstractmethod
+    def log_density(
+        self, peptide: Peptide, frames_nm: Tensor, temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN
+    ) -> Tensor:
+        """Log-density (n,) float64, in nm^-3atoms, of frames (n, atoms, 3) float64 in nm on the flow's device."""
+
+    @abstractmethod
+    def placement(
+        self, peptide: Peptide, temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN
+    ) -> Placement:
+        """The densities of centre and orientation that are taken out: those of the flow, as far as they are known."""
+
+    @abstractmethod
+    def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
+        """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
+
+    @classmethod
+    def weights_file(cls, name_or_path: str | Path) -> Path | None:
+        """The file of a bundled model, or the path of a file as it is; None where there is no such file."""
+        return file_of(name_or_path, cls.bundled)
+
+    def sample(
+        self,
+        sequence: str | Peptide,
+        n: int,
+        temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN,
+        seed: int = 0,
+        *,
+        target: Target | None = None,
+        batch: int | None = None,
+        watch: Watch[Drawn] = lambda proposals, energies_kt: None,
+    ) -> Ensemble:
+        """n proposals with energies (kT at the temperature) and log-weights, in the order drawn.
+
+        The frames depend on (weights, sequence, seed) and not on n or batch: those of a smaller n are the first of a
+        larger one. target is the published force field at the temperature unless given. watch sees each chunk of
+        proposals with its energies. Raises ValueError for an n, a temperature or a seed that cannot be.
+        """
+        return self._sample(
+            as_peptide(sequence), n, temperature_kelvin, seed, target, batch, watch, Proposals.log_weights
+        )
+
+    def _sample(
+        self,
+        peptide: Peptide,
+        n: int,
+        temperature_kelvin: float,
+        seed: int,
+        target: Target | None,
+        batch: int | None,
+        watch: Watch[Drawn],
+        weigh: Weigh[Drawn],
+    ) -> Ensemble:
+        """The same, with the function that weighs proposals by their energies."""
+        if n < 1:
+            raise ValueError(f"{n} frames were asked for; ask for at least one")
+        if seed < 0:
+            raise ValueError(f"the seed is {seed}; give 0 or a larger whole number")
+        target = target or make_target(peptide, TargetSettings(temperature_kelvin=temperature_kelvin))
+        parts = []
+        for chunk, first in enumerate(range(0, n, CHUNK_FRAMES)):
+            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, chunk])))
+            size = min(CHUNK_FRAMES, n - first)
+            proposals = self.propose(peptide, size, rng, temperature_kelvin=temperature_kelvin, batch=batch)
+            energies = target.energy(proposals.frames_nm)
+            watch(proposals, energies)
+            spent = np.arange(first + 1, first + size + 1)
+            parts.append(Ensemble(proposals.frames_nm, energies, weigh(proposals, energies), spent))
+        return concatenate(parts)
+
+    @torch.no_grad()
+    def log_prob(
+        self, sequence: str | Peptide, frames_nm: NDArray[np.floating], *, batch: int = 256
+    ) -> NDArray[np.float64]:
+        """Log-density (n,) in nm^-3atoms of frames (n, atoms, 3) in nm as they are, centre and orientation included.
+
+        Raises ValueError for another shape.
+        """
+        peptide = as_peptide(sequence)
+        frames = np.asarray(frames_nm, dtype=np.float64)
+        if frames.ndim != 3 or frames.shape[1:] != (peptide.n_atoms, 3):
+            raise ValueError(
+                f"frames_nm has shape {frames.shape}; {peptide.sequence} needs (n, {peptide.n_atoms}, 3)"
+            )
+        log_q = np.empty(len(frames))
+        for first in range(0, len(frames), batch):
+            part = slice(first, first + batch)
+            x = torch.as_tensor(frames[part], dtype=torch.float64, device=self.device)
+            log_q[part] = self.log_density(peptide, x).cpu().numpy()
+        return log_q
+
+
+def as_peptide(sequence: str | Peptide) -> Peptide:
+    """A peptide from its sequence; a peptide as it is. Raises PeptideError for a sequence that is none."""
+    return sequence if isinstance(sequence, Peptide) else Peptide.from_sequence(sequence)
+
+
+def unknown_residues(peptide: Peptide, known: str | None) -> str | None:
+    """Which residues of a peptide are not among the known ones, in words, or None; None knows them all."""
+    new = [letter for letter in dict.fromkeys(peptide.sequence) if known and letter not in known]
+    return f"has never seen {', '.join(new)}; it knows {known}" if new else None
