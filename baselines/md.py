@@ -25,6 +25,7 @@ class MD(Method):
 
         friction_per_ps: float = Field(0.3, gt=0)
         time_step_fs: float = Field(1.0, gt=0)
+        hydrogen_mass_dalton: float | None = Field(None, gt=0)
         warm_up_ps: float = Field(50.0, ge=0)
         minimise_steps: int = Field(200, ge=0)
         chunk_steps: int = Field(10_000, gt=0)
@@ -61,7 +62,12 @@ class MD(Method):
 
     def _start(self, run: Run) -> Carry:
         positions = minimised(run.meter, run.peptide.start_nm, self.settings.minimise_steps)
-        velocities = maxwell_velocities(run.peptide, np.array([run.meter.temperature_kelvin]), run.rng(0))
+        velocities = maxwell_velocities(
+            run.peptide,
+            np.array([run.meter.temperature_kelvin]),
+            run.rng(0),
+            self.settings.hydrogen_mass_dalton,
+        )
         return {"positions_nm": positions[None], "velocities_nm_ps": velocities, "step": np.array(0)}
 
     def _advance(self, run: Run, carry: Carry, length: int, keep: NDArray[np.int64]) -> Chunk:
@@ -70,7 +76,10 @@ class MD(Method):
             PhaseState(carry["positions_nm"], carry["velocities_nm_ps"]),
             length,
             LangevinSettings(
-                run.meter.temperature_kelvin, self.settings.friction_per_ps, self.settings.time_step_fs
+                run.meter.temperature_kelvin,
+                self.settings.friction_per_ps,
+                self.settings.time_step_fs,
+                self.settings.hydrogen_mass_dalton,
             ),
             run.random_key,
             step,

@@ -28,6 +28,7 @@ class MDReplicas(Method):
         replicas: int = Field(16, gt=0)
         friction_per_ps: float = Field(2.0, gt=0)
         time_step_fs: float = Field(1.0, gt=0)
+        hydrogen_mass_dalton: float | None = Field(None, gt=0)
         minimise_steps: int = Field(200, ge=0)
         discard: float = Field(0.2, ge=0, lt=1)
         starts: str = ""
@@ -78,7 +79,10 @@ class MDReplicas(Method):
             state,
             steps,
             LangevinSettings(
-                run.meter.temperature_kelvin, self.settings.friction_per_ps, self.settings.time_step_fs
+                run.meter.temperature_kelvin,
+                self.settings.friction_per_ps,
+                self.settings.time_step_fs,
+                self.settings.hydrogen_mass_dalton,
             ),
             run.random_key,
             done,
@@ -122,4 +126,6 @@ class MDReplicas(Method):
             with run.meter.phase("preparation"):
                 positions = minimised(run.meter, run.peptide.start_nm, self.settings.minimise_steps)
             positions = np.repeat(positions[None], replicas, axis=0)
-        return PhaseState(positions, maxwell_velocities(run.peptide, temperatures, rng))
+        return PhaseState(
+            positions, maxwell_velocities(run.peptide, temperatures, rng, self.settings.hydrogen_mass_dalton)
+        )

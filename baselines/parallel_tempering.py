@@ -29,6 +29,7 @@ class ParallelTempering(Method):
         exchange_steps: int = Field(100, gt=0)
         friction_per_ps: float = Field(2.0, gt=0)
         time_step_fs: float = Field(1.0, gt=0)
+        hydrogen_mass_dalton: float | None = Field(None, gt=0)
         minimise_steps: int = Field(200, ge=0)
         discard: float = Field(0.1, ge=0, lt=1)
         chunk_evaluations: int = Field(200_000, gt=0)
@@ -93,7 +94,10 @@ class ParallelTempering(Method):
             state,
             steps,
             LangevinSettings(
-                run.meter.temperature_kelvin, self.settings.friction_per_ps, self.settings.time_step_fs
+                run.meter.temperature_kelvin,
+                self.settings.friction_per_ps,
+                self.settings.time_step_fs,
+                self.settings.hydrogen_mass_dalton,
             ),
             run.random_key,
             done,
@@ -126,7 +130,7 @@ class ParallelTempering(Method):
             positions = minimised(run.meter, run.peptide.start_nm, self.settings.minimise_steps)
         return PhaseState(
             np.repeat(positions[None], len(temperatures), axis=0),
-            maxwell_velocities(run.peptide, temperatures, run.rng(0)),
+            maxwell_velocities(run.peptide, temperatures, run.rng(0), self.settings.hydrogen_mass_dalton),
         )
 
     @property

@@ -5,12 +5,14 @@ its coldest frames are equilibrium starts, and trajectories from them are equili
 which TICA needs. Both are ordinary cells: a reference that is killed continues.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.special import erfcinv
 
 from jobs.cells.display import Progress
 from jobs.cells.launch import run_local
@@ -23,15 +25,22 @@ from prosebench.ensemble import Ensemble
 from prosebench.frames.features import n_tica_features
 from prosebench.frames.tica import tica_fault
 from prosebench.method import load_method
-from prosebench.peptide import Peptide
+from prosebench.peptide import Peptide, number_of_atoms
 from prosebench.record import Cell, read_record
 from prosebench.reference import Reference, build_reference
 
-STEPS_PER_NS = 1_000_000
+TIME_STEP_FS = 2.0
+HYDROGEN_MASS_DALTON = 3.0
+"""With hydrogens this heavy a step of 2 fs is as good as one of 1 fs (tests/statistical/test_heavy_hydrogens.py)."""
+STEPS_PER_NS = round(1e6 / TIME_STEP_FS)
 FRAME_INTERVAL_PS = 10.0
 """Time between kept frames, as in the published references."""
 FRICTION_PER_PS = 0.3
 """That of the published dynamics: the frames of a reference have real time between them."""
+TEMPERING_FRICTION_PER_PS = 2.0
+"""Tempering keeps no time, and warms up sooner than with the published friction."""
+EXCHANGE_ACCEPTANCE = 0.3
+"""Share of exchanges between neighbouring levels that `levels_for` aims at."""
 TEMPERING_FRAMES = 4096
 _TRIAL_STEPS = 200
 
@@ -42,15 +51,15 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class ReferencePlan:
-    """How a reference is made. Times are per replica, at 1 fs a step.
+    """How a reference is made. Times are per replica, at TIME_STEP_FS a step.
 
-    ladders x levels replicas temper for tempering_ns; then `replicas` trajectories of md_ns each start from the
-    coldest frames. TICA is fitted at lag_ns (published: 1 ns); n_frames are drawn for the reference, of which one half
+    ladders x levels replicas temper for tempering_ns (levels None: as many as the size of the peptide asks for); then
+    `replicas` trajectories of md_ns each start from the coldest frames. TICA is fitted at lag_ns (published: 1 ns); n_frames are drawn for the reference, of which one half
     is scored against and the other is spare.
     """
 
     ladders: int = 16
-    levels: int = 4
+    levels: int | None = None
     hottest_kelvin: float = 600.0
     tempering_ns: float = 2.0
     replicas: int = 64
@@ -59,10 +68,14 @@ class ReferencePlan:
     n_frames: int = 20_000
     seed: int = 0
 
-    @property
-    def tempering_evaluations(self) -> int:
-        """Energy evaluations of tempering, all replicas together."""
-        return round(self.ladders * self.levels * self.tempering_ns * STEPS_PER_NS)
+    def levels_of(self, n_atoms: int, coldest_kelvin: float) -> int:
+        """Levels of tempering for a peptide of so many atoms."""
+        return self.levels or levels_for(n_atoms, coldest_kelvin, self.hottest_kelvin)
+
+    def tempering_evaluations(self, n_atoms: int, coldest_kelvin: float) -> int:
+        """Energy evaluations of tempering a peptide of so many atoms, all replicas together."""
+        levels = self.levels_of(n_atoms, coldest_kelvin)
+        return round(self.ladders * levels * self.tempering_ns * STEPS_PER_NS)
 
     @property
     def md_evaluations(self) -> int:
@@ -95,6 +108,18 @@ class ReferencePlan:
                 raise PlanError(f"{sequence}: {fault} (--md-ns, --replicas, --lag-ns)")
 
 
+def levels_for(n_atoms: int, coldest_kelvin: float, hottest_kelvin: float) -> int:
+    """Levels, in geometric steps, of which neighbours exchange EXCHANGE_ACCEPTANCE of the times, at least.
+
+    Neighbours whose temperatures differ by a factor exp(d) exchange with probability erfc(sqrt(C) d / 2), where C is the
+    heat capacity of the potential energy in units of k (Kofke, J. Chem. Phys. 2002, 117, 6911, for normal energies); here
+    that of harmonic motion, 3/2 an atom.
+    """
+    capacity = 1.5 * n_atoms
+    step = 2.0 * erfcinv(EXCHANGE_ACCEPTANCE) / math.sqrt(capacity)
+    return max(2, 1 + math.ceil(math.log(hottest_kelvin / coldest_kelvin) / step))
+
+
 @dataclass(frozen=True)
 class MadeReference:
     """A reference with the trajectories behind it and the coldest frames of tempering, to judge its convergence by."""
@@ -117,7 +142,8 @@ def estimate_seconds(sequences: Sequence[str], plan: ReferencePlan, settings: Ta
         started = time.perf_counter()
         target.langevin(state, _TRIAL_STEPS, LangevinSettings(settings.temperature_kelvin), 0, 0, nothing)
         rate = _TRIAL_STEPS * plan.replicas / (time.perf_counter() - started)
-        total += (plan.tempering_evaluations + plan.md_evaluations) / rate
+        tempering = plan.tempering_evaluations(peptide.n_atoms, settings.temperature_kelvin)
+        total += (tempering + plan.md_evaluations) / rate
     return total
 
 
@@ -183,14 +209,16 @@ def tempering_cell(
     sequence: str, plan: ReferencePlan, settings: TargetSettings, frames: int = TEMPERING_FRAMES
 ) -> Cell:
     """The cell of a plan that tempers a peptide and keeps about so many of its coldest frames."""
+    n_atoms, coldest = number_of_atoms(sequence), settings.temperature_kelvin
     options = {
         "ladders": plan.ladders,
-        "levels": plan.levels,
+        "levels": plan.levels_of(n_atoms, coldest),
         "hottest_kelvin": plan.hottest_kelvin,
         "discard": 0.25,
-        "friction_per_ps": FRICTION_PER_PS,
+        "friction_per_ps": TEMPERING_FRICTION_PER_PS,
     }
-    return _cell(sequence, "parallel-tempering", options, plan.tempering_evaluations, frames, plan, settings)
+    budget = plan.tempering_evaluations(n_atoms, coldest)
+    return _cell(sequence, "parallel-tempering", options, budget, frames, plan, settings)
 
 
 def _md_cell(sequence: str, plan: ReferencePlan, settings: TargetSettings, starts: Path) -> Cell:
@@ -213,7 +241,14 @@ def _cell(
     settings: TargetSettings,
 ) -> Cell:
     # Chunks of some seconds: these cells are a thousand times longer than those of a benchmark.
-    full = load_method(method).Settings.model_validate({**options, "chunk_evaluations": 5_000_000})
+    full = load_method(method).Settings.model_validate(
+        {
+            **options,
+            "time_step_fs": TIME_STEP_FS,
+            "hydrogen_mass_dalton": HYDROGEN_MASS_DALTON,
+            "chunk_evaluations": 5_000_000,
+        }
+    )
     return Cell(
         suite="reference",
         peptide=sequence,
@@ -254,7 +289,7 @@ def _build(hot: Cell, cold: Cell, plan: ReferencePlan, directory: Path) -> MadeR
             "target": record.target,
             "commit": code_commit(),
             "cells": {"tempering": hot.id, "md": cold.id},
-            "total_evaluations": plan.tempering_evaluations + plan.md_evaluations,
+            "total_evaluations": hot.budgets[-1] + cold.budgets[-1],
         },
     )
     tempered = read_record(directory / "cells" / hot.folder_name).load_ensemble(

@@ -52,6 +52,8 @@ def reference(
     ),
     tempering_ns: Annotated[float, typer.Option(help="Parallel tempering, per replica.")] = 2.0,
     md_ns: Annotated[float, typer.Option(help="Plain MD, per replica.")] = 3.2,
+    ladders: Annotated[int, typer.Option(min=1, help="Independent ladders of tempering.")] = 16,
+    hottest: Annotated[float, typer.Option(help="Hottest level of tempering, in kelvin.")] = 600.0,
     replicas: Annotated[int, typer.Option(help="Trajectories of plain MD.")] = 64,
     lag_ns: Annotated[float, typer.Option(help="Lag of TICA.")] = 1.0,
     frames: Annotated[
@@ -77,7 +79,14 @@ def reference(
     from jobs.making.references import MadeReference, ReferencePlan, estimate_seconds, make_references
 
     plan = ReferencePlan(
-        tempering_ns=tempering_ns, md_ns=md_ns, replicas=replicas, lag_ns=lag_ns, n_frames=frames, seed=seed
+        ladders=ladders,
+        hottest_kelvin=hottest,
+        tempering_ns=tempering_ns,
+        md_ns=md_ns,
+        replicas=replicas,
+        lag_ns=lag_ns,
+        n_frames=frames,
+        seed=seed,
     )
     if training:
         given = {
@@ -108,9 +117,9 @@ def reference(
 
     missing = [sequence for sequence in chosen.peptides if not path_of(sequence).exists()]
     number = workers or len(os.sched_getaffinity(0))
-    total_ns = (plan.tempering_evaluations + plan.md_evaluations) / 1e6
     out.print(
-        f"{len(missing)} references to make ({len(chosen.peptides) - len(missing)} are there), {total_ns:.0f} ns each"
+        f"{len(missing)} references to make ({len(chosen.peptides) - len(missing)} are there): tempering of "
+        f"{plan.tempering_ns:g} ns a replica, then {plan.replicas} trajectories of {plan.md_ns:g} ns, each"
     )
     if not missing:
         return

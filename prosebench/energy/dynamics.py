@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from prosebench.energy.masses import masses_dalton
 from prosebench.energy.meter import Meter
 from prosebench.energy.target import BOLTZMANN_KJ_MOL_K
 from prosebench.peptide import Peptide
@@ -13,10 +14,13 @@ _LINE_SEARCH = 20
 
 
 def maxwell_velocities(
-    peptide: Peptide, temperatures_kelvin: NDArray[np.float64], rng: np.random.Generator
+    peptide: Peptide,
+    temperatures_kelvin: NDArray[np.float64],
+    rng: np.random.Generator,
+    hydrogen_mass_dalton: float | None = None,
 ) -> NDArray[np.float64]:
     """Velocities (replicas, atoms, 3) in nm/ps from the Maxwell-Boltzmann distribution, one replica a temperature."""
-    masses = np.array([atom.element.mass for atom in peptide.topology.atoms])
+    masses = masses_dalton(peptide, hydrogen_mass_dalton)
     spread = np.sqrt(BOLTZMANN_KJ_MOL_K * temperatures_kelvin[:, None, None] / masses[:, None])
     return spread * rng.standard_normal((len(temperatures_kelvin), peptide.n_atoms, 3))
 

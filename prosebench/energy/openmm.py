@@ -1,5 +1,6 @@
 """The target by OpenMM: the oracle that every other path must agree with."""
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
+from prosebench.energy.masses import masses_dalton
 from prosebench.energy.target import (
     Description,
     LangevinResult,
@@ -44,7 +46,7 @@ class OpenMMEnergy:
         precision: str | None = None,
         threads: int = 1,
     ) -> None:
-        self.n_atoms = peptide.n_atoms
+        self.n_atoms, self._peptide = peptide.n_atoms, peptide
         self.temperature_kelvin = temperature_kelvin
         self._kt = kt_kj_mol(temperature_kelvin)
         self._system = peptide.system(force_field or ForceField())
@@ -163,10 +165,17 @@ class OpenMMEnergy:
             settings.time_step_fs * unit.femtosecond,
         )
         integrator.setRandomNumberSeed(seed)
-        return self._make_context(integrator)
+        return self._make_context(integrator, settings.hydrogen_mass_dalton)
 
-    def _make_context(self, integrator: openmm.Integrator) -> openmm.Context:
-        return openmm.Context(self._system, integrator, self._platform, self._properties)
+    def _make_context(
+        self, integrator: openmm.Integrator, hydrogen_mass_dalton: float | None = None
+    ) -> openmm.Context:
+        system = self._system
+        if hydrogen_mass_dalton is not None:
+            system = copy.deepcopy(system)
+            for atom, mass in enumerate(masses_dalton(self._peptide, hydrogen_mass_dalton)):
+                system.setParticleMass(atom, mass)
+        return openmm.Context(system, integrator, self._platform, self._properties)
 
 
 def platforms() -> list[str]:

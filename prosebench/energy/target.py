@@ -27,11 +27,16 @@ def check_frames(frames_nm: NDArray[np.floating], n_atoms: int) -> NDArray[np.fl
 
 @dataclass(frozen=True)
 class LangevinSettings:
-    """Settings of Langevin dynamics. Defaults are the published protocol."""
+    """Settings of Langevin dynamics. Defaults are the published protocol.
+
+    hydrogen_mass_dalton: mass of hydrogens, taken from the atoms they are bonded to, for longer steps
+    (`prosebench.energy.masses`); None leaves the masses of the elements.
+    """
 
     temperature_kelvin: float = 310.0
     friction_per_ps: float = 0.3
     time_step_fs: float = 1.0
+    hydrogen_mass_dalton: float | None = None
 
 
 @dataclass(frozen=True)

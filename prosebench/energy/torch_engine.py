@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from prosebench.energy.masses import repartitioned
 from prosebench.energy.parameters import EnergyParameters
 from prosebench.energy.target import (
     LangevinResult,
@@ -43,7 +44,7 @@ class TorchEngine:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.threads, self.device = threads, device
-        self._inverse_mass = 1.0 / parameters.masses_dalton[:, None]
+        self._masses, self._bonds = parameters.masses_dalton, parameters.bond_atoms
         dtype = torch.float32 if precision == "single" else torch.float64
         self._energy = TorchEnergy(parameters, dtype, device)
 
@@ -86,13 +87,14 @@ class TorchEngine:
         kt = kt_kj_mol(1.0) * bath_temperatures(settings, temperatures_kelvin, len(positions))
         time_step = settings.time_step_fs / 1000.0
         decay = np.exp(-settings.friction_per_ps * time_step)
-        noise = np.sqrt((1.0 - decay**2) * kt[:, None, None] * self._inverse_mass)
+        inverse = 1.0 / repartitioned(self._masses, self._bonds, settings.hydrogen_mass_dalton)[:, None]
+        noise = np.sqrt((1.0 - decay**2) * kt[:, None, None] * inverse)
         frames = np.empty((len(keep), *positions.shape), dtype=np.float32)
         energies = np.empty((len(keep), len(positions)))
         for local in range(n_steps):
             step = first_step + local
             xi = standard_normals(random_key, step, positions.shape, first_replica)
-            velocities -= time_step * self._inverse_mass * self._finite_gradient(positions)
+            velocities -= time_step * inverse * self._finite_gradient(positions)
             positions += time_step / 2 * velocities
             velocities = decay * velocities + noise * xi
             positions += time_step / 2 * velocities

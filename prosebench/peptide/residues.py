@@ -52,6 +52,15 @@ def side_chain(residue_name: str, *, turned: bool = False) -> tuple[str, ...]:
     return tuple(" ".join([stem, *(reversed(pieces) if turned else pieces)]).split())
 
 
+def number_of_atoms(sequence: str) -> int:
+    """Atoms of a peptide of one-letter codes, without building it."""
+    last = len(sequence) - 1
+    names = {letter: name for name, letter in ONE_LETTER.items()}
+    return sum(
+        len(residue_atoms(names[letter], first=i == 0, last=i == last)) for i, letter in enumerate(sequence)
+    )
+
+
 def residue_atoms(residue_name: str, *, first: bool, last: bool) -> tuple[str, ...]:
     """All atom names of a residue, given whether it is the N-terminus (first) or the C-terminus (last)."""
     return (

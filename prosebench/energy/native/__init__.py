@@ -7,12 +7,13 @@ precision means float arithmetic with energies summed in double; double precisio
 """
 
 from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_uint8
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prosebench.energy.masses import repartitioned
 from prosebench.energy.native.library import (
     ENVIRONMENT_VARIABLE,
     INSTRUCTION_SETS,
@@ -159,22 +160,31 @@ class NativeEnergy:
             raise ValueError(f"precision {precision!r} is not single or double")
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
-        self._engine: int | None = None
+        self._engines: dict[float | None, int] = {}
         self.n_atoms = parameters.n_atoms
         self.threads = threads
         self.precision = precision
         self.instruction_set = instruction_set()
         self._library = load_library()
-        checked = _check(parameters)
-        name, is_double = self.instruction_set.encode(), precision == "double"
-        self._engine = self._library.prosebench_create(checked.structure(), name, is_double, threads)
-        if not self._engine:
-            raise MemoryError("no memory for the native kernel")
+        self._parameters = parameters
+        self._engine = self._engine_with(None)
+
+    def _engine_with(self, hydrogen_mass_dalton: float | None) -> int:
+        """The engine whose hydrogens have a mass, made when it is first asked for."""
+        if hydrogen_mass_dalton not in self._engines:
+            p = self._parameters
+            masses = repartitioned(p.masses_dalton, p.bond_atoms, hydrogen_mass_dalton)
+            checked = _check(replace(p, masses_dalton=masses))
+            name, is_double = self.instruction_set.encode(), self.precision == "double"
+            engine = self._library.prosebench_create(checked.structure(), name, is_double, self.threads)
+            if not engine:
+                raise MemoryError("no memory for the native kernel")
+            self._engines[hydrogen_mass_dalton] = engine
+        return self._engines[hydrogen_mass_dalton]
 
     def __del__(self) -> None:
-        if getattr(self, "_engine", None):
-            self._library.prosebench_destroy(self._engine)
-            self._engine = None
+        while getattr(self, "_engines", None):
+            self._library.prosebench_destroy(self._engines.popitem()[1])
 
     def energy(self, frames_nm: NDArray[np.floating], *, scale: float = 1.0) -> Floats:
         """Energies (n,) of frames (n, atoms, 3) in nm, in kJ/mol times scale; inf where not finite."""
@@ -263,7 +273,7 @@ class NativeEnergy:
             kept_energies=_pointer(energies, c_double),
             failed=_pointer(failed, c_uint8),
         )
-        self._library.prosebench_langevin(self._engine, batch)
+        self._library.prosebench_langevin(self._engine_with(settings.hydrogen_mass_dalton), batch)
         return LangevinResult(PhaseState(positions, velocities), frames, energies, failed.astype(bool))
 
     def _phase(self, values: NDArray[np.floating]) -> Floats:
