@@ -53,9 +53,9 @@ class PlanError(ValueError):
 class ReferencePlan:
     """How a reference is made. Times are per replica, at TIME_STEP_FS a step.
 
-    ladders x levels replicas temper for tempering_ns (levels None: as many as the size of the peptide asks for); then
-    `replicas` trajectories of md_ns each start from the coldest frames. TICA is fitted at lag_ns (published: 1 ns); n_frames are drawn for the reference, of which one half
-    is scored against and the other is spare.
+    ladders x levels replicas temper for tempering_ns (levels None: as many as the size of the peptide asks for);
+    then `replicas` trajectories of md_ns each start from the coldest frames. TICA is fitted at lag_ns (published:
+    1 ns); n_frames are drawn for the reference, of which one half is scored against and the other is spare.
     """
 
     ladders: int = 16
@@ -111,9 +111,9 @@ class ReferencePlan:
 def levels_for(n_atoms: int, coldest_kelvin: float, hottest_kelvin: float) -> int:
     """Levels, in geometric steps, of which neighbours exchange EXCHANGE_ACCEPTANCE of the times, at least.
 
-    Neighbours whose temperatures differ by a factor exp(d) exchange with probability erfc(sqrt(C) d / 2), where C is the
-    heat capacity of the potential energy in units of k (Kofke, J. Chem. Phys. 2002, 117, 6911, for normal energies); here
-    that of harmonic motion, 3/2 an atom.
+    Neighbours whose temperatures differ by a factor exp(d) exchange with probability erfc(sqrt(C) d / 2), where C is
+    the heat capacity of the potential energy in units of k (Kofke, J. Chem. Phys. 2002, 117, 6911, for normal
+    energies); here that of harmonic motion, 3/2 an atom.
     """
     capacity = 1.5 * n_atoms
     step = 2.0 * erfcinv(EXCHANGE_ACCEPTANCE) / math.sqrt(capacity)

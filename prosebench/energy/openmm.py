@@ -9,7 +9,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from prosebench.energy.masses import masses_dalton
+from prosebench.energy.masses import repartitioned
 from prosebench.energy.target import (
     Description,
     LangevinResult,
@@ -46,7 +46,8 @@ class OpenMMEnergy:
         precision: str | None = None,
         threads: int = 1,
     ) -> None:
-        self.n_atoms, self._peptide = peptide.n_atoms, peptide
+        self.n_atoms = peptide.n_atoms
+        self._bonds = np.array([[a.index, b.index] for a, b in peptide.topology.bonds])
         self.temperature_kelvin = temperature_kelvin
         self._kt = kt_kj_mol(temperature_kelvin)
         self._system = peptide.system(force_field or ForceField())
@@ -173,7 +174,8 @@ class OpenMMEnergy:
         system = self._system
         if hydrogen_mass_dalton is not None:
             system = copy.deepcopy(system)
-            for atom, mass in enumerate(masses_dalton(self._peptide, hydrogen_mass_dalton)):
+            given = np.array([system.getParticleMass(i)._value for i in range(self.n_atoms)])
+            for atom, mass in enumerate(repartitioned(given, self._bonds, hydrogen_mass_dalton)):
                 system.setParticleMass(atom, mass)
         return openmm.Context(system, integrator, self._platform, self._properties)
 
