@@ -51,7 +51,7 @@ class MDReplicas(Method):
     settings: Settings
     # Which share is discarded, and how often a frame is kept, depend on the budget.
     prefixes = False
-    contract_settings = {"chunk_evaluations": 200, "friction_per_ps": 20.0}
+    contract_settings = {"chunk_evaluations": 200, "friction_per_ps": 200.0}
 
     def skip(self, run: Run) -> str | None:
         """Starts must be of the peptide."""

@@ -37,7 +37,7 @@ class ParallelTempering(Method):
     settings: Settings
     # What is discarded, and how often a frame is kept, depend on the budget.
     prefixes = False
-    contract_settings = {"exchange_steps": 5, "chunk_evaluations": 200, "friction_per_ps": 20.0}
+    contract_settings = {"exchange_steps": 5, "chunk_evaluations": 200, "friction_per_ps": 200.0}
 
     def skip(self, run: Run) -> str | None:
         """A ladder must rise, and the budget must allow for one exchange."""

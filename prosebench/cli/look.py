@@ -72,7 +72,7 @@ def show(
 @app.command("list")
 def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides")]) -> None:
     """List suites, methods, or the peptides of each suite."""
-    from prosebench.method import load_method, method_entry_points
+    from prosebench.method import BrokenMethod, all_methods, method_entry_points
 
     table = Table(box=None, pad_edge=False)
     if what == "suites":
@@ -85,8 +85,10 @@ def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides"
     elif what == "methods":
         for heading in ("method", "from", "what it is"):
             table.add_column(heading)
-        for name, point in method_entry_points().items():
-            table.add_row(name, point.value, (load_method(name).__doc__ or "").splitlines()[0])
+        points = method_entry_points()
+        for name, method in all_methods().items():
+            what_it_is = str(method) if isinstance(method, BrokenMethod) else (method.__doc__ or "").strip()
+            table.add_row(name, points[name].value, escape((what_it_is.splitlines() or [""])[0]))
     elif what == "peptides":
         for heading in ("suite", "peptides"):
             table.add_column(heading)

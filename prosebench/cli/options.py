@@ -45,6 +45,13 @@ References = Annotated[
 ]
 
 
+def method_names() -> list[str]:
+    """Names of all installed methods, from what packages say of themselves: nothing is imported."""
+    from importlib.metadata import entry_points
+
+    return sorted({point.name for point in entry_points(group="prosebench.methods")})
+
+
 def split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 

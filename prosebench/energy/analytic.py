@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,3 +129,65 @@ class HarmonicTarget:
     def describe(self) -> Description:
         """Engine and precision."""
         return {"engine": "analytic", "precision": "double"}
+
+
+@dataclass(frozen=True)
+class StretchedTarget:
+    """Wells whose stiffness differs from atom to atom: those of `wells`, with each atom's shift from its centre
+    multiplied by its number in `stretches` (atoms, 1) first.
+
+    A number of 10 makes wells ten times narrower. Masses follow, so that all atoms oscillate alike.
+    """
+
+    wells: HarmonicTarget
+    stretches: NDArray[np.float64]
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms of a frame."""
+        return self.wells.n_atoms
+
+    @property
+    def temperature_kelvin(self) -> float:
+        """Temperature at which energies are reduced."""
+        return self.wells.temperature_kelvin
+
+    def energies_by_atom(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The part of each atom (n, atoms) in kT: 3/2 in the mean."""
+        shifts = self.stretches * (check_frames(frames_nm, self.n_atoms) - self.wells.centre_nm)
+        return np.asarray(0.5 * (shifts**2).sum(axis=2) / self.wells.variance_nm2)
+
+    def energy(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Reduced energies (n,) in kT."""
+        return self.wells.energy(self._of_wells(frames_nm))
+
+    def energy_and_gradient(
+        self, frames_nm: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Energies (n,) in kT and gradients (n, atoms, 3) in kT/nm."""
+        energies, gradients = self.wells.energy_and_gradient(self._of_wells(frames_nm))
+        return energies, gradients * self.stretches
+
+    def langevin(self, state: PhaseState, n_steps: int, *arguments: Any, **options: Any) -> LangevinResult:
+        """See `Target.langevin`: dynamics of the wells, with its positions and velocities brought back."""
+        inner = PhaseState(self._of_wells(state.positions_nm), state.velocities_nm_ps * self.stretches)
+        found = self.wells.langevin(inner, n_steps, *arguments, **options)
+        centre = self.wells.centre_nm
+        return LangevinResult(
+            PhaseState(
+                centre + (found.state.positions_nm - centre) / self.stretches,
+                found.state.velocities_nm_ps / self.stretches,
+            ),
+            (centre + (found.frames_nm - centre) / self.stretches).astype(np.float32),
+            found.energies_kt,
+            found.failed,
+        )
+
+    def describe(self) -> Description:
+        """Engine and precision."""
+        return self.wells.describe()
+
+    def _of_wells(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        return self.wells.centre_nm + self.stretches * (
+            check_frames(frames_nm, self.n_atoms) - self.wells.centre_nm
+        )

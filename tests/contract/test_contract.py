@@ -1,5 +1,6 @@
 """Every method that is installed holds to the contract; methods that break it are caught."""
 
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,14 +11,18 @@ import torch
 
 from baselines.md import MD
 from prosebench import contract
+from prosebench.check import moments
 from prosebench.contract import CHECKS, Case, ContractBroken
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.target import LangevinSettings
 from prosebench.ensemble import Ensemble
-from prosebench.method import Carry, Chunk, Method, Run, load_method, method_entry_points
+from prosebench.method import Carry, Chunk, Method, MethodSettings, Run, load_method, method_entry_points
 from prosebench.prose.flow import ProseProposals
 from prosebench.prose.inverse import Inverter
 from prosebench.prose.snis import ProseSNIS
+
+COARSE = 0.35
+"""Standard deviations: what `prosebench check` would see is a third of it, and takes ten times as long."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", method_entry_points())
 def test_installed_methods(name: str, check, scratch: Path) -> None:
-    assert check(Case(load_method(name), scratch))
+    assert check(Case(load_method(name), scratch, smallest_bias=COARSE))
 
 
 @cache
@@ -126,6 +131,94 @@ class _Scaled(_Draws):
         return super().draw(run, index + run.budgets[-1], number)
 
 
+class _Warm(_Draws):
+    """At 103 % of the temperature."""
+
+    def draw(self, run: Run, index: int, number: int) -> np.ndarray:
+        frames = super().draw(run, index, number)
+        return frames + (np.sqrt(1.03) - 1) * (frames - _target().centre_nm)
+
+
+class _Aside(_Draws):
+    """A tenth of a standard deviation of the mean position aside: of the mean of every second atom's coordinates."""
+
+    def draw(self, run: Run, index: int, number: int) -> np.ndarray:
+        frames = super().draw(run, index, number)
+        half = (run.peptide.n_atoms + 1) // 2
+        return frames + 0.1 * np.sqrt(_target().variance_nm2 / (3 * half))
+
+
+class _Paid(Method):
+    """Keeps frames of a random walk as its `kept` says; each move is an evaluation."""
+
+    class Settings(MethodSettings):
+        step_nm: float = 0.01
+
+    settings: Settings
+    contract_settings = {}
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        rng, before = run.rng(index), run.meter.spent
+        x, energy = carry.get("x", run.peptide.start_nm), carry.get("energy", np.inf)
+        kept = []
+        for spent in range(before + 1, before + 1 + min(200, run.meter.remaining)):
+            trial = x + self.settings.step_nm * rng.standard_normal(x.shape)
+            trial_energy = run.meter.energy(trial[None])[0]
+            accepted = self.accepts(rng, trial_energy - energy)
+            if accepted:
+                x, energy = trial, trial_energy
+            kept += self.kept(x, energy, spent, accepted)
+        ensemble = Ensemble(*map(np.array, zip(*kept, strict=True))) if kept else None
+        if ensemble is not None:
+            ensemble = Ensemble(ensemble.positions_nm, ensemble.energies_kt, None, ensemble.log_weights)
+        return Chunk(ensemble, {"x": x, "energy": energy})
+
+    def accepts(self, rng: np.random.Generator, rise: float) -> bool:
+        return np.log(rng.random()) < -rise
+
+    def kept(self, x: np.ndarray, energy: float, spent: int, accepted: bool) -> list[tuple]:
+        return [(x, energy, spent)]
+
+
+class _AcceptedOnly(_Paid):
+    def kept(self, x: np.ndarray, energy: float, spent: int, accepted: bool) -> list[tuple]:
+        return [(x, energy, spent)] if accepted else []
+
+
+class _AcceptedOnlySmallSteps(_AcceptedOnly):
+    contract_settings = {"step_nm": 0.002}
+
+
+class _Twice(_Paid):
+    """Every second state, twice."""
+
+    def kept(self, x: np.ndarray, energy: float, spent: int, accepted: bool) -> list[tuple]:
+        return [] if spent % 2 else [(x, energy, spent - 1), (x, energy, spent)]
+
+
+class _TwiceAtOnce(_Paid):
+    def kept(self, x: np.ndarray, energy: float, spent: int, accepted: bool) -> list[tuple]:
+        return [] if spent % 2 else 2 * [(x, energy, spent)]
+
+
+class _TwiceTheFrames(_Paid):
+    def kept(self, x: np.ndarray, energy: float, spent: int, accepted: bool) -> list[tuple]:
+        return 2 * [(x, energy, spent)]
+
+
+class _WrongSign(_Paid):
+    """Accepts what should be rejected, and from its infinite start nothing at all."""
+
+    def accepts(self, rng: np.random.Generator, rise: float) -> bool:
+        return np.log(rng.random()) < rise
+
+
+class _Frozen(_Paid):
+    """Steps that the wells accept and a peptide does not."""
+
+    contract_settings = {"step_nm": 0.004}
+
+
 class _Stuck(_Draws):
     """Says the same few frames over and over: right within its errors, which are huge."""
 
@@ -135,14 +228,40 @@ class _Stuck(_Draws):
 
 
 def test_exact_draws_hold(scratch: Path) -> None:
+    said = {
+        check: check(Case(_Draws, scratch)) for check in CHECKS if check is not contract.moves_on_a_peptide
+    }
+    seen = re.findall(r"(0\.\d\d) of", said[contract.moments_are_right])
+    assert len(seen) == 3
+    assert max(map(float, seen)) <= 0.1
+    hotter = re.search(r"([\d.]+)% in temperature", said[contract.moments_are_right])
+    assert hotter
+    assert float(hotter[1]) < 3
+
+
+def test_a_walk_that_stores_every_state_holds(scratch: Path) -> None:
+    class Walk(_Paid):
+        contract_settings = {"step_nm": 0.01}
+
+    case = Case(Walk, scratch, smallest_bias=COARSE)
     for check in CHECKS:
-        check(Case(_Draws, scratch))
+        if check is not contract.moves_on_a_peptide:
+            check(case)
+
+
+def test_a_walk_that_stores_states_at_random_times_holds(scratch: Path) -> None:
+    class Coin(_Paid):
+        def kept(self, x: np.ndarray, energy: float, spent: int, accepted: bool) -> list[tuple]:
+            self.coins = getattr(self, "coins", None) or np.random.default_rng(int(1e12 * abs(x[0, 0])))
+            return [(x, energy, spent)] if self.coins.random() < 0.2 else []
+
+    assert "their energy is right" in contract.rejected_moves_count(Case(Coin, scratch))
 
 
 @pytest.mark.parametrize(
     ("method", "check", "said"),
     [
-        (_Greedy, contract.budget_is_kept, "without a single frame"),
+        (_Greedy, contract.budget_is_kept, "overspends: .* 1000 were asked for, 1 were left"),
         (_Backdated, contract.budget_is_kept, "claim 1 to 1 evaluations, but their chunk began at 100"),
         (_Unseeded, contract.seeds_are_honoured, "ignores Run.rng"),
         (_Restless, contract.seeds_are_honoured, "not from Run.rng"),
@@ -153,6 +272,15 @@ def test_exact_draws_hold(scratch: Path) -> None:
         (_Hiding, contract.budget_is_kept, r"preparation, but preparation\(\) declares 0"),
         (_Scaled, contract.prefixes_are_prefixes, "set prefixes = False"),
         (_Boastful, contract.energies_belong_to_frames, "off that of its frame"),
+        (_Warm, contract.moments_are_right, "standard errors off"),
+        (_Aside, contract.moments_are_right, "mean position .* standard errors off"),
+        (_AcceptedOnly, contract.rejected_moves_count, "are only accepted moves stored"),
+        (_AcceptedOnlySmallSteps, contract.rejected_moves_count, "are only accepted moves stored"),
+        (_Twice, contract.frames_are_single, "every frame is stored 2 times"),
+        (_TwiceAtOnce, contract.frames_are_single, "repeat the one before at the same evaluation"),
+        (_TwiceTheFrames, contract.budget_is_kept, "frames came out of 1 evaluations"),
+        (_WrongSign, contract.seeds_are_honoured, "does it ever move"),
+        (_Frozen, contract.moves_on_a_peptide, "hardly ever moves"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -184,7 +312,7 @@ def _no_weights(proposals: ProseProposals, energies: np.ndarray, com: str = "gau
 
 @pytest.fixture
 def _fewer_proposals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "MOMENT_PROPOSALS", 5000)
+    monkeypatch.setattr(moments, "PROPOSAL_BUDGET", 5000)
 
 
 @pytest.mark.usefixtures("_fewer_proposals")
