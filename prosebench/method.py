@@ -9,9 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,11 @@ from pydantic import BaseModel, ConfigDict
 
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble
-from prosebench.peptide import Peptide
+from prosebench.installed import method_entry_points
 from prosebench.ranks import ALONE, Ranks
 
-ENTRY_POINT_GROUP = "prosebench.methods"
+if TYPE_CHECKING:
+    from prosebench.peptide import Peptide
 
 Carry = dict[str, NDArray[Any]]
 """Arrays that a chunk hands to the next one; stored with the chunk."""
@@ -45,7 +45,7 @@ class Run:
     """
 
     cell_id: str
-    peptide: Peptide
+    peptide: "Peptide"
     meter: Meter
     budgets: tuple[int, ...]
     frames: int
@@ -178,13 +178,6 @@ class UnknownMethod(ValueError):
 
 class BrokenMethod(ValueError):
     """A package offers this method, but what it offers cannot be used; the message says why."""
-
-
-def method_entry_points() -> dict[str, EntryPoint]:
-    """All methods that installed packages offer, by name, not yet imported."""
-    return {
-        point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)
-    }
 
 
 def load_method(name: str) -> type[Method]:

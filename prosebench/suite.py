@@ -9,9 +9,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prosebench.energy.settings import TargetSettings
+from prosebench.installed import suite_names
 from prosebench.method import load_method
 from prosebench.peptide import check_sequence
+from prosebench.peptide.force_field import ForceField
 from prosebench.store.fields import Budget, FrameCount, Kelvin, Name, Seed
+from prosebench.store.storage import read_text
 
 
 class SuiteError(ValueError):
@@ -101,20 +104,13 @@ class Suite(BaseModel):
         return method, settings.model_dump(mode="json")
 
 
-def suite_names() -> list[str]:
-    """Names of the suites that come with prosebench."""
-    return sorted(
-        path.name.removesuffix(".toml") for path in _shipped().iterdir() if path.name.endswith(".toml")
-    )
-
-
 def load_suite(name_or_path: str) -> Suite:
     """A shipped suite by its name, or any suite by its path. Raises SuiteError naming what is wrong."""
     path = Path(name_or_path)
     if name_or_path in suite_names():
         text = (_shipped() / f"{name_or_path}.toml").read_text()
-    elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text()
+    elif path.suffix == ".toml" and path.exists():
+        text = read_text(path)
     elif path.suffix == ".toml":
         raise SuiteError(f"there is no suite file {name_or_path}; shipped suites: {', '.join(suite_names())}")
     else:
@@ -126,8 +122,17 @@ def load_suite(name_or_path: str) -> Suite:
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"suite {name_or_path} is not TOML: {error}") from error
     except ValidationError as error:
-        known = ", ".join([*Suite.model_fields, "rows"])
-        raise SuiteError(f"suite {name_or_path}: {_explain(error)}; known keys: {known}") from error
+        raise SuiteError(f"suite {name_or_path}: {_explain(error)}; {_known_keys(error)}") from error
+
+
+def _known_keys(error: ValidationError) -> str:
+    """The keys of the table that is wrong: those of [target] stand there, not those of the suite."""
+    tables: dict[str, type[BaseModel]] = {"target": TargetSettings, "force_field": ForceField}
+    place = [str(part) for part in _first(error)["loc"]]
+    table = next((name for name in reversed(place[:-1]) if name in tables), None)
+    if table:
+        return f"known keys of [{'.'.join(place[: place.index(table) + 1])}]: {', '.join(tables[table].model_fields)}"
+    return f"known keys: {', '.join([*Suite.model_fields, 'rows'])}"
 
 
 def _with_rows(content: dict[str, Any], suite: str) -> dict[str, Any]:
@@ -206,9 +211,13 @@ def _assign(content: dict[str, Any], assignment: str) -> None:
         tables[row][key] = text.strip()
 
 
-def _explain(error: ValidationError) -> str:
+def _first(error: ValidationError) -> Any:
     # A misspelt key shows up twice, as one that is missing and one that is unknown; the second helps more.
-    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    return min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+
+
+def _explain(error: ValidationError) -> str:
+    first = _first(error)
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from prosebench.store.storage import read_text
+
 Positive = Annotated[int, Field(gt=0)]
 _OURS = {
     "array", "job-name", "output", "error", "open-mode", "signal", "requeue", "no-requeue", "chdir", "wait", "wrap",
@@ -200,8 +202,8 @@ def load_cluster(name_or_path: str) -> Cluster:
     path = Path(name_or_path)
     if name_or_path in cluster_names():
         text = (_shipped() / f"{name_or_path}.toml").read_text()
-    elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text()
+    elif path.suffix == ".toml" and path.exists():
+        text = read_text(path)
     else:
         names = ", ".join(cluster_names())
         raise ClusterError(

@@ -165,7 +165,7 @@ def frames_are_single(case: Case) -> str:
 
 
 def moves_on_a_peptide(case: Case) -> str:
-    """With its own settings a trajectory gets anywhere on the force field: as many frames differ as moves are accepted."""
+    """With its own settings a trajectory moves on the force field: as many frames differ as moves are accepted."""
     if case.method.contract_spread_nm is not None or not case.method.prefixes:
         return "does not apply"
     sequence = case.peptide.sequence

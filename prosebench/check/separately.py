@@ -15,7 +15,7 @@ def check_separately(name: str) -> Iterator[tuple[str, bool | None, str]]:
     """Run every check on a method: the check's name, whether it passed, and what was seen.
 
     Before each check its name comes with None, for those who wait. Whatever the method does is a line, never an
-    exception: where the process ends before its last check, whatever it calls its exit code, that is a failure of its own.
+    exception: a process that ends before its last check, with whatever exit code, is a failure of its own.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)

@@ -7,8 +7,6 @@ from rich.markup import escape
 
 from prosebench.cli import bench, board, compute, doctor, external, flows, look, references, results, training
 from prosebench.cli.options import app, err
-from prosebench.store.storage import DamagedFile
-from prosebench.suite import SuiteError
 
 __all__ = [
     "app",
@@ -30,7 +28,7 @@ def main() -> None:
     """Entry point of the `prosebench` command: known errors are one line on stderr and exit code 2."""
     try:
         app()
-    except (SuiteError, DamagedFile, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         if isinstance(error, ValueError) and not _is_ours(error):
             traceback.print_exception(error)
             err.print("[red]a bug in prosebench:[/red] please report the lines above")

@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from prosebench.cli.options import OWN_REFERENCES, References, app, fail, out
 from prosebench.names import EXTERNAL
-from prosebench.store.storage import DamagedFile
 
 if TYPE_CHECKING:
     from prosebench.record import Record
@@ -60,7 +59,9 @@ def submit_results(
         str, typer.Option(help="Name of the run on the board; default: that of the folder.")
     ] = "",
     references: References = None,
-    rerun: Annotated[int, typer.Option(help="Run so many cells again, drawn at random, and compare.")] = 0,
+    rerun: Annotated[
+        int, typer.Option(min=0, help="Run so many cells again, drawn at random, and compare.")
+    ] = 0,
 ) -> None:
     """Check results from their frames up (hashes, energies, ledgers, scores) and pack them for a pull request."""
     from analysis.board.submission import RefusedSubmission, submit, unpacked
@@ -89,6 +90,7 @@ def submit_results(
 def _records(directory: Path) -> list["Record"]:
     """Records of the finished cells that can be read; what is wrong with others is told by the checks."""
     from prosebench.record import cell_folders, read_record
+    from prosebench.store.storage import DamagedFile
 
     found = []
     for path in cell_folders(directory):

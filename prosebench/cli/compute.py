@@ -22,24 +22,28 @@ from prosebench.cli.options import (
     Seeds,
     SuiteName,
     Temperatures,
+    Workers,
     app,
+    check_run_folder,
+    check_suite_name,
     err,
+    fail,
     kelvins,
     load_profile,
     numbers,
     out,
+    require_slurm,
     split,
     tell_unfinished,
 )
 from prosebench.cli.references import take_published
 from prosebench.cli.results import write_and_print
-from prosebench.record import keep_plan
-from prosebench.suite import Suite, load_suite, narrow
 
 if TYPE_CHECKING:
     from jobs.cluster.profile import Cluster
     from jobs.making.inputs import Inputs
     from prosebench.record import Cell
+    from prosebench.suite import Suite
 
 
 @app.command()
@@ -52,8 +56,8 @@ def run(
     seeds: Seeds = "",
     temperature: Temperatures = "",
     set_: Assignments = None,
-    workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
-    ranks: Annotated[int, typer.Option(help="Processes that share one cell, over MPI.")] = 1,
+    workers: Workers = 0,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes that share one cell, over MPI.")] = 1,
     references: References = None,
     retry_parked: RetryParked = False,
     report_: Annotated[
@@ -68,6 +72,9 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="Only show what would be run, and what it costs.")] = False,
 ) -> None:
     """Run the missing cells of a suite, here or on a cluster, then score them and print the table."""
+    chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
+    if not dry_run:
+        require_slurm(executor)
     from jobs.cells.display import count
     from jobs.cells.plan import plan_cells, with_stored
     from jobs.cells.spread import check_ranks
@@ -80,7 +87,6 @@ def run(
         check_ranks(ranks, ("mpirun",))
     elif ranks > 1:
         profile = profile.model_copy(update={"ranks": ranks})
-    chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     _warn_of_tables(profile, chosen)
     folders = references or [OWN_REFERENCES]
     if not dry_run:
@@ -99,6 +105,9 @@ def run(
             show_work(plan, number, out)
         _tell_waiting(cells, ready)
         return
+    from prosebench.record import keep_plan
+    from prosebench.suite import load_suite
+
     _lay_out(cells, directory, retry_parked)
     keep_plan(directory, chosen.name, load_suite(suite).peptides)
     out.print(
@@ -160,11 +169,11 @@ def submit(
     script: Annotated[Path, typer.Option("--out", help="Script to write.")] = Path("prosebench.array"),
 ) -> None:
     """Write plain array scripts for `sbatch` that do what `run --executor slurm` would submit."""
+    chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     from jobs.cells.plan import plan_cells, with_stored
     from jobs.cluster.remote import write_and_tell
     from jobs.making.inputs import find_inputs
 
-    chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     profile = load_profile("slurm", cluster)
     _warn_of_tables(profile, chosen)
     folders = references or [OWN_REFERENCES]
@@ -174,6 +183,9 @@ def submit(
     cells = with_stored(plan_cells(inputs.suite), directory)
     ready = inputs.ready(cells, directory)
     _tell_inputs(inputs)
+    from prosebench.record import keep_plan
+    from prosebench.suite import load_suite
+
     _lay_out(cells, directory, retry_parked)
     keep_plan(directory, chosen.name, load_suite(suite).peptides)
     _tell_waiting(cells, ready)
@@ -183,6 +195,7 @@ def submit(
 @app.command()
 def cancel(directory: Directory) -> None:
     """End all jobs of a run folder; what they stored stays."""
+    check_run_folder(directory)
     from jobs.cluster.remote import cancel_jobs
 
     cancel_jobs(directory, out)
@@ -196,24 +209,38 @@ def narrowed(
     seeds: str,
     temperature: str,
     settings: list[str] | None,
-) -> Suite:
-    """The suite that the options of a command describe, checked."""
+) -> "Suite":
+    """The suite that the options of a command describe, checked; what is typed wrong is told first."""
+    check_suite_name(suite)
+    rows, sequences = split(methods, "--methods"), split(peptides, "--peptides")
+    marks, streams = numbers(budgets, "--budgets"), numbers(seeds, "--seeds", least=0)
+    degrees = kelvins(temperature)
+    from prosebench.installed import method_entry_points
+    from prosebench.suite import load_suite, narrow
+
+    found, installed = load_suite(suite), method_entry_points()
+    for name in rows:
+        if name not in found.methods and name not in installed:
+            known = (
+                f"rows of suite {found.name}: {', '.join(found.methods)}; installed: {', '.join(installed)}"
+            )
+            fail(f"--methods: unknown method {name!r}; {known}")
     chosen = narrow(
-        load_suite(suite),
-        methods=split(methods),
-        peptides=split(peptides),
-        budgets=numbers(budgets, "--budgets"),
-        seeds=numbers(seeds, "--seeds"),
-        temperatures=kelvins(temperature),
+        found,
+        methods=rows,
+        peptides=sequences,
+        budgets=marks,
+        seeds=streams,
+        temperatures=degrees,
         settings=settings or [],
     )
     chosen.check()
     return chosen
 
 
-def _warn_of_tables(profile: "Cluster", suite: Suite) -> None:
+def _warn_of_tables(profile: "Cluster", suite: "Suite") -> None:
     """Name tables of a profile that no command would ever look into: a name misspelt there costs days unnoticed."""
-    from prosebench.method import method_entry_points
+    from prosebench.installed import method_entry_points
 
     known = {*suite.methods, *method_entry_points(), "reference", "score", "train"}
     for name in sorted(set(profile.methods) - known):

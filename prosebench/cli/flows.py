@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
-from pydantic import ValidationError
 
 from prosebench.cli.options import app, err, fail, out
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from prosebench.prose.fine_tuning import TuningSettings
 
 Settings = TypeVar("Settings", bound="MethodSettings")
-Temperature = Annotated[float, typer.Option("--temperature", min=1.0, max=1e5, help="In kelvin.")]
+Temperature = Annotated[float, typer.Option("--temperature", help="In kelvin.")]
 Size = Annotated[str, typer.Option(help="Size of a published file, where its name does not say it.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the proposals and of the draws.")]
 
@@ -230,6 +229,8 @@ def _store(path: Path, save: Callable[[Path], str]) -> None:
 
 def _settings(kind: type[Settings], assignments: list[str]) -> Settings:
     """Settings from "key=value"; what is wrong is named."""
+    from pydantic import ValidationError
+
     for one in assignments:
         if "=" not in one:
             fail(f"--set {one!r} is not of the form key=value, as in rounds=2")

@@ -10,7 +10,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from prosebench.cli.options import Directory, app, fail, out
-from prosebench.suite import load_suite, suite_names
 
 _LOG_COLUMNS = 160
 
@@ -72,10 +71,14 @@ def show(
 @app.command("list")
 def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides")]) -> None:
     """List suites, methods, or the peptides of each suite."""
-    from prosebench.method import BrokenMethod, all_methods, method_entry_points
+    from prosebench.installed import method_entry_points, suite_names, what_it_is
 
+    if what not in ("suites", "methods", "peptides"):
+        fail(f"cannot list {what!r}; known: suites, methods, peptides")
     table = Table(box=None, pad_edge=False)
     if what == "suites":
+        from prosebench.suite import load_suite
+
         for heading in ("suite", "peptides", "budgets", "seeds", "description"):
             table.add_column(heading)
         for name in suite_names():
@@ -85,15 +88,13 @@ def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides"
     elif what == "methods":
         for heading in ("method", "from", "what it is"):
             table.add_column(heading)
-        points = method_entry_points()
-        for name, method in all_methods().items():
-            what_it_is = str(method) if isinstance(method, BrokenMethod) else (method.__doc__ or "").strip()
-            table.add_row(name, points[name].value, escape((what_it_is.splitlines() or [""])[0]))
-    elif what == "peptides":
+        for name, point in method_entry_points().items():
+            table.add_row(name, escape(point.value), escape(what_it_is(point)))
+    else:
+        from prosebench.suite import load_suite
+
         for heading in ("suite", "peptides"):
             table.add_column(heading)
         for name in suite_names():
             table.add_row(name, " ".join(load_suite(name).peptides))
-    else:
-        fail(f"cannot list {what!r}; known: suites, methods, peptides")
     out.print(table)

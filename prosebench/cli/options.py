@@ -41,35 +41,101 @@ ClusterFile = Annotated[
 ]
 References = Annotated[
     list[Path] | None,
-    typer.Option("--references", help="Folder with reference files (default: references); may be repeated."),
+    typer.Option(
+        "--references",
+        exists=True,
+        file_okay=False,
+        help="Folder with reference files (default: references); may be repeated.",
+    ),
 ]
+Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core.")]
+
+LEAST_KELVIN, MOST_KELVIN = 200.0, 1e5
+MOST_EVALUATIONS = 10**15
 
 
-def method_names() -> list[str]:
-    """Names of all installed methods, from what packages say of themselves: nothing is imported."""
-    from importlib.metadata import entry_points
-
-    return sorted({point.name for point in entry_points(group="prosebench.methods")})
-
-
-def split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def split(text: str, option: str = "") -> list[str]:
+    """The parts of a list with commas; an empty text is an empty list, one of commas alone is an error."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if text and not parts:
+        fail(f"{option} {text!r} names nothing; leave {option or 'it'} out to take all".strip())
+    return parts
 
 
-def numbers(text: str, option: str) -> list[int]:
+def numbers(text: str, option: str, *, least: int = 1) -> list[int]:
+    """Whole numbers of at least `least`, exactly as they are written: 10000, 10_000 or 1e4."""
+    return [_whole(part, text, option, least) for part in split(text, option)]
+
+
+def _whole(part: str, text: str, option: str, least: int) -> int:
+    from decimal import Decimal, InvalidOperation
+
     try:
-        return [
-            int(float(part)) if "e" in part.lower() else int(part.replace("_", "")) for part in split(text)
-        ]
-    except ValueError:
-        fail(f"{option} {text!r} is not a list of whole numbers such as 10000,1e6")
+        value = Decimal(part)
+    except InvalidOperation:
+        fail(f"{option} {text!r}: {part!r} is not a whole number; write them as 10000,1e6")
+    if not value.is_finite() or value != value.to_integral_value():
+        fail(f"{option} {text!r}: {part} is not a whole number; write them as 10000,1e6")
+    if not least <= value <= MOST_EVALUATIONS:
+        fail(f"{option} {text!r}: {part} is not between {least} and {MOST_EVALUATIONS:.0e}")
+    return int(value)
 
 
 def kelvins(text: str) -> list[float]:
-    try:
-        return [float(part) for part in split(text)]
-    except ValueError:
-        fail(f"--temperature {text!r} is not a list of kelvins such as 310,393")
+    """Temperatures in kelvin."""
+    found = []
+    for part in split(text, "--temperature"):
+        try:
+            found.append(float(part))
+        except ValueError:
+            fail(f"--temperature {text!r}: {part!r} is not a number; write kelvins as 310,393")
+        check_kelvin(found[-1])
+    return found
+
+
+def check_kelvin(kelvin: float, option: str = "--temperature") -> float:
+    """A temperature, if it can be one of a peptide in water."""
+    if not LEAST_KELVIN <= kelvin <= MOST_KELVIN:
+        celsius = (
+            f"; {kelvin:g} degrees Celsius are {kelvin + 273.15:g} K" if -100 < kelvin < LEAST_KELVIN else ""
+        )
+        fail(f"{option} {kelvin:g} is not between {LEAST_KELVIN:g} and {MOST_KELVIN:g} kelvin{celsius}")
+    return kelvin
+
+
+def check_positive(value: float, option: str) -> float:
+    """A number above 0 and finite."""
+    if not 0.0 < value < float("inf"):
+        fail(f"{option} {value:g} is not a number above 0; give a positive one")
+    return value
+
+
+def check_suite_name(name: str) -> None:
+    """Fail for a misspelt suite, before what is needed to read one is imported."""
+    from prosebench.installed import suite_names
+
+    if name not in suite_names() and not name.endswith(".toml"):
+        fail(f"unknown suite {name!r}; known: {', '.join(suite_names())}, or a path to a .toml file")
+
+
+def check_run_folder(directory: Path) -> None:
+    """Fail for a folder that no run has made."""
+    if not any((directory / name).is_dir() for name in ("cells", "jobs")):
+        there = "is no run folder" if directory.is_dir() else "is not there"
+        fail(
+            f"{directory} {there}: it holds no cells; `prosebench run --suite NAME --dir {directory}` makes some"
+        )
+
+
+def require_slurm(executor: str) -> None:
+    """Fail, before anything is written, where jobs cannot be submitted from this machine."""
+    from shutil import which
+
+    if executor == "slurm" and which("sbatch") is None:
+        fail(
+            "--executor slurm: there is no sbatch on this machine; run this on a login node of the cluster, or leave "
+            "--executor out to run here"
+        )
 
 
 def fail(message: str) -> NoReturn:

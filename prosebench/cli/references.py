@@ -16,27 +16,26 @@ from prosebench.cli.options import (
     Names,
     SuiteName,
     Temperatures,
+    Workers,
     app,
+    check_kelvin,
+    check_positive,
+    check_suite_name,
     err,
     fail,
     kelvins,
     load_profile,
     out,
+    require_slurm,
     split,
     tell_unfinished,
     without_cluster,
 )
-from prosebench.reference import (
-    InvalidReferenceError,
-    MissingReferenceError,
-    known_reference,
-    reference_name,
-)
-from prosebench.suite import Suite, load_suite, narrow
 
 if TYPE_CHECKING:
     from jobs.making.references import ReferencePlan
     from prosebench.energy.settings import TargetSettings
+    from prosebench.suite import Suite
 
 
 @app.command()
@@ -54,13 +53,13 @@ def reference(
     md_ns: Annotated[float, typer.Option(help="Plain MD, per replica.")] = 3.2,
     ladders: Annotated[int, typer.Option(min=1, help="Independent ladders of tempering.")] = 16,
     hottest: Annotated[float, typer.Option(help="Hottest level of tempering, in kelvin.")] = 600.0,
-    replicas: Annotated[int, typer.Option(help="Trajectories of plain MD.")] = 64,
+    replicas: Annotated[int, typer.Option(min=1, help="Trajectories of plain MD.")] = 64,
     lag_ns: Annotated[float, typer.Option(help="Lag of TICA.")] = 1.0,
     frames: Annotated[
-        int, typer.Option(help="Frames of a reference; half of them are scored against.")
+        int, typer.Option(min=2, help="Frames of a reference; half of them are scored against.")
     ] = 20_000,
-    seed: Annotated[int, typer.Option(help="Seed of the dynamics and of the draw.")] = 0,
-    workers: Annotated[int, typer.Option(help="Worker processes; 0: one a core.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the dynamics and of the draw.")] = 0,
+    workers: Workers = 0,
     dry_run: Annotated[bool, typer.Option(help="Only estimate how long it will take.")] = False,
     published: Annotated[
         bool, typer.Option(help="Take the published data (PROSEBENCH_DATA, or the hub).")
@@ -74,9 +73,19 @@ def reference(
     ] = False,
 ) -> None:
     """Make own references: parallel tempering, then plain MD from its frames; resumable."""
+    for option, value in (("--tempering-ns", tempering_ns), ("--md-ns", md_ns), ("--lag-ns", lag_ns)):
+        check_positive(value, option)
+    check_kelvin(hottest, "--hottest")
+    if suite:
+        check_suite_name(suite)
+    wanted, at_kelvins = split(peptides, "--peptides"), kelvins(temperature)
+    if not dry_run:
+        require_slurm(executor)
     from analysis.scores.convergence import assess, statement
     from jobs.cells.display import Progress, format_seconds
     from jobs.making.references import MadeReference, ReferencePlan, estimate_seconds, make_references
+    from prosebench.reference import reference_name
+    from prosebench.suite import load_suite, narrow
 
     plan = ReferencePlan(
         ladders=ladders,
@@ -99,11 +108,11 @@ def reference(
         unfit = ", ".join(name for name, is_given in given.items() if is_given)
         if unfit:
             fail(f"--training does not go with {unfit}: it tempers --peptides here, at 310 K")
-        _training_data(split(peptides), plan, directory, out_dir, workers)
+        _training_data(wanted, plan, directory, out_dir, workers)
         return
     if not suite:
         fail("name a suite with --suite, or training peptides with --training --peptides AG,GA,...")
-    chosen = narrow(load_suite(suite), peptides=split(peptides), temperatures=kelvins(temperature))
+    chosen = narrow(load_suite(suite), peptides=wanted, temperatures=at_kelvins)
     if published:
         _published_references(chosen, out_dir, revision)
         return
@@ -193,7 +202,7 @@ def _training_data(
     out.print(f"{sum(frames.values()):,} frames of {len(frames)} peptides in {out_dir}")
 
 
-def _published_references(suite: Suite, out_dir: Path, revision: str) -> None:
+def _published_references(suite: "Suite", out_dir: Path, revision: str) -> None:
     """Turn published data into reference files, of all peptides of a suite."""
     physics = next((target for target in suite.targets if target.temperature_kelvin == 310.0), None)
     if physics is None:
@@ -206,6 +215,7 @@ def _save_published(sequence: str, physics: "TargetSettings", out_dir: Path, rev
     """Turn published data into a reference file: energies are computed here, the noise floor too."""
     from analysis.scores.convergence import floor
     from prosebench.energy.settings import make_target
+    from prosebench.reference import reference_name
     from prosebench.reference.published import read_published
 
     found = read_published(sequence, revision=revision)
@@ -223,12 +233,14 @@ def take_published(sequences: Iterable[str], folders: Sequence[Path]) -> None:
     They are kept in the first of the folders. One that cannot be read is named, and stops no other. Raises HubError
     where PROSEBENCH_DATA names no folder.
     """
-    from prosebench.energy.settings import TargetSettings
-    from prosebench.reference.published import published_here
     from prosebench.store.hub import data_folder
 
     if data_folder() is None:
         return
+    from prosebench.energy.settings import TargetSettings
+    from prosebench.reference import InvalidReferenceError, MissingReferenceError, known_reference
+    from prosebench.reference.published import published_here
+
     for sequence in dict.fromkeys(sequences):
         if known_reference(sequence, folders) is None and published_here(sequence):
             try:

@@ -17,18 +17,20 @@ from prosebench.cli.options import (
     Directory,
     Executor,
     References,
+    Workers,
     app,
+    check_kelvin,
+    check_run_folder,
     err,
     fail,
     load_profile,
-    method_names,
     out,
+    require_slurm,
     split,
     without_cluster,
 )
 from prosebench.cli.references import take_published
-from prosebench.record import cell_folders, read_cell
-from prosebench.store.storage import DamagedFile
+from prosebench.installed import method_entry_points
 
 
 @app.command()
@@ -38,21 +40,25 @@ def score(
     ],
     peptide: Annotated[str, typer.Option(help="Sequence; needed for an ensemble or a trajectory.")] = "",
     topology: Annotated[Path | None, typer.Option(help="PDB file that names a trajectory's atoms.")] = None,
-    frames: Annotated[int, typer.Option(help="Frames to score of an ensemble or a trajectory.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Seed of the resampling of weighted frames.")] = 0,
+    frames: Annotated[
+        int, typer.Option(min=1, help="Frames to score of an ensemble or a trajectory.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling of weighted frames.")] = 0,
     temperature_kelvin: Annotated[
         float, typer.Option(help="Temperature at which energies are reduced.")
     ] = 310.0,
     references: References = None,
     executor: Executor = "local",
     cluster: ClusterFile = "",
-    jobs: Annotated[int, typer.Option(help="Jobs over which a run folder is spread.")] = 8,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs over which a run folder is spread.")] = 8,
     share: Annotated[
         str, typer.Option(help="i/n: only every n-th cell, from the i-th on.", hidden=True)
     ] = "",
 ) -> None:
     """Score the records of a run folder, or any ensemble or trajectory, against the reference."""
+    check_kelvin(temperature_kelvin, "--temperature-kelvin")
     if what.is_dir():
+        check_run_folder(what)
         _score_run(what, references or [OWN_REFERENCES], executor, cluster, jobs, share)
         return
     if not peptide:
@@ -83,6 +89,7 @@ def _score_run(
     directory: Path, references: Sequence[Path], executor: str, cluster: str, jobs: int, share: str
 ) -> None:
     """Score a run folder, a share of it, or all of it by jobs that take a share each."""
+    require_slurm(executor)
     from analysis.scores.run import score_run
     from analysis.scores.table import write_scores
 
@@ -94,6 +101,7 @@ def _score_run(
         return
     if executor == "slurm":
         from jobs.cluster.remote import submit_each
+        from prosebench.record import cell_folders
 
         folders = [folder for folder in cell_folders(directory) if (folder / "record.json").exists()]
         number = min(jobs, len(folders))
@@ -131,15 +139,17 @@ def report(
         ),
     ] = "",
     formats: Annotated[str, typer.Option(help="Of the figures; png must be among them.")] = "png,pdf,svg",
+    workers: Workers = 0,
 ) -> None:
     """Score a run folder and write its tables and figures."""
+    check_run_folder(directory)
     whole = write_and_print(
         directory,
         references or [OWN_REFERENCES],
-        workers=len(os.sched_getaffinity(0)),
+        workers=workers or len(os.sched_getaffinity(0)),
         against=against or None,
-        allow=split(allow_unequal),
-        formats=split(formats),
+        allow=split(allow_unequal, "--allow-unequal"),
+        formats=split(formats, "--formats"),
     )
     raise typer.Exit(0 if whole else 1)
 
@@ -168,6 +178,9 @@ def write_and_print(directory: Path, references: Sequence[Path], **options: Any)
 
 def _peptides(directory: Path) -> list[str]:
     """Peptides of the readable cells of a run folder."""
+    from prosebench.record import cell_folders, read_cell
+    from prosebench.store.storage import DamagedFile
+
     peptides = []
     for folder in cell_folders(directory):
         try:
@@ -185,7 +198,7 @@ def check(method: Annotated[str, typer.Argument(help="Name of an installed metho
     """
     from prosebench.check.separately import check_separately
 
-    known = method_names()
+    known = method_entry_points()
     if method not in known:
         fail(f"unknown method {method!r}; known: {', '.join(known)}")
     broken, skips = 0, False

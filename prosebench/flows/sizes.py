@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from prosebench.store.storage import read_text
+
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -23,8 +25,8 @@ def load_config(name_or_path: str | Path, kind: type[Config], shipped: Path) -> 
     path = Path(name_or_path)
     if str(name_or_path) in names_in(shipped):
         text = (shipped / f"{name_or_path}.toml").read_text()
-    elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text()
+    elif path.suffix == ".toml" and path.exists():
+        text = read_text(path)
     else:
         known = ", ".join(names_in(shipped))
         raise ConfigError(f"unknown size {str(name_or_path)!r}; known: {known}, or a .toml file")

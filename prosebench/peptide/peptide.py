@@ -14,6 +14,7 @@ from prosebench.frames.bonds import bond_fault
 from prosebench.peptide.force_field import ForceField
 from prosebench.peptide.names import HISTIDINES
 from prosebench.peptide.residues import ONE_LETTER, residue_atoms
+from prosebench.peptide.sequence import PeptideError, check_sequence
 from prosebench.peptide.start_structure import (
     LONGEST_BOND_NM,
     Positions,
@@ -22,13 +23,6 @@ from prosebench.peptide.start_structure import (
     find_fault,
     minimise,
 )
-
-MAX_RESIDUES = 50
-"""Longest peptide built here; beyond it, the minimisation of an extended chain takes minutes."""
-
-
-class PeptideError(ValueError):
-    """The input is no peptide that can be simulated here; the message names it, the reason and what to do."""
 
 
 class Peptide:
@@ -123,18 +117,6 @@ class Peptide:
 
     def __repr__(self) -> str:
         return f"<Peptide {self.sequence}, {self.n_atoms} atoms>"
-
-
-def check_sequence(sequence: str) -> None:
-    letters = "".join(sorted(ONE_LETTER.values()))
-    unknown = sorted(set(sequence) - set(letters))
-    if unknown:
-        raise PeptideError(
-            f"peptide {sequence!r}: no amino acid is {', '.join(map(repr, unknown))}; use {letters}"
-        )
-    if not 2 <= len(sequence) <= MAX_RESIDUES:
-        count = f"{len(sequence)} residue{'' if len(sequence) == 1 else 's'}"
-        raise PeptideError(f"peptide {sequence!r} has {count}; give 2 to {MAX_RESIDUES}")
 
 
 def _read_pdb(path: Path) -> tuple[str, app.Topology, Positions]:

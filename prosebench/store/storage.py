@@ -98,6 +98,18 @@ def open_regular(path: Path, most_bytes: int | None = None) -> io.BufferedReader
     return os.fdopen(descriptor, "rb")
 
 
+def read_text(path: Path) -> str:
+    """Text in UTF-8, with or without a byte-order mark. Raises DamagedFile for what is no text, or no regular file."""
+    with open_regular(path, MOST_JSON_BYTES) as file:
+        content = file.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DamagedFile(
+            f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
+
+
 def read_json(path: Path) -> Any:
     """Read JSON. Raises DamagedFile where the file is not JSON, not a regular file, or absurdly large."""
     try:

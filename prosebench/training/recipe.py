@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from prosebench.store.storage import read_text
 from prosebench.training.data import Mix
 
 Positive = Annotated[int, Field(gt=0)]
@@ -100,8 +101,8 @@ def load_recipe(name_or_path: str | Path, settings: Sequence[str] = ()) -> Recip
     path = Path(name_or_path)
     if str(name_or_path) in recipe_names():
         text = (_shipped() / f"{name_or_path}.toml").read_text()
-    elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text()
+    elif path.suffix == ".toml" and path.exists():
+        text = read_text(path)
     else:
         raise RecipeError(
             f"unknown recipe {str(name_or_path)!r}; known: {', '.join(recipe_names())}, or a .toml file"
