@@ -2,11 +2,13 @@
 
 import sys
 import traceback
+from itertools import pairwise
+from typing import Any, NoReturn
 
 from rich.markup import escape
 
 from prosebench.cli import bench, board, compute, doctor, external, flows, look, references, results, training
-from prosebench.cli.options import app, err
+from prosebench.cli.options import app, err, out
 
 __all__ = [
     "app",
@@ -23,23 +25,50 @@ __all__ = [
     "training",
 ]
 
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
+
 
 def main() -> None:
     """Entry point of the `prosebench` command: known errors are one line on stderr and exit code 2."""
     try:
-        app()
+        code = app(standalone_mode=False, prog_name="prosebench")
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) and not _is_ours(error):
             traceback.print_exception(error)
             err.print("[red]a bug in prosebench:[/red] please report the lines above")
             sys.exit(1)
-        err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
-    except SystemExit as ending:
-        # This is what typer makes of Ctrl-C.
-        if ending.code == 130:
-            err.print("stopped; the same command continues where this one ended")
-        raise
+        _refuse(str(error))
+    except Exception as error:
+        # What typer raises for a word or a value that it does not take; its own display would be a box of five lines.
+        if not hasattr(error, "format_message"):
+            raise
+        context = getattr(error, "ctx", None)
+        if not (message := _explain(error)):
+            out.print(context.get_help() if context else "")
+            sys.exit(2)
+        command = context.command_path if context else "prosebench"
+        _refuse(f"{message}; see `{command} --help`")
+    if code == _INTERRUPTED:
+        err.print("stopped; the same command continues where this one ended")
+    sys.exit(code)
+
+
+def _explain(error: Any) -> str:
+    """What typer says of a mistake in a command line, with the option and the value as they were typed."""
+    message = str(error.format_message()).strip().rstrip(".")
+    names = getattr(getattr(error, "param", None), "opts", None) or []
+    for name in names if message.startswith("Invalid value") else []:
+        for word, following in pairwise([*sys.argv, ""]):
+            typed = following if word == name else word.removeprefix(f"{name}=")
+            if name.startswith("-") and (word == name or word.startswith(f"{name}=")):
+                return f"{name} {typed}: {message.partition(': ')[2].removeprefix('Input ')}"
+    return message
+
+
+def _refuse(message: str) -> NoReturn:
+    err.print(f"[red]error:[/red] {escape(' '.join(message.splitlines()))}", soft_wrap=True)
+    sys.exit(2)
 
 
 def _is_ours(error: ValueError) -> bool:

@@ -13,6 +13,7 @@ from prosebench.cli.options import (
     RunFolder,
     SuiteName,
     app,
+    check_suite_name,
     err,
     numbers,
     out,
@@ -31,11 +32,13 @@ def import_(
     references: References = None,
 ) -> None:
     """Take ensembles of other programs into a run folder, as rows whose costs are declared and not metered."""
+    check_suite_name(suite)
+    marks = numbers(budgets, "--budgets")
     from jobs.making.imported import import_ensembles
     from prosebench.record import keep_plan
     from prosebench.suite import load_suite, narrow
 
-    chosen = narrow(load_suite(suite), budgets=numbers(budgets, "--budgets"))
+    chosen = narrow(load_suite(suite), budgets=marks)
     directory = directory or Path("runs") / chosen.name
     keep_plan(directory, chosen.name, chosen.peptides)
     for one in import_ensembles(frames, chosen, directory, references or [OWN_REFERENCES]):

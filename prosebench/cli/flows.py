@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from prosebench.cli.options import app, err, fail, out
+from prosebench.cli.options import app, check_kelvin, err, fail, out
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble
@@ -44,6 +44,10 @@ def sample(
     ] = "smoothed",
 ) -> None:
     """Sample a peptide with a trained flow; an .npz file holds energies and log-weights too."""
+    from prosebench.peptide import check_sequence
+
+    check_sequence(sequence)
+    check_kelvin(temperature_kelvin)
     from prosebench.flows.export import check_writable, write_frames
     from prosebench.prose import Prose
     from prosebench.prose.flow import as_peptide
@@ -139,6 +143,11 @@ def improve(
 
     When it was stopped, the same command goes on where it was, from what is kept in the folder.
     """
+    from prosebench.peptide import check_sequence
+
+    for sequence in sequences:
+        check_sequence(sequence)
+    check_kelvin(temperature_kelvin)
     from prosebench.energy.meter import Meter
     from prosebench.energy.settings import TargetSettings, make_target
     from prosebench.prose import Prose
