@@ -4,7 +4,7 @@ from types import FunctionType
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -24,6 +24,7 @@ def frames(n: int) -> np.ndarray:
     return np.random.default_rng(0).normal(scale=0.01, size=(n, 4, 3))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=20), st.integers(0, 200))
 def test_no_sequence_of_calls_overspends(calls: list[tuple[bool, int]], budget: int) -> None:
     meter = make_meter(budget)
