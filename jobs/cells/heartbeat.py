@@ -16,6 +16,8 @@ EAGER_SECONDS = 1.0
 """Least time between signs of life when chunks are short."""
 SILENT_SECONDS = 90.0
 """A worker that gave no sign for so long is taken for gone; several beats, for clocks and slow file systems."""
+JOB = "PROSEBENCH_JOB"
+"""Variable that tells a worker the id of the scheduler's job that it belongs to."""
 _FILE = "heartbeat.json"
 
 
@@ -112,10 +114,9 @@ def worked_elsewhere(beat: dict[str, Any] | None) -> bool:
         return False
     if beat["job"] and beat["job"] == scheduler_job():
         return False
-    return time.time() - beat["time"] < SILENT_SECONDS
+    return abs(time.time() - beat["time"]) < SILENT_SECONDS
 
 
 def scheduler_job() -> str:
-    """Id of the SLURM job that this process belongs to, as in 123_4 for task 4 of array 123; empty outside."""
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
+    """Id of the scheduler's job that this process belongs to, as in 123_4 for job 4 of array 123; empty outside."""
+    return os.environ.get(JOB, "")

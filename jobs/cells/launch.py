@@ -140,7 +140,7 @@ def one_thread_a_library() -> None:
 
 
 def _pass_on(processes: Sequence[BaseProcess]) -> None:
-    """Some sites' SLURM signals a job's own process only, none that it has started."""
+    """Some schedulers signal a job's own process only, none that it has started."""
     for process in processes:
         if process.pid and process.exitcode is None:
             os.kill(process.pid, signal.SIGUSR2)

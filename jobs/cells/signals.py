@@ -4,7 +4,7 @@ import signal
 from types import FrameType
 
 STOP_SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
-"""SIGUSR2: the time limit is near, or the job is preempted. SIGTERM: SLURM ends the job."""
+"""SIGUSR2: the time limit is near, or the job is preempted. SIGTERM: the job is being ended."""
 _asked: list[signal.Signals] = []
 
 

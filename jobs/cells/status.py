@@ -69,12 +69,18 @@ def read_state(folder: Path) -> CellState:
         missing = open_weights(cell.settings)
         reason = f"weights {', '.join(missing)} were not there when it was planned" if missing else ""
         return _without_worker(CellState(folder, cell, "waiting", 0, reason), failure)
-    age = max(0.0, time.time() - beat["time"])
+    ahead = beat["time"] - time.time()
+    age = max(0.0, -ahead)
     state = CellState(folder, cell, "waiting", beat["sampling"], age_seconds=age, job=beat["job"])
     if beat["stopped"] or (failure and failure["time_unix"] > beat["time"]):
         return _without_worker(state, failure)
-    if _alive(beat) and age < SILENT_SECONDS:
+    if _alive(beat) and abs(ahead) < SILENT_SECONDS:
         return replace(state, state="running", rate=_rate(beat))
+    if ahead >= SILENT_SECONDS:
+        reason = (
+            f"the clock of {beat['host']} is {ahead:,.0f} s ahead of this one: whether it works is not known"
+        )
+        return replace(state, state="lost", reason=reason)
     where = f"job {beat['job']} on {beat['host']}" if beat["job"] else f"its worker on {beat['host']}"
     return replace(state, state="lost", reason=f"{where} is gone")
 

@@ -4,7 +4,6 @@ The name of the folder is the name of the array in the scheduler's queue; so job
 submitted them and however.
 """
 
-import fcntl
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from prosebench.store.locks import waiting_lock
 from prosebench.store.storage import DamagedFile, read_json, write_json
 
 _FILE = "submission.json"
@@ -28,6 +28,7 @@ class Submission(BaseModel):
 
     name: str
     directory: Path
+    scheduler: str = "slurm"
     jobs: list[list[str]] = []
     commands: list[list[str]] = []
     workers: int = 1
@@ -86,30 +87,16 @@ def submitting(directory: Path) -> Iterator[None]:
     """One process at a time looks at what is queued and submits what is missing."""
     folder = directory / "jobs"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with waiting_lock(folder / "lock"):
         yield
 
 
 def job_with_output(submission: Submission, index: int) -> str:
     """Id of the last job that worked on number `index` of a submission, by its output; empty where there is none."""
-    paths = [*submission.logs.glob(f"*_{index}_0_log.out"), *submission.logs.glob(f"*_{index}.log")]
-    if submission.size == 1:
-        paths += [path for path in submission.logs.glob("*_0_log.out") if path.name.count("_") == 2]
-    if not paths:
-        return ""
-    words = max(paths, key=lambda path: path.stat().st_mtime_ns).stem.split("_")
-    return words[0] if words[2:] == ["log"] else f"{words[0]}_{words[1]}"
+    paths = list(submission.logs.glob(f"*_{index}.log"))
+    return max(paths, key=lambda path: path.stat().st_mtime_ns).stem if paths else ""
 
 
 def find_log(directory: Path, job: str) -> Path | None:
-    """The output of a job by its id, 123_4 or 123."""
-    array, _, task = job.partition("_")
-    patterns = (
-        [f"{array}_{task}_*_log.out", f"{array}_{task}.log"]
-        if task
-        else [f"{array}_*_log.out", f"{array}.log"]
-    )
-    return next(
-        (path for pattern in patterns for path in (directory / "jobs").glob(f"*/logs/{pattern}")), None
-    )
+    """The output of a job by its id, 123_4."""
+    return next(iter((directory / "jobs").glob(f"*/logs/{job}.log")), None)

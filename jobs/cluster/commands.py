@@ -5,19 +5,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.cells.heartbeat import scheduler_job
 from jobs.cells.signals import stop_asked
 from jobs.cluster.arrays import Submission
-from jobs.cluster.scheduler import NoScheduler, being_preempted, requeue
+from jobs.cluster.scheduler import NoScheduler, OwnJob, schedulers
 
 CHECKPOINT, MODEL = "checkpoint.pt", "model.npz"
 _FIRST_PORT, _PORTS = 20_000, 10_000
 
 
-def run_command(submission: Submission, index: int) -> int:
+def run_command(submission: Submission, index: int, own: OwnJob) -> int:
     """Run command `index` of a submission and return its exit status.
 
     Asked to stop, it lets the command stop in good order and puts the job back into the queue, unless the command was
@@ -26,8 +25,8 @@ def run_command(submission: Submission, index: int) -> int:
     """
     arguments, saved = submission.commands[index], _saved(submission)
     together = submission.nodes * submission.processes > 1
-    line = torchrun(submission, os.environ) if together else [sys.executable]
-    # SLURM signals every process of a job; this one alone decides. What listens to the signal unblocks it.
+    line = torchrun(submission, own) if together else [sys.executable]
+    # Some schedulers signal every process of a job; this one alone decides. What listens to the signal unblocks it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     process = subprocess.Popen([*line, "-m", "prosebench.cli", *arguments])
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -37,11 +36,12 @@ def run_command(submission: Submission, index: int) -> int:
         _stop(process, arguments)
         process.wait()
         left = not _finished(submission, arguments, process.returncode)
-        again = left and (stop_asked() == signal.SIGUSR2 or being_preempted(scheduler_job()))
+        scheduler = schedulers()[submission.scheduler]
+        again = left and (stop_asked() == signal.SIGUSR2 or scheduler.being_preempted(own.job))
     else:
         again = process.returncode != 0 and _saved(submission) != saved
     if again:
-        _queue_again(process.returncode)
+        _queue_again(submission, own, process.returncode)
     return 0 if again or stop_asked() else process.returncode
 
 
@@ -56,19 +56,18 @@ def _finished(submission: Submission, arguments: Sequence[str], status: int) -> 
     return status == 0 and (arguments[0] != "train" or (submission.directory / MODEL).exists())
 
 
-def _queue_again(status: int) -> None:
+def _queue_again(submission: Submission, own: OwnJob, status: int) -> None:
     """Put this job back into the queue; of several nodes, the first one does it for all."""
-    if os.environ.get("SLURM_PROCID", "0") != "0":
+    if own.node_rank:
         return
-    job = scheduler_job()
     try:
-        print(f"job {job} goes back into the queue; its command ended with status {status}", flush=True)
-        requeue(job)
+        print(f"job {own.job} goes back into the queue; its command ended with status {status}", flush=True)
+        schedulers()[submission.scheduler].requeue(own.job)
     except NoScheduler as refused:
         print(f"{refused}; the same command continues", flush=True)
 
 
-def torchrun(submission: Submission, environment: Mapping[str, str]) -> list[str]:
+def torchrun(submission: Submission, own: OwnJob) -> list[str]:
     """The beginning of a command line that a job runs on each of its nodes to make their processes one world."""
     line = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={submission.processes}"]
     # Agents that restart their processes on several nodes do not always find together again: the whole job starts anew.
@@ -76,20 +75,18 @@ def torchrun(submission: Submission, environment: Mapping[str, str]) -> list[str
     if submission.nodes == 1:
         return [*line, "--standalone"]
     # All meet at the node that the job was started from. A job that was queued again must not meet its own past.
-    job, host = environment["SLURM_JOB_ID"], environment["SLURM_LAUNCH_NODE_IPADDR"]
-    is_host = int(environment.get("SLURM_NODEID", "0") == "0")
     return [
         *line,
         f"--nnodes={submission.nodes}",
         "--rdzv-backend=c10d",
-        f"--rdzv-endpoint={host}:{_FIRST_PORT + int(job) % _PORTS}",
-        f"--rdzv-id={job}-{environment.get('SLURM_RESTART_COUNT', '0')}",
-        f"--rdzv-conf=is_host={is_host}",
+        f"--rdzv-endpoint={own.host}:{_FIRST_PORT + own.number % _PORTS}",
+        f"--rdzv-id={own.number}-{own.restarts}",
+        f"--rdzv-conf=is_host={int(own.node_rank == 0)}",
     ]
 
 
 def _stop(process: "subprocess.Popen[bytes]", arguments: Sequence[str]) -> None:
-    """Training saves and ends at this signal, which some sites' SLURM gives to the job's own process only."""
+    """Training saves and ends at this signal, which some sites give to the job's own process only."""
     if arguments[0] != "train":
         process.send_signal(signal.SIGINT)
         return

@@ -1,4 +1,4 @@
-"""States of cells with what the scheduler knows beside them. The disk comes first: without SLURM nothing changes."""
+"""States of cells with what the scheduler knows beside them. The disk comes first: without one nothing changes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ def ask_scheduler(states: Sequence[CellState], directory: Path) -> tuple[list[Ce
         for cell in cells
         if cell in still
     }
-    ended = ended_jobs(sorted({submission.name for submission, _ in jobs.values()}))
+    ended = ended_jobs(submission for submission, _ in jobs.values())
     told = [_with_end(state, jobs.get(state.folder.name), ended) for state in told]
     return told, describe_queue(queued) if queued else ""
 
@@ -44,7 +44,7 @@ def describe_end(directory: Path) -> str:
     submissions = read_submissions(directory)
     if not submissions or not submissions[-1].commands:
         return ""
-    ended = ended_jobs([submissions[-1].name])
+    ended = ended_jobs([submissions[-1]])
     said = [
         f"job {job} ended as {how}; log: {find_log(directory, job) or 'none'}"
         for job, how in ended.values()

@@ -1,9 +1,7 @@
 """Cluster profiles: what a site wants to be asked for. Read from TOML, checked before anything is submitted."""
 
 import re
-import shlex
 import tomllib
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from prosebench.store.storage import read_text
 
 Positive = Annotated[int, Field(gt=0)]
-_OURS = {
-    "array", "job-name", "output", "error", "open-mode", "signal", "requeue", "no-requeue", "chdir", "wait", "wrap",
-    "parsable", "test-only",
-}  # fmt: skip
-"""Options of sbatch that make resuming, following and cancelling work; a profile may not change them."""
 
 
 class ClusterError(ValueError):
@@ -30,8 +23,10 @@ class Need(BaseModel):
     With `ranks`, a cell spans so many processes, on one node or several, and cores, memory_gb and gpus are for each.
 
     minutes is the longest time limit that jobs may ask for; they ask for less where less will do. extra reaches every
-    other option of sbatch, as in extra = {exclusive = true, "mail-type" = "END"}; false leaves one out that prosebench
-    would give, as in extra = {mem = false}.
+    other option of the scheduler, as in extra = {exclusive = true, "mail-type" = "END"}; false leaves one out that
+    prosebench would give, as in extra = {mem = false}. modules and setup are loaded and run, environment is set, at the
+    start of each job; one that fails ends the job. prefix stands before the Python of a job, as a container's
+    ["apptainer", "exec", "--nv", "image.sif"]; python is that interpreter, where it is another than here.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,17 +43,16 @@ class Need(BaseModel):
     workers: Positive = 1
     ranks: Positive = 1
     extra: dict[str, str | int | bool] = {}
+    modules: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str] = {}
+    prefix: tuple[str, ...] = ()
+    python: str = ""
 
     @field_validator("extra")
     @classmethod
-    def _not_ours(cls, extra: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
-        extra = {name.replace("_", "-").lstrip("-"): value for name, value in extra.items()}
-        refused = sorted(set(extra) & _OURS)
-        if refused:
-            raise ValueError(f"{', '.join(refused)} is set by prosebench itself and cannot be changed")
-        if "time" in extra:
-            raise ValueError("time has a key of its own: minutes")
-        return extra
+    def _with_dashes(cls, extra: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+        return {name.replace("_", "-").lstrip("-"): value for name, value in extra.items()}
 
     @model_validator(mode="after")
     def _one_cell_at_a_time(self) -> "Need":
@@ -80,24 +74,22 @@ class Need(BaseModel):
 class Cluster(Need):
     """A cluster: what jobs ask for by default and, under `methods`, where rows or methods of a suite differ.
 
-    modules and setup are loaded and run, environment is set, at the start of each job. Cells are put together until a
-    job has about pack_minutes of work; there are never more than max_jobs jobs in one submission, jobs_at_once of them
-    running (0: as many as the scheduler lets). max_array_size 0: ask the scheduler. signal_seconds before its time
-    limit, a job stops after its current chunk and puts itself back into the queue. mpi_launcher starts the ranks of a
-    cell that spans several.
+    scheduler is the batch system that it has. Cells are put together until a job has about pack_minutes of work; there
+    are never more than max_jobs jobs in one submission, jobs_at_once of them running (0: as many as the scheduler
+    lets). max_array_size 0: ask the scheduler. signal_seconds before its time limit, a job stops after its current
+    chunk and puts itself back into the queue. mpi_launcher starts the ranks of a cell that spans several; without it,
+    the scheduler's usual one does.
     """
 
     name: str = ""
     description: str = ""
-    modules: tuple[str, ...] = ()
-    setup: tuple[str, ...] = ()
-    environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str] = {}
+    scheduler: str = "slurm"
     pack_minutes: float = Field(default=20.0, gt=0)
     max_jobs: Positive = 1000
     jobs_at_once: int = Field(default=0, ge=0)
     max_array_size: int = Field(default=0, ge=0)
     signal_seconds: Positive = 120
-    mpi_launcher: str = Field(default="srun --mpi=pmi2", pattern=r"\S")
+    mpi_launcher: str = ""
     methods: dict[str, dict[str, Any]] = {}
 
     @field_validator("methods")
@@ -117,77 +109,11 @@ class Cluster(Need):
     def need(self, row: str, method: str) -> Need:
         """What a job for cells of this row of a suite asks for. The row's own table counts before its method's."""
         own = {name: getattr(self, name) for name in Need.model_fields}
-        return Need(**own | self.methods.get(method, {}) | self.methods.get(row, {}))
-
-    def opening_lines(self) -> list[str]:
-        """Shell lines at the start of each job."""
-        # A folder called jobs/ where the user stands must not hide ours.
-        environment = {"PYTHONSAFEPATH": "1"} | self.environment
-        lines = [f"module load {module}" for module in self.modules]
-        lines += [f"export {name}={_quoted(value)}" for name, value in environment.items()]
-        return [*lines, *self.setup]
-
-
-def sbatch_options(need: Need, minutes: int, nodes: int = 1) -> dict[str, str | int | bool]:
-    """Options of sbatch for a job with this need on each of its nodes, and a time limit in whole minutes."""
-    options: dict[str, str | int | bool] = {
-        "nodes": nodes,
-        "ntasks": nodes,
-        "time": minutes,
-        "cpus-per-task": need.cores * need.workers,
-        "mem": f"{round(need.memory_gb * need.workers * 1024)}M",
-        "requeue": True,
-    }
-    for name in ("partition", "account", "qos", "gres", "constraint"):
-        if getattr(need, name):
-            options[name] = getattr(need, name)
-    if need.gpus and not need.gres:
-        options["gpus-per-node"] = need.gpus * need.workers
-    if need.ranks > 1:
-        del options["mem"]
-        options |= {"nodes": f"1-{need.ranks}", "ntasks": need.ranks}
-        options["mem-per-cpu"] = f"{round(need.memory_gb * 1024 / need.cores)}M"
-        if options.pop("gpus-per-node", 0):
-            options["gpus-per-task"] = need.gpus
-    return {name: value for name, value in (options | need.extra).items() if value is not False}
-
-
-def gpus_of_job(need: Need) -> int:
-    """GPUs that a job holds: those of its workers or ranks, or as many as gres or another option asks for."""
-    options = sbatch_options(need, need.minutes)
-    asked = [need.gpus * need.workers * need.ranks]
-    for name in ("gres", "gpus", "gpus-per-node", "gpus-per-task"):
-        kind = r"gpu\b[^,]*" if name == "gres" else ".*"
-        for found in re.findall(kind, str(options.get(name, ""))):
-            number = re.search(r"(?:^|[:=])(\d+)$", found)
-            times = need.ranks if name == "gpus-per-task" else 1
-            asked.append(int(number[1]) * times if number else int(bool(found)))
-    return max(asked)
-
-
-def rank_launcher(cluster: Cluster, need: Need) -> list[str]:
-    """The command that starts the ranks of a cell from within a job; `-n RANKS PROGRAM` follows."""
-    words = shlex.split(cluster.mpi_launcher)
-    if words[0] == "srun":
-        words += [f"--cpus-per-task={need.cores}", "--kill-on-bad-exit=1"]
-    return words
-
-
-def srun_options(options: Mapping[str, str | int | bool]) -> list[str]:
-    """What srun is to be told: the cores, which since SLURM 22.05 it no longer knows by itself; and, where a task of
-    several ends badly, to leave it to the others how they end.
-    """
-    cores = [f"--cpus-per-task={options['cpus-per-task']}"] if "cpus-per-task" in options else []
-    return [*cores, "--kill-on-bad-exit=0"]
-
-
-def stop_signal(ranks: int, seconds: int) -> str:
-    """Value of sbatch's --signal: SIGUSR2 so long before the time limit.
-
-    SLURM gives it to the steps of a job. Where these are the ranks of its cells there is none between two cells, so
-    there it is for the job's own process, which must have taken the place of its shell.
-    """
-    return f"{'B:' if ranks > 1 else ''}USR2@{seconds}"
+        tables = [self.methods.get(method, {}), self.methods.get(row, {})]
+        environment = self.environment | {
+            n: v for one in tables for n, v in one.get("environment", {}).items()
+        }
+        return Need(**own | tables[0] | tables[1] | {"environment": environment})
 
 
 def cluster_names() -> list[str]:
@@ -197,8 +123,11 @@ def cluster_names() -> list[str]:
     )
 
 
-def load_cluster(name_or_path: str) -> Cluster:
-    """A profile by its path, or a shipped example by its name. Raises ClusterError naming what is wrong or unknown."""
+def load_cluster(name_or_path: str, scheduler: str = "") -> Cluster:
+    """A profile by its path, or a shipped example by its name, for the scheduler that it names or that is given.
+
+    Raises ClusterError naming what is wrong or unknown.
+    """
     path = Path(name_or_path)
     if name_or_path in cluster_names():
         text = (_shipped() / f"{name_or_path}.toml").read_text()
@@ -210,11 +139,29 @@ def load_cluster(name_or_path: str) -> Cluster:
             f"there is no cluster profile {name_or_path!r}; give the path of a .toml file, or one of: {names}"
         )
     try:
-        return Cluster.model_validate(tomllib.loads(text))
+        found = Cluster.model_validate(tomllib.loads(text))
+        return _for_scheduler(found, scheduler)
     except tomllib.TOMLDecodeError as error:
         raise ClusterError(f"cluster profile {name_or_path} is not TOML: {error}") from error
     except ValidationError as error:
         raise ClusterError(f"cluster profile {name_or_path}: {_explain(error)}") from error
+    except ValueError as error:
+        raise ClusterError(f"cluster profile {name_or_path}: {error}") from error
+
+
+def _for_scheduler(cluster: Cluster, name: str) -> Cluster:
+    """The profile, checked to ask for nothing that its scheduler has no word for. Raises ValueError."""
+    from jobs.cluster.scheduler import schedulers
+
+    known = schedulers()
+    if name and "scheduler" in cluster.model_fields_set and name != cluster.scheduler:
+        raise ValueError(f"it says scheduler = {cluster.scheduler!r}, and you ask for {name}")
+    chosen = cluster.model_copy(update={"scheduler": name or cluster.scheduler})
+    if chosen.scheduler not in known:
+        raise ValueError(f"unknown scheduler {chosen.scheduler!r}; known: {', '.join(known)}")
+    for one in (chosen, *(chosen.need(table, table) for table in chosen.methods)):
+        known[chosen.scheduler].check(one)
+    return chosen
 
 
 def _explain(error: ValidationError) -> str:
@@ -226,12 +173,6 @@ def _explain(error: ValidationError) -> str:
     said = first["msg"].removeprefix("Value error, ")
     said = said.replace("valid tuple", "list in brackets").replace("valid dictionary", "table")
     return f"{place}: {said}" if place else said
-
-
-def _quoted(value: str) -> str:
-    """In double quotes: $HOME and the like are meant."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`")
-    return f'"{escaped}"'
 
 
 def _shipped() -> Any:

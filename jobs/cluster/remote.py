@@ -1,4 +1,4 @@
-"""What `prosebench run --executor slurm` and its relatives say and do."""
+"""What `prosebench run` and its relatives say and do with a cluster as their executor."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,9 +10,17 @@ from rich.table import Table
 from jobs.cells.display import Progress, count, format_seconds
 from jobs.cluster.arrays import read_submissions
 from jobs.cluster.packing import Array
-from jobs.cluster.profile import Cluster, Need, gpus_of_job, sbatch_options
-from jobs.cluster.scheduler import NoScheduler, QueuedJob, cancel, describe_queue, queued_jobs, this_user
-from jobs.cluster.slurm import Plan, follow, submit_commands, submit_missing, write_scripts
+from jobs.cluster.profile import Cluster, Need
+from jobs.cluster.scheduler import (
+    NoScheduler,
+    QueuedJob,
+    Scheduler,
+    describe_queue,
+    queued_jobs,
+    schedulers,
+    this_user,
+)
+from jobs.cluster.submit import Plan, follow, submit_commands, submit_missing, write_scripts
 from prosebench.record import Cell
 
 
@@ -27,7 +35,7 @@ def submit_and_follow(
 ) -> None:
     """Submit what is missing; then return, or follow until no job is left. Raises NoScheduler."""
     plan, submissions = submit_missing(cells, directory, cluster, references)
-    show_plan(plan, out)
+    show_plan(plan, cluster, out)
     for submission in submissions:
         out.print(
             f"submitted {count(submission.size, 'job')} as {submission.name}; output in {submission.logs}",
@@ -54,9 +62,9 @@ def write_and_tell(
 ) -> None:
     """Write scripts for what is missing, and say how to submit them."""
     plan, paths = write_scripts(cells, directory, cluster, references, script)
-    show_plan(plan, out)
+    show_plan(plan, cluster, out)
     for path in paths:
-        out.print(f"sbatch {path}", soft_wrap=True)
+        out.print(schedulers()[cluster.scheduler].how_to_submit(path), soft_wrap=True, markup=False)
 
 
 def show_work(plan: Plan, workers: int, out: Console) -> None:
@@ -74,34 +82,35 @@ def show_work(plan: Plan, workers: int, out: Console) -> None:
     _tell_guesses(plan, out)
 
 
-def show_plan(plan: Plan, out: Console) -> None:
+def show_plan(plan: Plan, cluster: Cluster, out: Console) -> None:
     """Print what is to be done by jobs: cells, jobs, hours, evaluations."""
     counts = f"{count(plan.finished, 'cell')} finished, {plan.queued} in queued jobs, {plan.parked} parked"
     out.print(f"{counts}, {len(plan.works)} to run")
     if not plan.works:
         return
+    scheduler = schedulers()[cluster.scheduler]
     table = Table(box=None, pad_edge=False)
     for heading in ("jobs", "cells", "evaluations", "cores", "GPUs", "limit", "core h", "GPU h"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("each job", overflow="fold")
     for array in plan.arrays:
         need, works = array.need, [work for job in array.jobs for work in job]
-        options = sbatch_options(need, array.minutes)
+        options = scheduler.options(need, array.minutes)
         table.add_row(
             f"{len(array.jobs)}",
             f"{len(works)}",
             f"{sum(work.evaluations for work in works):,}",
             f"{need.cores * need.workers * need.ranks}",
-            f"{gpus_of_job(need)}",
+            f"{scheduler.gpus(need)}",
             format_seconds(60 * array.minutes),
             _hours(array.hours * need.cores * need.ranks),
-            _hours(_gpu_hours(array)),
+            _hours(_gpu_hours(array, scheduler)),
             " ".join(f"{name}={options[name]}" for name in _TOLD if name in options),
         )
     out.print(table)
     jobs = count(sum(len(array.jobs) for array in plan.arrays), "job")
     took = format_seconds(3600 * sum(array.hours for array in plan.arrays))
-    gpu_hours = sum(map(_gpu_hours, plan.arrays))
+    gpu_hours = sum(_gpu_hours(array, scheduler) for array in plan.arrays)
     out.print(
         f"{_cells_and_evaluations(plan, f' in {jobs}')}, "
         f"about {took} of one worker, {_hours(gpu_hours)} GPU hours",
@@ -115,9 +124,9 @@ def _cells_and_evaluations(plan: Plan, place: str = "") -> str:
     return f"{count(len(plan.works), 'cell')}{place}: {evaluations:,} evaluations"
 
 
-def _gpu_hours(array: Array) -> float:
+def _gpu_hours(array: Array, scheduler: Scheduler) -> float:
     """Hours of GPUs that the cells of an array are expected to hold."""
-    return array.hours / array.need.workers * gpus_of_job(array.need)
+    return array.hours / array.need.workers * scheduler.gpus(array.need)
 
 
 def _hours(hours: float) -> str:
@@ -193,9 +202,12 @@ def _follow_commands(directory: Path, progress: Callable[[], tuple[str, bool]], 
 
 def cancel_jobs(directory: Path, out: Console) -> None:
     """End this user's jobs of a run folder. What they stored stays. Raises NoScheduler."""
-    jobs = queued_jobs(read_submissions(directory))
+    submissions = read_submissions(directory)
+    jobs = queued_jobs(submissions)
     mine = [job for job in jobs if job.user == this_user()]
-    cancel(sorted({job.name for job in mine}))
+    of = {submission.name: submission.scheduler for submission in submissions}
+    for name in sorted({of[job.name] for job in mine}):
+        schedulers()[name].cancel([job for job in mine if of[job.name] == name])
     running = sum(not job.pending for job in mine)
     out.print(
         f"cancelled {count(len(mine), 'job')} ({running} of them running); the command that submitted them continues",
@@ -209,4 +221,4 @@ def cancel_jobs(directory: Path, out: Console) -> None:
 
 
 _LOOK_SECONDS, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 1.0, 20.0
-_TOLD = ("partition", "qos", "account", "constraint", "gres", "mem", "mem-per-cpu")
+_TOLD = ("partition", "queue", "qos", "account", "constraint", "gres", "mem", "mem-per-cpu", "select")

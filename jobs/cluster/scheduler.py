@@ -1,27 +1,38 @@
-"""What the scheduler says: a hint beside the records. Every answer may be missing or late."""
+"""What prosebench asks of a cluster's scheduler, whichever it is; and the schedulers that are known.
+
+What a scheduler says is a hint beside the records: every answer may be missing or late. To add a scheduler, write a
+module with a class that does what `Scheduler` says, and name it in `schedulers`.
+"""
 
 import os
 import pwd
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from jobs.cluster.arrays import Submission
 
+if TYPE_CHECKING:
+    from jobs.cluster.profile import Cluster, Need
+
 _PATIENCE_SECONDS = 60
+
+Options = dict[str, str | int | bool]
+"""Options of a scheduler by their names without dashes; True stands for one without a value."""
 
 
 class NoScheduler(OSError):
-    """SLURM's commands are not there, or its controller does not answer."""
+    """A scheduler's commands are not there, it does not answer, or it refuses; the message says which."""
 
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job in the queue: its submission and number there, id, state (PENDING, RUNNING ...), why it waits, and whose
-    it is.
+    """A job in the queue: its submission and number there, its id (123_4 or 123), state and why it waits, in the
+    scheduler's words, whose it is, and whether it has not started.
     """
 
     name: str
@@ -30,33 +41,126 @@ class QueuedJob:
     state: str
     reason: str
     user: str = ""
+    pending: bool = False
 
-    @property
-    def pending(self) -> bool:
-        """Whether it has not started."""
-        return self.state in (
-            "PENDING",
-            "REQUEUED",
-            "REQUEUE_HOLD",
-            "REQUEUE_FED",
-            "SPECIAL_EXIT",
-            "RESV_DEL_HOLD",
-        )
+
+@dataclass(frozen=True)
+class OwnJob:
+    """The job that this process belongs to: its id, this node's name and number among the job's nodes, a number that no
+    two jobs at a time share, how often it was started before, and the host that all nodes of it can reach.
+    """
+
+    job: str
+    node: str
+    node_rank: int = 0
+    number: int = 0
+    restarts: int = 0
+    host: str = ""
+
+
+class Scheduler(Protocol):
+    """A batch system. Every method that asks it raises NoScheduler where there is no answer."""
+
+    name: str
+    title: str
+    tried: bool
+    """Whether it was run on a real cluster of its kind, and not on a stand-in for its commands alone."""
+
+    def options(self, need: "Need", minutes: int, nodes: int = 1) -> Options:
+        """What a job with this need on each of its nodes, and a time limit in whole minutes, asks for."""
+        ...
+
+    def gpus(self, need: "Need") -> int:
+        """GPUs that a job holds, whichever option asks for them."""
+        ...
+
+    def check(self, need: "Need") -> None:
+        """Raise ValueError where a profile asks for what there is no word for."""
+        ...
+
+    def script(self, submission: Submission, need: "Need", cluster: "Cluster") -> str:
+        """The text of a script that, once submitted, does all jobs of a submission."""
+        ...
+
+    def rank_launcher(self, cluster: "Cluster", need: "Need") -> list[str]:
+        """The command that starts the ranks of a cell from within a job; `-n RANKS PROGRAM` follows."""
+        ...
+
+    def how_to_submit(self, script: Path) -> str:
+        """The command line by which a user submits a script."""
+        ...
+
+    def submit(self, script: Path) -> None:
+        """Submit a script."""
+        ...
+
+    def queued(self, names: Sequence[str]) -> list[QueuedJob]:
+        """Jobs of submissions of these names that have not ended."""
+        ...
+
+    def cancel(self, jobs: Sequence[QueuedJob]) -> None:
+        """End jobs of this user. Running ones finish their chunk where the scheduler gives them time."""
+        ...
+
+    def ended(self, names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:
+        """Id and last state (COMPLETED, FAILED ...) of jobs that have ended, by submission and number."""
+        ...
+
+    def max_array_size(self) -> int:
+        """Largest number of jobs in one array."""
+        ...
+
+    def own_job(self, environment: Mapping[str, str]) -> OwnJob:
+        """The job that a process with this environment belongs to."""
+        ...
+
+    def requeue(self, job: str) -> None:
+        """Put the own job back into the queue; refused where the site does not allow it."""
+        ...
+
+    def being_preempted(self, job: str) -> bool:
+        """Whether a job is being ended to make room for another one (rather than because somebody cancelled it)."""
+        ...
+
+    def there(self) -> bool:
+        """Whether its commands are on this machine."""
+        ...
+
+    def version(self) -> str:
+        """What answers. Raises NoScheduler where nothing does."""
+        ...
+
+
+def schedulers() -> dict[str, Scheduler]:
+    """The schedulers that are known, by name."""
+    from jobs.cluster.lsf import Lsf
+    from jobs.cluster.pbs import Pbs
+    from jobs.cluster.slurm import Slurm
+
+    return {one.name: one for one in (Slurm(), Pbs(), Lsf())}
 
 
 def queued_jobs(submissions: Iterable[Submission]) -> list[QueuedJob]:
     """Jobs of these submissions that have not ended. Raises NoScheduler."""
-    names = [submission.name for submission in submissions]
-    if not names:
-        return []
-    said = _ask("squeue", "--noheader", "--array", f"--name={','.join(names)}", "--format=%j|%F|%K|%T|%u|%r")
-    jobs = []
-    for line in said.splitlines():
-        name, array, task, state, user, reason = line.strip().split("|", 5)
-        index = int(task) if task.isdigit() else 0
-        job = f"{array}_{task}" if task.isdigit() else array
-        jobs.append(QueuedJob(name, index, job, state, reason, user))
-    return jobs
+    names: dict[str, list[str]] = {}
+    for submission in submissions:
+        names.setdefault(submission.scheduler, []).append(submission.name)
+    known = schedulers()
+    return [job for scheduler, some in names.items() for job in known[scheduler].queued(some)]
+
+
+def ended_jobs(submissions: Iterable[Submission]) -> dict[tuple[str, int], tuple[str, str]]:
+    """Id and last state of the jobs of these submissions that have ended; nothing where nobody knows."""
+    names: dict[str, list[str]] = {}
+    for submission in submissions:
+        names.setdefault(submission.scheduler, []).append(submission.name)
+    found: dict[tuple[str, int], tuple[str, str]] = {}
+    for scheduler, some in names.items():
+        try:
+            found |= schedulers()[scheduler].ended(sorted(set(some)))
+        except NoScheduler:
+            continue
+    return found
 
 
 def cells_of(submissions: Sequence[Submission], queued: Sequence[QueuedJob]) -> dict[str, QueuedJob]:
@@ -85,67 +189,41 @@ def describe_queue(jobs: Sequence[QueuedJob]) -> str:
 
 
 def this_user() -> str:
-    """Who this process belongs to, as SLURM names it."""
+    """Who this process belongs to, as schedulers name it."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
 
 
-def cancel(names: Sequence[str]) -> None:
-    """End all jobs of this user's submissions of these names. Running ones finish their chunk. Raises NoScheduler."""
-    if names:
-        _ask("scancel", f"--name={','.join(names)}", f"--user={this_user()}")
+def ask(command: Sequence[str], ours: re.Pattern[str], title: str, given: str = "") -> str:
+    """What a command of a scheduler prints, with `given` as its input. Raises NoScheduler.
 
-
-def ended_jobs(names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:
-    """Id and last state (OUT_OF_MEMORY, NODE_FAIL ...) of jobs, by submission and number, as accounting has them."""
-    if not names:
-        return {}
-    question = ["--noheader", "--parsable2", "--allocations", "--format=JobName,JobID,State"]
-    try:
-        said = _ask("sacct", *question, f"--name={','.join(names)}", "--starttime=now-90days")
-    except NoScheduler:
-        return {}
-    ended = {}
-    for line in said.splitlines():
-        name, job, state = line.split("|", 2)
-        task = job.partition("_")[2]
-        ended[name, int(task) if task.isdigit() else 0] = (job, state.split(" ", 1)[0])
-    return ended
-
-
-def max_array_size() -> int:
-    """Largest number of jobs in one array, as the controller says it."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
-    # The setting is one above the largest index.
-    return int(found[1]) if found else 1000
-
-
-def requeue(job: str) -> None:
-    """Put the own job back into the queue. Raises NoScheduler where the site does not allow it."""
-    _ask("scontrol", "requeue", job)
-
-
-def being_preempted(job: str) -> bool:
-    """Whether SLURM is ending this job to make room for another one (rather than because somebody cancelled it)."""
-    try:
-        found = re.search(r"PreemptTime=(\S+)", _ask("scontrol", "show", "job", job))
-    except NoScheduler:
-        return False
-    return found is not None and found[1] not in ("None", "N/A")
-
-
-def _ask(*command: str) -> str:
+    Variables of the environment whose names match `ours` are taken away: those that belong to the job that prosebench
+    was started from, and those that change what the command's options mean.
+    """
     if shutil.which(command[0]) is None:
         raise NoScheduler(
-            f"there is no command {command[0]!r} on this machine; is it a login node of a SLURM cluster?"
+            f"there is no command {command[0]!r} on this machine; is it a login node of a {title} cluster?"
         )
+    clean = {name: value for name, value in os.environ.items() if not ours.match(name)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            input=given,
+            timeout=_PATIENCE_SECONDS,
+            check=False,
+            env=clean,
+        )
     except subprocess.TimeoutExpired as error:
         raise NoScheduler(f"{command[0]} did not answer within {_PATIENCE_SECONDS} s") from error
     if done.returncode:
-        said = done.stderr.strip() or f"status {done.returncode}"
-        raise NoScheduler(f"{Path(command[0]).name} refused: {said}")
+        lines = [
+            line.removeprefix(f"{command[0]}: ").removeprefix("error: ") for line in done.stderr.splitlines()
+        ]
+        said = "; ".join(filter(None, lines)) or f"status {done.returncode}"
+        raise NoScheduler(f"{command[0]} refused: {said}")
     return done.stdout

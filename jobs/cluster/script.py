@@ -1,41 +1,78 @@
-"""Plain `sbatch` array scripts, for sites where submitit cannot run on the login node."""
+"""The text of a job's script, whichever scheduler it is for."""
 
 import shlex
 import sys
 
 from jobs.cluster.arrays import Submission
-from jobs.cluster.packing import Array
-from jobs.cluster.profile import Cluster, sbatch_options, srun_options, stop_signal
+from jobs.cluster.profile import Need
+
+MARK = "written by prosebench, to be given to"
+"""Stands in the second line of every script: what was written here may be removed here."""
+
+_STOP = """\
+prosebench_stop() {
+  echo "prosebench: this line of the cluster profile failed: $1" >&2
+  exit 1
+}"""
+_FIND_MODULE = """\
+if ! command -v module >/dev/null; then
+  for prosebench_file in /etc/profile.d/{modules,lmod,z00_lmod}.sh; do
+    [ -r "$prosebench_file" ] && . "$prosebench_file"
+  done
+fi"""
 
 
-def array_script(submission: Submission, array: Array, cluster: Cluster) -> str:
-    """The text of a script that `sbatch` takes: the same jobs that `prosebench run --executor slurm` would submit."""
-    at_once = f"%{cluster.jobs_at_once}" if cluster.jobs_at_once else ""
-    options = sbatch_options(array.need, array.minutes) | {
-        "job-name": submission.name,
-        "array": f"0-{submission.size - 1}{at_once}",
-        "output": f"{submission.logs}/%A_%a.log",
-        "open-mode": "append",
-        "signal": stop_signal(submission.ranks, cluster.signal_seconds),
-    }
-    # The tasks of a job with ranks are those of its cells, which the job itself starts.
-    step = "exec " if submission.ranks > 1 else " ".join(["srun", *srun_options(options), ""])
-    program = (
-        f"{step}{shlex.quote(sys.executable)} -u -m jobs.cluster.task {shlex.quote(str(submission.folder))}"
-    )
-    cells = sum(len(job) for job in submission.jobs)
+def script_text(
+    submission: Submission, need: Need, directives: list[str], ending: list[str], title: str
+) -> str:
+    """A script: directives for the scheduler, what the profile does at the start of a job, and what the job does."""
+    what = f"{len(submission.commands)} commands" if submission.commands else "cells"
     lines = [
         "#!/bin/bash",
-        f"# {cells} cells in {submission.size} jobs; written by `prosebench submit`, to be given to `sbatch`.",
-        *(sbatch_line(name, value) for name, value in options.items()),
+        f"# {what} in {submission.size} jobs; {MARK} {title}.",
+        *directives,
         "",
-        *cluster.opening_lines(),
+        *opening_lines(need),
         "",
-        f'{program} "$SLURM_ARRAY_TASK_ID"',
+        *ending,
     ]
     return "\n".join(lines) + "\n"
 
 
-def sbatch_line(name: str, value: str | int | bool) -> str:
-    """One option as sbatch reads it from a script."""
-    return f"#SBATCH --{name}" if value is True else f"#SBATCH --{name}={shlex.quote(str(value))}"
+def opening_lines(need: Need) -> list[str]:
+    """Shell lines at the start of each job: modules, environment, setup, each of which ends the job where it fails."""
+    # A folder called jobs/ where the user stands must not hide ours.
+    environment = {"PYTHONSAFEPATH": "1"} | need.environment
+    steps = [f"module load {module}" for module in need.modules]
+    exports = [f"export {name}={_quoted(value)}" for name, value in environment.items()]
+    lines = [_STOP] if steps or need.setup else []
+    lines += [_FIND_MODULE] if need.modules else []
+    for step in steps:
+        lines += _or_stop(step)
+    lines += exports
+    for step in need.setup:
+        lines += _or_stop(step)
+    return lines
+
+
+def program(submission: Submission, need: Need) -> str:
+    """The command that does one job of a submission; the job's number follows."""
+    python = need.python or sys.executable
+    words = [*need.prefix, python, "-u", "-m", "jobs.cluster", str(submission.folder)]
+    return shlex.join(words)
+
+
+def directive(start: str, name: str, value: str | int | bool) -> str:
+    """One option as a scheduler reads it from a script."""
+    return f"{start}{name}" if value is True else f"{start}{name}={shlex.quote(str(value))}"
+
+
+def _or_stop(step: str) -> list[str]:
+    # Lines of their own: a step may end in a comment.
+    return ["{", step, f"}} || prosebench_stop {shlex.quote(step)}"]
+
+
+def _quoted(value: str) -> str:
+    """In double quotes: $HOME and the like are meant."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`")
+    return f'"{escaped}"'

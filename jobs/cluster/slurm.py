@@ -1,245 +1,211 @@
-"""Submitting to SLURM: what is missing and not queued yet becomes arrays of jobs; records say what became of them."""
+"""SLURM: the only file that knows its commands, options and variables."""
 
+import re
 import shlex
 import shutil
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from jobs.cells.display import count
-from jobs.cells.failures import parked as is_parked
-from jobs.cells.status import read_state
-from jobs.cluster.arrays import Submission, new_name, read_submissions, submitting
-from jobs.cluster.cost import CostModel
-from jobs.cluster.packing import Array, Work, pack
-from jobs.cluster.profile import Cluster, Need, rank_launcher, sbatch_options, srun_options, stop_signal
-from jobs.cluster.scheduler import (
-    NoScheduler,
-    QueuedJob,
-    cells_of,
-    commands_of,
-    describe_queue,
-    max_array_size,
-    queued_jobs,
+from jobs.cluster.arrays import Submission
+from jobs.cluster.profile import Cluster, Need
+from jobs.cluster.scheduler import NoScheduler, Options, OwnJob, QueuedJob, ask, this_user
+from jobs.cluster.script import directive, program, script_text
+
+SET_BY_US = {
+    "array", "job-name", "output", "error", "open-mode", "signal", "requeue", "no-requeue", "chdir", "wait", "wrap",
+    "parsable", "test-only", "export",
+}  # fmt: skip
+"""Options of sbatch that make resuming, following and cancelling work; a profile may not change them."""
+NOT_HANDED_ON = re.compile(
+    r"(?!SLURM_(CONF|CLUSTERS)$)(SLURM|SBATCH|SALLOC|SRUN|SQUEUE|SCANCEL|SACCT|SINFO|SCONTROL|PMI|PMIX)_|SLURMD_"
 )
-from jobs.cluster.script import array_script
-from jobs.cluster.task import Task
-from prosebench.record import Cell
-from prosebench.store.storage import write_bytes
-
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 20.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What would be submitted: arrays, and how many cells are finished, parked, or in queued jobs already."""
-
-    arrays: list[Array]
-    finished: int
-    parked: int
-    queued: int
-
-    @property
-    def works(self) -> list[Work]:
-        """All cells that would be submitted."""
-        return [work for array in self.arrays for job in array.jobs for work in job]
+"""Variables that belong to a job around us, or stand for options; where the cluster is found is none of these."""
+PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+"""States of a job that has not started, or waits for its next start."""
+DEFAULT_ARRAY_SIZE = 1000
+MPI_LAUNCHER = "srun --mpi=pmi2"
 
 
-def make_plan(
-    cells: Sequence[Cell], directory: Path, cluster: Cluster, queued: Sequence[QueuedJob] = ()
-) -> Plan:
-    """Arrays for the cells that are neither finished nor parked nor in a queued job; writes nothing."""
-    costs = CostModel().learn(_sources(directory))
-    taken = cells_of(read_submissions(directory), queued)
-    missing, finished, parked, waiting = [], 0, 0, 0
-    for cell in cells:
-        folder = directory / "cells" / cell.folder_name
-        if (folder / "record.json").exists():
-            finished += 1
-        elif folder.name in taken:
-            waiting += 1
-        elif is_parked(folder):
-            parked += 1
-        else:
-            missing.append(_work(cell, folder, costs))
-    size = cluster.max_array_size or _array_size()
-    return Plan(pack(missing, cluster, size), finished, parked, waiting)
+class Slurm:
+    """SLURM, by sbatch, squeue, scancel, sacct and scontrol."""
 
+    name, title, tried = "slurm", "SLURM", True
 
-def preview(cells: Sequence[Cell], directory: Path, cluster: Cluster) -> Plan:
-    """What `submit_missing` would submit; where no scheduler answers, as if nothing were queued."""
-    try:
-        queued = queued_jobs(read_submissions(directory))
-    except NoScheduler:
-        queued = []
-    return make_plan(cells, directory, cluster, queued)
+    def check(self, need: Need) -> None:
+        """Refuse options that are set by prosebench itself."""
+        refused = sorted(set(need.extra) & SET_BY_US)
+        if refused:
+            raise ValueError(f"{', '.join(refused)} is set by prosebench itself and cannot be changed")
+        if "time" in need.extra:
+            raise ValueError("time has a key of its own: minutes")
 
+    def options(self, need: Need, minutes: int, nodes: int = 1) -> Options:
+        """Options of sbatch."""
+        options: Options = {
+            "nodes": nodes,
+            "ntasks": nodes,
+            "time": minutes,
+            "cpus-per-task": need.cores * need.workers,
+            "mem": f"{round(need.memory_gb * need.workers * 1024)}M",
+            "requeue": True,
+        }
+        for name in ("partition", "account", "qos", "gres", "constraint"):
+            if getattr(need, name):
+                options[name] = getattr(need, name)
+        if need.gpus and not need.gres:
+            options["gpus-per-node"] = need.gpus * need.workers
+        if need.ranks > 1:
+            del options["mem"]
+            options |= {"nodes": f"1-{need.ranks}", "ntasks": need.ranks}
+            options["mem-per-cpu"] = f"{round(need.memory_gb * 1024 / need.cores)}M"
+            if options.pop("gpus-per-node", 0):
+                options["gpus-per-task"] = need.gpus
+        return {name: value for name, value in (options | need.extra).items() if value is not False}
 
-def submit_missing(
-    cells: Sequence[Cell], directory: Path, cluster: Cluster, references: Sequence[Path]
-) -> tuple[Plan, list[Submission]]:
-    """Submit what is missing, as arrays. Two that do so at once do not submit anything twice. Raises NoScheduler."""
-    directory = directory.resolve()
-    with submitting(directory):
-        queued = queued_jobs(read_submissions(directory))
-        plan = make_plan(cells, directory, cluster, queued)
-        submissions: list[Submission] = []
-        for array in plan.arrays:
-            submission = _submission(array, directory, cluster, references)
-            submission.write()
-            try:
-                _submit(submission, sbatch_options(array.need, array.minutes), cluster)
-            except NoScheduler as refused:
-                before = sum(one.size for one in submissions)
-                stay = (
-                    f"; {count(before, 'job')} of another need were submitted before, and stay"
-                    if before
-                    else ""
-                )
-                raise NoScheduler(f"{refused}{stay}") from refused
-            submissions.append(submission)
-    return plan, submissions
+    def gpus(self, need: Need) -> int:
+        """Those of its workers or ranks, or as many as gres or another option asks for."""
+        options = self.options(need, need.minutes)
+        asked = [need.gpus * need.workers * need.ranks]
+        for name in ("gres", "gpus", "gpus-per-node", "gpus-per-task"):
+            kind = r"gpu\b[^,]*" if name == "gres" else ".*"
+            for found in re.findall(kind, str(options.get(name, ""))):
+                number = re.search(r"(?:^|[:=])(\d+)$", found)
+                times = need.ranks if name == "gpus-per-task" else 1
+                asked.append(int(number[1]) * times if number else int(bool(found)))
+        return max(asked)
 
+    def script(self, submission: Submission, need: Need, cluster: Cluster) -> str:
+        """A script for sbatch.
 
-def write_scripts(
-    cells: Sequence[Cell], directory: Path, cluster: Cluster, references: Sequence[Path], path: Path
-) -> tuple[Plan, list[Path]]:
-    """Write what `submit_missing` would submit as scripts for `sbatch`, next to path where there are several."""
-    directory = directory.resolve()
-    plan = preview(cells, directory, cluster)
-    paths = []
-    for number, array in enumerate(plan.arrays):
-        submission = _submission(array, directory, cluster, references)
-        submission.write()
-        paths.append(path if number == 0 else path.with_stem(f"{path.stem}-{number + 1}"))
-        write_bytes(paths[-1], array_script(submission, array, cluster).encode())
-    return plan, paths
-
-
-def submit_commands(
-    commands: Sequence[Sequence[str]],
-    directory: Path,
-    cluster: Cluster,
-    need: Need,
-    *,
-    nodes: int = 1,
-    processes: int = 1,
-) -> Submission:
-    """Submit `prosebench` commands (their arguments), one a job; those that are queued already are left out.
-
-    nodes x processes of them train together.
-    """
-    directory = directory.resolve()
-    with submitting(directory):
-        before = read_submissions(directory)
-        there = commands_of(before, queued_jobs(before))
-        submission = Submission(
-            name=new_name(),
-            directory=directory,
-            commands=[list(command) for command in commands if list(command) not in there],
-            threads=need.cores,
-            nodes=nodes,
-            processes=processes,
-            minutes=need.minutes,
-            signal_seconds=cluster.signal_seconds,
+        SIGUSR2 comes signal_seconds before the time limit. SLURM gives it to the steps of a job; where these are the
+        ranks of its cells there is none between two cells, so there it is for the job's own process, which must have
+        taken the place of its shell.
+        """
+        ranked = submission.ranks > 1
+        at_once = f"%{cluster.jobs_at_once}" if cluster.jobs_at_once else ""
+        options = self.options(need, submission.minutes, submission.nodes) | {
+            "job-name": submission.name,
+            "array": f"0-{submission.size - 1}{at_once}",
+            # A % in the folder's own path would be read as one of those that stand for something.
+            "output": f"{str(submission.logs).replace('%', '%%')}/%A_%a.log",
+            "open-mode": "append",
+            "signal": f"{'B:' if ranked else ''}USR2@{cluster.signal_seconds}",
+        }
+        directives = [directive("#SBATCH --", name, value) for name, value in options.items()]
+        step = "exec" if ranked else " ".join(["srun", *_srun_options(options)])
+        return script_text(
+            submission,
+            need,
+            directives,
+            [f'{step} {program(submission, need)} "$SLURM_ARRAY_TASK_ID"'],
+            self.title,
         )
-        if submission.commands:
-            submission.write()
-            _submit(submission, sbatch_options(need, need.minutes, nodes), cluster)
-    return submission
+
+    def rank_launcher(self, cluster: Cluster, need: Need) -> list[str]:
+        """mpi_launcher of the profile, or srun, which is told the cores, and to end all ranks when one dies."""
+        words = shlex.split(cluster.mpi_launcher or MPI_LAUNCHER)
+        if words[0] == "srun":
+            words += [f"--cpus-per-task={need.cores}", "--kill-on-bad-exit=1"]
+        return words
+
+    def how_to_submit(self, script: Path) -> str:
+        """sbatch, told to hand the environment on whatever SBATCH_EXPORT says."""
+        return f"sbatch --export=ALL {shlex.quote(str(script))}"
+
+    def submit(self, script: Path) -> None:
+        """Submit a script."""
+        _ask("sbatch", "--parsable", "--export=ALL", str(script))
+
+    def queued(self, names: Sequence[str]) -> list[QueuedJob]:
+        """Jobs as squeue has them."""
+        columns = "%j|%F|%K|%T|%u|%r"
+        said = _ask("squeue", "--noheader", "--array", f"--name={','.join(names)}", f"--format={columns}")
+        return jobs_in(said, names)
+
+    def cancel(self, jobs: Sequence[QueuedJob]) -> None:
+        """End all jobs of this user's submissions by their names."""
+        if jobs:
+            names = sorted({job.name for job in jobs})
+            _ask("scancel", f"--name={','.join(names)}", f"--user={this_user()}")
+
+    def ended(self, names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:
+        """Jobs as accounting has them."""
+        question = ["--noheader", "--parsable2", "--allocations", "--format=JobName,JobID,State"]
+        said = _ask("sacct", *question, f"--name={','.join(names)}", "--starttime=now-90days")
+        ended = {}
+        for line in said.splitlines():
+            if line.count("|") < 2:
+                continue
+            name, job, state = line.split("|", 2)
+            task = job.partition("_")[2]
+            ended[name, int(task) if task.isdigit() else 0] = (job, state.split(" ", 1)[0])
+        return ended
+
+    def max_array_size(self) -> int:
+        """MaxArraySize of the controller, which is one above the largest index."""
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
+        return int(found[1]) if found else DEFAULT_ARRAY_SIZE
+
+    def own_job(self, environment: Mapping[str, str]) -> OwnJob:
+        """The job by the variables that SLURM sets."""
+        array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+        job = environment.get("SLURM_JOB_ID", "")
+        return OwnJob(
+            job=f"{array}_{task}" if array and task else job,
+            node=environment.get("SLURMD_NODENAME", ""),
+            node_rank=int(environment.get("SLURM_NODEID", "0")),
+            number=int(job or 0),
+            restarts=int(environment.get("SLURM_RESTART_COUNT", "0")),
+            host=environment.get("SLURM_LAUNCH_NODE_IPADDR", ""),
+        )
+
+    def requeue(self, job: str) -> None:
+        """Put the own job back into the queue."""
+        _ask("scontrol", "requeue", job)
+
+    def being_preempted(self, job: str) -> bool:
+        """Whether the controller has noted a time of preemption."""
+        try:
+            found = re.search(r"PreemptTime=(\S+)", _ask("scontrol", "show", "job", job))
+        except NoScheduler:
+            return False
+        return found is not None and found[1] not in ("None", "N/A")
+
+    def there(self) -> bool:
+        """Whether sbatch is."""
+        return shutil.which("sbatch") is not None
+
+    def version(self) -> str:
+        """Version, after the controller has answered."""
+        state = _ask("scontrol", "ping")
+        if " UP" not in state.upper():
+            raise NoScheduler(f"no controller answers: {state.strip()}")
+        return _ask("sinfo", "--version").strip()
 
 
-def follow(folders: Sequence[Path], directory: Path, watch: Callable[[str], None]) -> None:
-    """Wait until every cell has ended or no job is left. watch is called often, with a line about the queue.
+def jobs_in(said: str, names: Sequence[str]) -> list[QueuedJob]:
+    """The jobs of these names in what squeue has said, a line each: name, array, task, state, user, reason."""
+    jobs = []
+    for line in said.splitlines():
+        # Where several clusters are asked, each begins with a line that names it.
+        name, _, rest = line.strip().partition("|")
+        if name not in names or rest.count("|") < 4:
+            continue
+        array, task, state, user, reason = rest.split("|", 4)
+        index = int(task) if task.isdigit() else 0
+        job = f"{array}_{task}" if task.isdigit() else array
+        jobs.append(QueuedJob(name, index, job, state, reason, user, state in PENDING))
+    return jobs
 
-    Only reads: any number may follow, from any machine with SLURM's commands.
+
+def _srun_options(options: Mapping[str, Any]) -> list[str]:
+    """What srun is to be told: the environment that the script has set up; the cores, which since SLURM 22.05 it no
+    longer knows by itself; and, where a task of several ends badly, to leave it to the others how they end.
     """
-    pause, asked, line = _FIRST_PAUSE_SECONDS, float("-inf"), "asking the scheduler"
-    waiting = set(folders)
-    while True:
-        waiting -= {folder for folder in waiting if (folder / "record.json").exists()}
-        if not waiting:
-            return
-        if time.monotonic() - asked > pause:
-            asked, pause = time.monotonic(), min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
-            try:
-                jobs = queued_jobs(read_submissions(directory))
-                line = describe_queue(jobs)
-                if not jobs:
-                    return
-            except NoScheduler as problem:
-                line = str(problem)
-        watch(line)
-        time.sleep(0.25)
+    cores = [f"--cpus-per-task={options['cpus-per-task']}"] if "cpus-per-task" in options else []
+    return ["--export=ALL", *cores, "--kill-on-bad-exit=0"]
 
 
-def _work(cell: Cell, folder: Path, costs: CostModel) -> Work:
-    spent = read_state(folder).spent if folder.exists() else 0
-    left = cell.budgets[-1] - spent
-    seconds = max(1.0, costs.seconds(cell) * left / cell.budgets[-1])
-    return Work(folder, cell, seconds, left, guessed=not costs.knows(cell))
-
-
-def _sources(directory: Path) -> list[Path]:
-    """This run folder and its neighbours."""
-    return sorted(
-        {directory.resolve(), *(path.parent.resolve() for path in directory.resolve().parent.glob("*/cells"))}
-    )
-
-
-def _array_size() -> int:
-    try:
-        return max_array_size()
-    except NoScheduler:
-        return 1000
-
-
-def _submission(array: Array, directory: Path, cluster: Cluster, references: Sequence[Path]) -> Submission:
-    return Submission(
-        name=new_name(),
-        directory=directory,
-        jobs=[[work.folder.name for work in job] for job in array.jobs],
-        workers=array.need.workers,
-        ranks=array.need.ranks,
-        launcher=rank_launcher(cluster, array.need) if array.need.ranks > 1 else [],
-        threads=array.need.cores,
-        minutes=array.minutes,
-        signal_seconds=cluster.signal_seconds,
-        references=[path.resolve() for path in references],
-    )
-
-
-def _submit(submission: Submission, options: dict[str, str | int | bool], cluster: Cluster) -> None:
-    try:
-        from submitit import SlurmExecutor
-        from submitit.core.utils import FailedJobError
-    except ModuleNotFoundError as error:
-        raise NoScheduler(
-            "submitit is not installed: pip install 'prosebench[cluster]', or use `prosebench submit`"
-        ) from error
-    ranked = submission.ranks > 1
-    executor = SlurmExecutor(folder=submission.logs, python="exec " * ranked + shlex.quote(sys.executable))
-    minutes = options.pop("time")
-    options["signal"] = stop_signal(submission.ranks, cluster.signal_seconds)
-    executor.update_parameters(
-        job_name=submission.name,
-        time=minutes,
-        signal_delay_s=cluster.signal_seconds,
-        array_parallelism=cluster.jobs_at_once or submission.size,
-        setup=cluster.opening_lines(),
-        stderr_to_stdout=True,
-        wckey=None,
-        srun_args=srun_options(options),
-        # The tasks of such a job are the ranks of its cells, which the job itself starts.
-        use_srun=not ranked,
-        additional_parameters=options,
-    )
-    tasks = [Task(submission.folder, index) for index in range(submission.size)]
-    try:
-        executor.submit_array(tasks)
-    except FailedJobError as error:
-        shutil.rmtree(submission.folder)
-        lines = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).splitlines()]
-        raise NoScheduler(f"sbatch refused: {'; '.join(filter(None, lines))}") from error
+def _ask(*command: str) -> str:
+    return ask(command, NOT_HANDED_ON, Slurm.title)

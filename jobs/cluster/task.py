@@ -1,4 +1,4 @@
-"""What runs inside a scheduler's job: `python -m jobs.cluster.task SUBMISSION_FOLDER INDEX`.
+"""What runs inside a scheduler's job, one number of a submission.
 
 A job works through its cells. Asked to stop (its time limit is near, or it is preempted), it finishes the chunk it is
 on and puts itself back into the queue; the next start continues from the chunks on disk.
@@ -12,29 +12,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.cells.failures import count_chunks, may_run, note_failure
-from jobs.cells.heartbeat import scheduler_job
+from jobs.cells.heartbeat import JOB, scheduler_job
 from jobs.cells.launch import LIBRARY_THREADS, go_through, one_thread_a_library, run_pool
-from jobs.cells.signals import listen, stop_asked
+from jobs.cells.signals import stop_asked
 from jobs.cells.worker import Desk, DiskFull
 from jobs.cluster.arrays import Submission, read_submission
 from jobs.cluster.commands import run_command
-from jobs.cluster.scheduler import NoScheduler, being_preempted, requeue
+from jobs.cluster.scheduler import NoScheduler, schedulers
+
+CORES = "PROSEBENCH_CORES"
+"""Variable that tells a command in a job how many cores it has."""
 
 
 def run_task(folder: Path, index: int) -> int:
     """Do job `index` of a submission. Returns the exit status: 1 where cells are left and it is not queued again."""
     started = time.monotonic()
-    listen()
     submission = read_submission(folder)
-    node, gpus = (
-        os.environ.get("SLURMD_NODENAME", os.uname().nodename),
-        os.environ.get("CUDA_VISIBLE_DEVICES", "none"),
-    )
-    print(f"job {scheduler_job()} on {node}, GPUs {gpus}: {submission.name}, number {index}", flush=True)
+    own = schedulers()[submission.scheduler].own_job(os.environ)
+    os.environ[JOB] = own.job
+    node, gpus = own.node or os.uname().nodename, os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+    print(f"job {own.job} on {node}, GPUs {gpus}: {submission.name}, number {index}", flush=True)
     if submission.commands:
         for name in LIBRARY_THREADS:
             os.environ.setdefault(name, str(submission.threads))
-        return run_command(submission, index)
+        os.environ[CORES] = str(submission.threads * submission.workers)
+        return run_command(submission, index, own)
     one_thread_a_library()
     cells = [submission.directory / "cells" / name for name in submission.jobs[index]]
     desk = Desk(
@@ -62,35 +64,15 @@ def run_task(folder: Path, index: int) -> int:
     return 1 if unfinished and not stop_asked() else 0
 
 
-class Task:
-    """A job as submitit pickles it: nothing but where its submission lies. Its result says nothing; records do."""
-
-    def __init__(self, folder: Path, index: int) -> None:
-        self.folder, self.index = folder, index
-
-    def __call__(self) -> int:
-        """Do the job; a bad end is the job's own, for accounting to know."""
-        status = run_task(self.folder, self.index)
-        if status:
-            sys.exit(status)
-        return status
-
-    def checkpoint(self) -> object:
-        """For a signal that comes before `run_task` listens: the same job again."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
-
-
 def _hand_back(submission: Submission, cells: Sequence[Path], seconds: float, before: object) -> None:
     """Put this job back into the queue if work is left and it was not cancelled."""
-    asked, job = stop_asked(), scheduler_job()
-    if asked == signal.SIGTERM and not being_preempted(job):
+    asked, job, scheduler = stop_asked(), scheduler_job(), schedulers()[submission.scheduler]
+    if asked == signal.SIGTERM and not scheduler.being_preempted(job):
         print(f"job {job} was ended from outside; the next `prosebench run` continues", flush=True)
         return
     left = [cell for cell in cells if may_run(cell, submission.name)]
     limit = 60 * submission.minutes - submission.signal_seconds
-    # SLURM's signal may come up to a minute early.
+    # The signal may come up to a minute early.
     if left and _progress(cells) == before and seconds > limit - 60:
         reason = (
             f"not one chunk was finished in {seconds:.0f} s; give jobs more than {submission.minutes} minutes"
@@ -100,14 +82,10 @@ def _hand_back(submission: Submission, cells: Sequence[Path], seconds: float, be
     if left:
         try:
             print(f"job {job} goes back into the queue: {len(left)} cells are left", flush=True)
-            requeue(job)
+            scheduler.requeue(job)
         except NoScheduler as refused:
             print(f"{refused}; the next `prosebench run` continues", flush=True)
 
 
 def _progress(cells: Sequence[Path]) -> object:
     return [((cell / "record.json").exists(), count_chunks(cell)) for cell in cells]
-
-
-if __name__ == "__main__":
-    sys.exit(run_task(Path(sys.argv[1]), int(sys.argv[2])))

@@ -21,7 +21,7 @@ from jobs.cells.worker import code_commit
 from jobs.cluster.arrays import read_submissions
 from jobs.cluster.profile import Cluster
 from jobs.cluster.scheduler import queued_jobs
-from jobs.cluster.slurm import follow, submit_missing
+from jobs.cluster.submit import follow, submit_missing
 from prosebench.method import load_method
 from prosebench.record import Cell, read_provenance, read_record
 from prosebench.suite import Suite

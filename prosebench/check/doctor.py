@@ -1,10 +1,9 @@
-"""What this machine can do for prosebench: versions, devices, engines, schedulers, hub; each with its remedy."""
+"""What this machine can do for prosebench: versions, devices, engines, hub; each with its remedy."""
 
 import os
 import platform
 import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -40,7 +39,6 @@ def examine() -> Iterator[Finding]:
     yield _native_kernel()
     yield _exact_transport()
     yield _openmm_energy()
-    yield _slurm()
     yield _mpi()
     yield _hub()
 
@@ -115,16 +113,6 @@ def _openmm_energy() -> Finding:
     except GateClosed as error:
         return Finding("energy of AA", "missing", str(error))
     return Finding("energy of AA", "ok", f"within {deviation:.1e} kJ/mol of OpenMM's Reference platform")
-
-
-def _slurm() -> Finding:
-    if not shutil.which("sbatch"):
-        return Finding("SLURM", "absent", "no sbatch on PATH; cells run on this machine")
-    answer = subprocess.run(["sinfo", "--version"], capture_output=True, text=True, check=False)
-    if answer.returncode:
-        reason = (answer.stderr.splitlines() or ["no answer"])[0]
-        return Finding("SLURM", "absent", f"its commands are there, but no cluster answers: {reason}")
-    return Finding("SLURM", "ok", answer.stdout.strip())
 
 
 def _mpi() -> Finding:

@@ -209,12 +209,12 @@ def bench_scaling(
     ranks: Annotated[
         str,
         typer.Option(
-            help="Comma-separated; of the suite's first cell, here or with --executor slurm in jobs. Empty: none."
+            help="Comma-separated; of the suite's first cell, here or, on a cluster, in jobs. Empty: none."
         ),
     ] = "1,2",
     workers: Annotated[
         str,
-        typer.Option(help="Comma-separated, of the whole suite; with --executor slurm: nodes. Empty: none."),
+        typer.Option(help="Comma-separated, of the whole suite; on a cluster: nodes. Empty: none."),
     ] = "1,2",
     rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
     references: References = None,
@@ -238,7 +238,7 @@ def bench_scaling(
             f"{row['series']}, {row[against]} {against}: {row['evaluations_per_second']:,.0f} evaluations/s"
         )
 
-    for against, asked in (("ranks", ranks), ("nodes" if executor == "slurm" else "workers", workers)):
+    for against, asked in (("ranks", ranks), ("nodes" if executor != "local" else "workers", workers)):
         if not split(asked):
             continue
         values = numbers(asked, f"--{'workers' if against == 'nodes' else against}")
@@ -248,7 +248,7 @@ def bench_scaling(
             values,
             directory,
             rounds=rounds,
-            cluster=profile if executor == "slurm" else None,
+            cluster=profile if executor != "local" else None,
             references=known,
             watch=watch,
         )

@@ -79,7 +79,7 @@ def run(
     from jobs.cells.plan import plan_cells, with_stored
     from jobs.cells.spread import check_ranks
     from jobs.cluster.remote import show_plan, show_work, submit_and_follow
-    from jobs.cluster.slurm import preview
+    from jobs.cluster.submit import preview
     from jobs.making.inputs import find_inputs
 
     profile = load_profile(executor, cluster)
@@ -99,8 +99,8 @@ def run(
     number = workers or max(1, len(os.sched_getaffinity(0)) // ranks)
     if dry_run:
         plan = preview(ready, directory, profile)
-        if executor == "slurm":
-            show_plan(plan, out)
+        if executor != "local":
+            show_plan(plan, profile, out)
         else:
             show_work(plan, number, out)
         _tell_waiting(cells, ready)
@@ -121,7 +121,7 @@ def run(
                 f"{row} stops at its max_budget: not run at {', '.join(f'{budget:,}' for budget in left_out)}"
             )
     _tell_waiting(cells, ready)
-    if executor == "slurm":
+    if executor != "local":
         submit_and_follow(ready, directory, profile, folders, out, followed=follow)
         if not follow:
             return
@@ -167,14 +167,15 @@ def submit(
     references: References = None,
     retry_parked: RetryParked = False,
     script: Annotated[Path, typer.Option("--out", help="Script to write.")] = Path("prosebench.array"),
+    scheduler: Annotated[str, typer.Option(help="slurm, pbs or lsf.")] = "slurm",
 ) -> None:
-    """Write plain array scripts for `sbatch` that do what `run --executor slurm` would submit."""
+    """Write the array scripts that `run --executor slurm` (pbs, lsf) would submit, to submit them yourself."""
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     from jobs.cells.plan import plan_cells, with_stored
     from jobs.cluster.remote import write_and_tell
     from jobs.making.inputs import find_inputs
 
-    profile = load_profile("slurm", cluster)
+    profile = load_profile(scheduler, cluster)
     _warn_of_tables(profile, chosen)
     folders = references or [OWN_REFERENCES]
     take_published(chosen.peptides, folders)

@@ -2,13 +2,40 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from prosebench.cli.options import app, out
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prosebench.check.doctor import Finding
+
+
+def _schedulers() -> "Iterator[Finding]":
+    """The batch systems whose commands are here, and whether they answer."""
+    from jobs.cluster.scheduler import NoScheduler, schedulers
+    from prosebench.check.doctor import Finding
+
+    absent = []
+    for scheduler in schedulers().values():
+        try:
+            yield Finding(scheduler.title, "ok", scheduler.version())
+        except NoScheduler as problem:
+            if scheduler.there():
+                yield Finding(
+                    scheduler.title, "absent", f"its commands are there, but it does not answer: {problem}"
+                )
+            else:
+                absent.append(scheduler.title)
+    if absent:
+        yield Finding(
+            "schedulers", "absent", f"no commands of {', '.join(absent)} on PATH; cells run on this machine"
+        )
 
 
 @app.command()
@@ -22,7 +49,7 @@ def doctor(
     bad = 0
     if vectors is None:
         table = Table("what", "state", "found", box=None, pad_edge=False)
-        for finding in examine():
+        for finding in (*examine(), *_schedulers()):
             bad += finding.state == "missing"
             table.add_row(finding.what, finding.state, escape(finding.found))
         out.print(table)

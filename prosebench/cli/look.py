@@ -16,7 +16,7 @@ _LOG_COLUMNS = 160
 
 @app.command()
 def status(directory: Directory) -> None:
-    """Where each cell of a run folder stands, or how far training is: from the disk, and from SLURM where it is."""
+    """Where each cell of a run folder stands, or how far training is: from the disk, and from the scheduler."""
     from jobs.cells.display import status_tables, waiting_lines
     from jobs.cells.status import read_states
     from jobs.cluster.hints import ask_scheduler, describe_end

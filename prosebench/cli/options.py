@@ -35,7 +35,7 @@ Temperatures = Annotated[
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="row.key=value; may be repeated.")]
 RunFolder = Annotated[Path | None, typer.Option("--dir", help="Run folder; default: runs/<suite>.")]
 RetryParked = Annotated[bool, typer.Option(help="Try again what failed three times.")]
-Executor = Annotated[str, typer.Option(help="local, or slurm: arrays of jobs on a cluster.")]
+Executor = Annotated[str, typer.Option(help="local, or arrays of jobs on a cluster: slurm, pbs, lsf.")]
 ClusterFile = Annotated[
     str, typer.Option("--cluster", help="Cluster profile: path of a .toml file, or a shipped example.")
 ]
@@ -156,14 +156,26 @@ def print_rows(rows: Sequence[Mapping[str, str | int | float]]) -> None:
 
 def load_profile(executor: str, cluster: str) -> "Cluster":
     from jobs.cluster.profile import Cluster, load_cluster
+    from jobs.cluster.scheduler import schedulers
 
-    if executor not in ("local", "slurm"):
-        fail(f"unknown --executor {executor!r}; known: local, slurm")
-    if executor == "local" and cluster:
-        fail("--cluster is for --executor slurm; without it everything runs on this machine")
-    if executor == "slurm" and not cluster:
-        fail("--executor slurm needs --cluster FILE: a profile of your cluster (see docs/cluster.md)")
-    return load_cluster(cluster) if cluster else Cluster()
+    known = schedulers()
+    if executor != "local" and executor not in known:
+        fail(f"unknown --executor {executor!r}; known: local, {', '.join(known)}")
+    if executor == "local":
+        if cluster:
+            fail(
+                f"--cluster is for --executor {', '.join(known)}; without it everything runs on this machine"
+            )
+        return Cluster()
+    if not cluster:
+        fail(f"--executor {executor} needs --cluster FILE: a profile of your cluster (see docs/cluster.md)")
+    if not known[executor].tried:
+        err.print(
+            f"[yellow]warning:[/yellow] {known[executor].title} was tried on stand-ins for its commands alone, never "
+            "on a real cluster: look at the first jobs, and tell us",
+            soft_wrap=True,
+        )
+    return load_cluster(cluster, executor)
 
 
 def without_cluster(line: list[str], *more: str) -> list[str]:

@@ -133,7 +133,7 @@ def reference(
     if not missing:
         return
     plan.check(missing)
-    if executor == "slurm" and not dry_run:
+    if executor != "local" and not dry_run:
         from jobs.cluster.remote import submit_each
 
         profile, line = load_profile(executor, cluster), without_cluster(sys.argv[1:], "--peptides")

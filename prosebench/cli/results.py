@@ -92,14 +92,15 @@ def _score_run(
     require_slurm(executor)
     from analysis.scores.run import score_run
     from analysis.scores.table import write_scores
+    from jobs.cluster.task import CORES
 
     take_published(_peptides(directory), references)
     profile = load_profile(executor, cluster)
-    cores = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
+    cores = int(os.environ.get(CORES) or len(os.sched_getaffinity(0)))
     if share:
         score_run(directory, references, workers=cores, share=_share(share))
         return
-    if executor == "slurm":
+    if executor != "local":
         from jobs.cluster.remote import submit_each
         from prosebench.record import cell_folders
 

@@ -38,13 +38,13 @@ def train(
     ] = None,
     executor: Executor = "local",
     cluster: ClusterFile = "",
-    nodes: Annotated[int, typer.Option(min=1, help="With slurm: nodes that train together.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="On a cluster: nodes that train together.")] = 1,
     gpus: Annotated[
         int,
-        typer.Option(min=0, help="With slurm: GPUs on each node, a process each; 0: as the profile says."),
+        typer.Option(min=0, help="On a cluster: GPUs on each node, a process each; 0: as the profile says."),
     ] = 0,
     follow: Annotated[
-        bool, typer.Option(help="With slurm: wait for the job and show how far it is.")
+        bool, typer.Option(help="On a cluster: wait for the job and show how far it is.")
     ] = False,
 ) -> None:
     """Train a model by a recipe, from its last checkpoint on; under torchrun, with all its processes."""
@@ -52,20 +52,22 @@ def train(
 
     followed = load_recipe(recipe, set_ or [])
     directory = directory or Path("runs") / Path(recipe).stem
-    if executor == "slurm":
-        _submit(followed, directory, cluster, nodes, gpus, follow)
+    if executor != "local":
+        _submit(followed, directory, executor, cluster, nodes, gpus, follow)
     else:
         load_profile(executor, cluster)
         _train(followed, directory, minutes, threads)
 
 
-def _submit(recipe: "Recipe", directory: Path, cluster: str, nodes: int, gpus: int, follow: bool) -> None:
+def _submit(
+    recipe: "Recipe", directory: Path, executor: str, cluster: str, nodes: int, gpus: int, follow: bool
+) -> None:
     """Hand the training run to the scheduler; a finished one is left alone."""
     from jobs.cluster.commands import MODEL
     from jobs.cluster.remote import submit_each
     from prosebench.training.curve import read_curve
 
-    profile = load_profile("slurm", cluster)
+    profile = load_profile(executor, cluster)
     if (directory / MODEL).exists():
         out.print(f"{directory / MODEL} is there: this run is finished")
         return

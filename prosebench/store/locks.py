@@ -27,3 +27,18 @@ def file_lock(path: Path) -> Iterator[bool]:
             if error.errno not in _NO_LOCKS_HERE:
                 raise
         yield path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, made where there is none, after waiting for whoever holds it now.
+
+    On a file system without locks nobody waits.
+    """
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS_HERE:
+                raise
+        yield

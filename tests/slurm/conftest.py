@@ -13,7 +13,7 @@ import pytest
 
 from jobs.cells.heartbeat import read_beat
 from prosebench.record import cell_folders
-from tests.conftest import PLUGIN
+from tests.conftest import with_plugin
 from tests.jobs.conftest import results, run
 from tests.slurm import lab
 
@@ -120,7 +120,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "--dir",
         str(folder / "run"),
         "--no-report",
-        env=os.environ | {"PYTHONPATH": str(PLUGIN), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": with_plugin(), "OMP_NUM_THREADS": "1"},
     )
     return results(folder / "run")
 
@@ -187,7 +187,7 @@ class Site:
 
     def log(self) -> str:
         """The output of all jobs so far."""
-        return "".join(path.read_text() for path in sorted((self.directory / "jobs").glob("*/logs/*.out")))
+        return "".join(path.read_text() for path in sorted((self.directory / "jobs").glob("*/logs/*.log")))
 
     def account(self) -> str:
         """What there is to know about a test that failed."""

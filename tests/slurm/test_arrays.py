@@ -70,7 +70,7 @@ def test_status_is_read_elsewhere_while_jobs_run(site: Site, undisturbed: dict[s
     site.wait_for_chunks(4)
     folder = Path(run("which", "prosebench").stdout).parent
     elsewhere = {"env": os.environ | {"PATH": str(folder), "SLURM_CONF": "/nowhere", "COLUMNS": "200"}}
-    paced = re.compile(r"running +[\d,]+ +[\d,]+ +\d+ s +\d+ s ago +job \d+")
+    paced = re.compile(r"running +[\d,]+ +[\d,]+ +\d+ s +\d+ s ago +job \S+")
     said: list[str] = []
 
     def shows_a_pace() -> bool:
@@ -124,7 +124,7 @@ def test_a_plain_script_does_the_same_work(site: Site, undisturbed: dict[str, by
         str(site.folder / "cluster.toml"),
     ]
     said = run("prosebench", "submit", *place, cwd=site.folder).stdout
-    assert "sbatch prosebench.array" in said
+    assert "sbatch --export=ALL prosebench.array" in said
     script = (site.folder / "prosebench.array").read_text()
     for line in (
         "#SBATCH --array=0-1",
@@ -161,7 +161,7 @@ def test_scoring_as_an_array(site: Site, undisturbed: dict[str, bytes]) -> None:
     assert "2 of 2 cells scored" in said
     assert (site.directory / "scores.csv").read_bytes() == here
     site.wait_until_idle()
-    assert len(list((site.directory / "jobs").glob("*/logs/*_result.pkl"))) == 2
+    assert len(list((site.directory / "jobs").glob("*/logs/*.log"))) == 2
 
 
 def test_five_hundred_tiny_cells(site: Site) -> None:

@@ -194,7 +194,7 @@ def test_a_job_that_never_starts(site: Site) -> None:
     assert "2 in queued jobs" in again
     assert "JobHeldUser" in again
     assert "2 in queued jobs, 0 parked, 0 to run" in site.run("--dry-run").stdout
-    assert re.search(r"waiting: 2 cells; in job \d+: pending, JobHeldUser", site.status())
+    assert re.search(r"waiting: 2 cells; in job \S+: pending, JobHeldUser", site.status())
     assert len(list(site.directory.glob("jobs/prosebench-*"))) == 1
     run("prosebench", "cancel", str(site.directory))
     site.profile()
@@ -205,12 +205,12 @@ def test_a_job_that_ends_before_it_has_begun(site: Site) -> None:
     site.profile('setup = ["echo the site is closed", "exit 3"]')
     said = site.run("--follow", check=False).stderr
     found = re.search(
-        r"waiting: \S+ and 1 more cell: job \d+ (?:ended as FAILED|has left the queue); log: (\S+)", said
+        r"waiting: \S+ and 1 more cell: job \S+ (?:ended as FAILED|has left the queue); log: (\S+)", said
     )
     assert found, said
     assert "the site is closed" in Path(found[1]).read_text()
     until("accounting knows", lambda: "ended as FAILED" in site.status())
-    assert re.search(r"waiting: 2 cells; job \d+ ended as FAILED; log: ", site.status())
+    assert re.search(r"waiting: 2 cells; job \S+ ended as FAILED; log: ", site.status())
     site.profile()
     finish(site)
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from jobs.cells import signals, worker
 from jobs.cells.chunks import Overtaken, StoredChunk, write_chunk
 from jobs.cells.failures import MAX_ATTEMPTS, count_chunks, may_run, note_failure, parked, read_failure
-from jobs.cells.heartbeat import SILENT_SECONDS, read_beat
+from jobs.cells.heartbeat import JOB, SILENT_SECONDS, read_beat
 from jobs.cells.plan import lay_out, plan_cells
 from jobs.cells.status import read_state
 from jobs.cells.worker import Desk, DiskFull, run_cell
@@ -97,11 +98,21 @@ def test_a_fresh_sign_of_life_from_another_machine_keeps_others_away(folder: Pat
     assert run_cell(folder, desk) == "done"
 
 
+@pytest.mark.parametrize("job", ["", "7_0"])
+def test_a_worker_whose_clock_is_a_day_ahead_is_not_waited_for_for_ever(
+    folder: Path, desk: Desk, job: str
+) -> None:
+    beat(folder, time=time.time() + 86_400, job=job)
+    state = read_state(folder)
+    assert state.state == "lost"
+    assert re.search(r"the clock of elsewhere is 86,\d+ s ahead", state.reason)
+    assert run_cell(folder, desk) == "done"
+
+
 def test_a_restarted_job_does_not_wait_for_itself(
     folder: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    monkeypatch.setenv(JOB, "12_3")
     beat(folder, job="12_3")
     assert run_cell(folder, desk) == "done"
 

@@ -8,7 +8,8 @@ import pytest
 
 from jobs.cluster.arrays import Submission
 from jobs.cluster.commands import run_command, torchrun
-from jobs.cluster.scheduler import QueuedJob, commands_of
+from jobs.cluster.scheduler import OwnJob, QueuedJob, commands_of
+from jobs.cluster.slurm import Slurm
 
 
 def submission(nodes: int) -> Submission:
@@ -19,16 +20,19 @@ def submission(nodes: int) -> Submission:
 
 def test_nodes_meet_at_the_first_of_them() -> None:
     job = {"SLURM_JOB_ID": "123", "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.7"}
-    first = torchrun(submission(2), job | {"SLURM_NODEID": "0"})
-    second = torchrun(submission(2), job | {"SLURM_NODEID": "1"})
+
+    def line(**more: str) -> list[str]:
+        return torchrun(submission(2), Slurm().own_job(job | more))
+
+    first, second = line(SLURM_NODEID="0"), line(SLURM_NODEID="1")
     assert "--rdzv-endpoint=10.0.0.7:20123" in first
     assert set(first) ^ set(second) == {"--rdzv-conf=is_host=1", "--rdzv-conf=is_host=0"}
-    again = torchrun(submission(2), job | {"SLURM_NODEID": "0", "SLURM_RESTART_COUNT": "1"})
+    again = line(SLURM_NODEID="0", SLURM_RESTART_COUNT="1")
     assert set(first) ^ set(again) == {"--rdzv-id=123-0", "--rdzv-id=123-1"}
 
 
 def test_one_node_needs_no_meeting_place() -> None:
-    line = torchrun(submission(1), {})
+    line = torchrun(submission(1), OwnJob("", ""))
     assert "--standalone" in line
     assert "--nproc-per-node=4" in line
 
@@ -54,5 +58,5 @@ def test_a_command_that_was_just_finished_when_the_signal_came_is_not_queued_aga
     monkeypatch.setattr("jobs.cells.signals._asked", [signal.SIGUSR2])
     monkeypatch.setattr("jobs.cluster.commands._stop", too_late)
     job = submission(1).model_copy(update={"processes": 1, "directory": tmp_path, "commands": [words]})
-    assert run_command(job, 0) == 0
+    assert run_command(job, 0, OwnJob("7_0", "node0")) == 0
     assert ("goes back into the queue" in capfd.readouterr().out) is again

@@ -8,7 +8,7 @@ from jobs.cells.plan import plan_cells
 from jobs.cluster.cost import CELL_SECONDS, CostModel, count_atoms
 from jobs.cluster.packing import Work, pack
 from jobs.cluster.profile import Cluster
-from jobs.cluster.slurm import make_plan
+from jobs.cluster.submit import make_plan
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.peptide import Peptide
 from prosebench.record import Cell, Provenance, Record
@@ -28,8 +28,8 @@ def finished(directory: Path, one: Cell, seconds_each: float, preparation: int =
         cell=one,
         status="done",
         ledger=Ledger(sampling=Counts(evaluations=evaluations), preparation=Counts(evaluations=preparation)),
-        force_field_hash="",
-        start_hash="",
+        force_field_hash="0" * 64,
+        start_hash="0" * 64,
         target={},
         gate_deviation_kj_mol=0.0,
         versions={},

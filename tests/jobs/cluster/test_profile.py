@@ -1,17 +1,14 @@
 """Cluster profiles: examples load, what is unknown is refused by name, every option of sbatch can be reached."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from jobs.cluster.profile import (
-    Cluster,
-    ClusterError,
-    cluster_names,
-    gpus_of_job,
-    load_cluster,
-    sbatch_options,
-)
+from jobs.cluster.arrays import Submission
+from jobs.cluster.profile import Cluster, ClusterError, cluster_names, load_cluster
+from jobs.cluster.script import opening_lines, program
+from jobs.cluster.slurm import Slurm
 from prosebench.method import method_entry_points
 
 
@@ -35,7 +32,10 @@ def test_shipped_examples_load(name: str) -> None:
         ("ranks = 2\nworkers = 2", "site.toml: where cells span several ranks, jobs have one cell at a time"),
         ('modules = "cuda"', "modules: Input should be a list in brackets"),
         ('environment = { MY-PATH = "x" }', "environment.MY-PATH"),
-        ('mpi_launcher = ""', "mpi_launcher"),
+        ('scheduler = "cron"', "unknown scheduler 'cron'; known: slurm, pbs, lsf"),
+        ('scheduler = "pbs"\ngres = "gpu:2"', "gres is a word of SLURM; for PBS say the same"),
+        ('scheduler = "lsf"\nextra = { J = "mine" }', "J is set by prosebench itself"),
+        ('[methods.md]\nextra = { output = "x" }', "output is set by prosebench itself"),
         ("partition main", "is not TOML"),
     ],
 )
@@ -63,7 +63,7 @@ def test_options_of_sbatch() -> None:
     extra = {"mail_type": "END", "exclusive": True}
     cluster = Cluster(partition="gpu", qos="low", gpus=1, cores=4, memory_gb=8.5, workers=2, extra=extra)
     need = cluster.need("md", "md")
-    assert sbatch_options(need, 30) == {
+    assert Slurm().options(need, 30) == {
         "nodes": 1,
         "ntasks": 1,
         "time": 30,
@@ -76,12 +76,12 @@ def test_options_of_sbatch() -> None:
         "mail-type": "END",
         "exclusive": True,
     }
-    assert "gpus-per-node" not in sbatch_options(Cluster(gpus=1, gres="gpu:h100:1").need("md", "md"), 1)
+    assert "gpus-per-node" not in Slurm().options(Cluster(gpus=1, gres="gpu:h100:1").need("md", "md"), 1)
 
 
 def test_false_leaves_an_option_out() -> None:
     need = Cluster(extra={"mem": False, "exclusive": False, "nodelist": "n1"}).need("md", "md")
-    options = sbatch_options(need, 30)
+    options = Slurm().options(need, 30)
     assert options["nodelist"] == "n1"
     assert {"mem", "exclusive"}.isdisjoint(options)
 
@@ -101,7 +101,7 @@ def test_false_leaves_an_option_out() -> None:
     ],
 )
 def test_gpus_of_a_job_are_counted_whichever_option_asks_for_them(profile: dict, gpus: int) -> None:
-    assert gpus_of_job(Cluster(**profile).need("md", "md")) == gpus
+    assert Slurm().gpus(Cluster(**profile).need("md", "md")) == gpus
 
 
 @pytest.mark.parametrize("name", cluster_names())
@@ -112,20 +112,59 @@ def test_tables_of_the_examples_name_what_there_is(name: str) -> None:
 
 def test_the_start_of_a_job() -> None:
     cluster = Cluster(modules=("cuda",), environment={"HF_HOME": "$SCRATCH/hf"}, setup=("source env.sh",))
-    assert cluster.opening_lines() == [
-        "module load cuda",
-        'export PYTHONSAFEPATH="1"',
-        'export HF_HOME="$SCRATCH/hf"',
-        "source env.sh",
+    lines = "\n".join(opening_lines(cluster.need("md", "md")))
+    places = [
+        lines.index(one)
+        for one in (
+            "\nmodule load cuda\n",
+            '\nexport PYTHONSAFEPATH="1"\n',
+            '\nexport HF_HOME="$SCRATCH/hf"\n',
+            "\nsource env.sh\n",
+        )
     ]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("setup", "status", "said"),
+    [
+        (["true", "export A=b"], 0, "went on with b"),
+        (["true # not false", "false"], 1, "this line of the cluster profile failed: false"),
+        (["cd /nowhere"], 1, "this line of the cluster profile failed: cd /nowhere"),
+        (["grep -q x /dev/null || true"], 0, "went on with "),
+    ],
+)
+def test_a_setup_that_fails_ends_the_job(setup: list[str], status: int, said: str) -> None:
+    lines = [*opening_lines(Cluster(setup=tuple(setup)).need("md", "md")), 'echo "went on with $A"']
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr
+    assert ("went on" in done.stdout) == (status == 0)
+
+
+def test_modules_that_are_not_there_end_the_job() -> None:
+    lines = [*opening_lines(Cluster(modules=("no-such-module",)).need("md", "md")), "echo went on"]
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "failed: module load no-such-module" in done.stderr
+
+
+def test_the_start_of_a_job_may_be_another_for_a_method() -> None:
+    table = {"modules": ["cuda"], "environment": {"B": "2"}, "prefix": ["apptainer", "exec", "a b.sif"]}
+    cluster = Cluster(environment={"A": "1"}, modules=("gcc",), methods={"prose": table})
+    need = cluster.need("prose", "prose")
+    assert (need.modules, need.environment) == (("cuda",), {"A": "1", "B": "2"})
+    submission = Submission(name="x", directory=Path("/run"), minutes=5, signal_seconds=60)
+    assert program(submission, need).startswith("apptainer exec 'a b.sif' ")
+    assert cluster.need("md", "md").modules == ("gcc",)
 
 
 def test_a_training_job_has_a_worker_for_each_gpu() -> None:
     cluster = Cluster(cores=4, memory_gb=8, methods={"train": {"gpus": 1, "gres": "gpu:h100:1"}})
     need = cluster.need("train", "train").with_gpus(4)
-    options = sbatch_options(need, 60, nodes=2)
+    options = Slurm().options(need, 60, nodes=2)
     assert (need.workers, options["gres"], options["cpus-per-task"]) == (4, "gpu:h100:4", 16)
     assert (options["nodes"], options["ntasks"], options["mem"]) == (2, 2, "32768M")
     assert cluster.need("train", "train").with_gpus(0).workers == 1
     assert Cluster(workers=64).with_gpus(0).workers == 1
-    assert sbatch_options(Cluster(gpus=1).with_gpus(2), 1)["gpus-per-node"] == 2
+    assert Slurm().options(Cluster(gpus=1).with_gpus(2), 1)["gpus-per-node"] == 2

@@ -1,0 +1,128 @@
+"""PBS and LSF on stand-ins for their commands: scripts are taken and run, jobs are found, ended and judged."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.cells.plan import lay_out, plan_cells
+from jobs.cells.status import read_states
+from jobs.cluster.arrays import find_log, read_submissions
+from jobs.cluster.hints import ask_scheduler
+from jobs.cluster.profile import Cluster, Need
+from jobs.cluster.scheduler import NoScheduler, ended_jobs, queued_jobs, schedulers, this_user
+from jobs.cluster.submit import follow, submit_commands, submit_missing, write_scripts
+from prosebench.suite import load_suite, narrow
+from tests.jobs.cluster.stand_ins import install
+
+PATIENCE_SECONDS = 240.0
+
+
+@pytest.fixture(params=["pbs", "lsf"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """A cluster of stand-ins, in whose environment the variables of a job around us stand."""
+    commands = install(tmp_path / "site", request.param)
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("STAND_IN_USER", this_user())
+    monkeypatch.setenv("PBS_ARRAY_INDEX", "99")
+    monkeypatch.setenv("LSB_JOBINDEX", "99")
+    return Cluster(scheduler=request.param, minutes=5, signal_seconds=60, pack_minutes=0.01, memory_gb=2)
+
+
+def until(true: Callable[[], bool]) -> None:
+    limit = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+
+
+def test_a_suite_as_an_array(site: Cluster, small_suite: Path, tmp_path: Path) -> None:
+    suite = narrow(load_suite(str(small_suite)), budgets=[300])
+    cells, directory = plan_cells(suite), tmp_path / "50%J run"
+    folders = lay_out(cells, directory)
+    plan, (submission,) = submit_missing(cells, directory, site, [])
+    assert len(plan.works) == len(cells) == submission.size == 2
+    follow(folders, directory, lambda line: None)
+    until(lambda: not queued_jobs(read_submissions(directory)))
+    assert [state.state for state in read_states(directory)] == ["done", "done"]
+    for index in range(2):
+        (log,) = submission.logs.glob(f"*_{index}.log")
+        assert "1 of 1 cells finished" in log.read_text()
+        assert f"job {log.stem} on " in log.read_text()
+        assert find_log(directory, log.stem) == log
+    assert submit_missing(cells, directory, site, [])[1] == []
+
+
+def test_what_waits_is_found_and_not_submitted_again(
+    site: Cluster, small_suite: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "site" / "hold").touch()
+    cells, directory = plan_cells(narrow(load_suite(str(small_suite)), budgets=[300])), tmp_path / "run"
+    lay_out(cells, directory)
+    submit_missing(cells, directory, site, [])
+    plan, submissions = submit_missing(cells, directory, site, [])
+    assert (plan.queued, submissions) == (2, [])
+    states, queue = ask_scheduler(read_states(directory), directory)
+    assert queue.startswith("jobs: 0 running, 2 pending (")
+    assert all("in job 7_" in state.reason for state in states)
+    jobs = queued_jobs(read_submissions(directory))
+    assert {job.user for job in jobs} == {this_user()}
+    schedulers()[site.scheduler].cancel(jobs)
+    assert queued_jobs(read_submissions(directory)) == []
+    how = {how for _, how in ended_jobs(read_submissions(directory)).values()}
+    assert all(one.startswith("FAILED (exit ") for one in how)
+
+
+def test_commands_and_how_they_ended(site: Cluster, tmp_path: Path) -> None:
+    need = Need(minutes=5)
+    submission = submit_commands([["list", "suites"], ["no-such-command"]], tmp_path / "run", site, need)
+    until(lambda: len(ended_jobs([submission])) == 2)
+    ended = ended_jobs([submission])
+    assert ended[submission.name, 0][1] == "COMPLETED"
+    assert ended[submission.name, 1][1].startswith("FAILED (exit ")
+    assert "quickstart" in (submission.logs / f"{ended[submission.name, 0][0]}.log").read_text()
+    one = submit_commands([["list", "suites"]], tmp_path / "one", site, need)
+    until(lambda: len(ended_jobs([one])) == 1)
+    assert ended_jobs([one])[one.name, 0][1] == "COMPLETED"
+
+
+def test_a_refusal_is_one_line_and_leaves_nothing(site: Cluster, tmp_path: Path) -> None:
+    nowhere = site.model_copy(update={"partition": "nowhere"})
+    need = nowhere.need("list", "list")
+    with pytest.raises(NoScheduler, match=r"(qsub|bsub) refused: .*[Qq]ueue"):
+        submit_commands([["list", "suites"]], tmp_path / "run", nowhere, need)
+    assert read_submissions(tmp_path / "run") == []
+    with pytest.raises(NoScheduler, match="jobs over several nodes are for SLURM alone"):
+        submit_commands([["train"]], tmp_path / "run", site, Need(), nodes=2)
+
+
+def test_answers_of_the_site(site: Cluster) -> None:
+    scheduler = schedulers()[site.scheduler]
+    assert scheduler.max_array_size() in (20, 30)
+    assert "stand-in" in scheduler.version()
+    assert scheduler.there()
+    assert not scheduler.tried
+    assert scheduler.gpus(Need(gpus=2, workers=3)) == 6
+    if site.scheduler == "pbs":
+        with pytest.raises(NoScheduler, match=r"qrerun refused: .*Unauthorized"):
+            scheduler.requeue("7_1")
+
+
+def test_scripts_of_an_earlier_plan_are_removed(site: Cluster, small_suite: Path, tmp_path: Path) -> None:
+    one_a_job = site.model_copy(update={"max_array_size": 1})
+    cells, directory = plan_cells(load_suite(str(small_suite))), tmp_path / "run"
+    lay_out(cells, directory)
+    (tmp_path / "mine-7.array").write_text("#!/bin/bash\n# my own\n")
+    _, paths = write_scripts(cells, directory, one_a_job, [], tmp_path / "mine.array")
+    assert [path.name for path in paths] == ["mine.array", "mine-2.array"]
+    write_scripts(cells[:1], directory, site, [], tmp_path / "mine.array")
+    assert sorted(path.name for path in tmp_path.glob("*.array")) == ["mine-7.array", "mine.array"]
+
+
+def test_a_scheduler_that_is_not_here_says_so() -> None:
+    for scheduler in (schedulers()["pbs"], schedulers()["lsf"]):
+        assert not scheduler.there()
+        with pytest.raises(NoScheduler, match=f"login node of a {scheduler.title} cluster"):
+            scheduler.version()

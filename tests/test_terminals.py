@@ -1,0 +1,124 @@
+"""Commands do their work whatever terminal, notebook or disk they are run on."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from prosebench.check import doctor
+from prosebench.cli import app
+from prosebench.energy import native
+from prosebench.ensemble import Ensemble
+from prosebench.flows.export import write_frames
+from prosebench.peptide import Peptide
+from prosebench.store.hub import hub_problem
+from prosebench.store.storage import DamagedFile
+from prosebench.suite import load_suite
+
+PEPTIDE = Peptide.from_sequence("GG")
+
+
+def piped(code: str, **environment: str) -> list[str]:
+    """Lines that Python code, run with the commands loaded, prints through a pipe to a Latin-1 terminal."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import prosebench.cli; {code}"],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"} | environment,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
+    return done.stdout.decode("latin-1").splitlines()
+
+
+def test_a_notebook_and_a_latin_terminal_of_no_width() -> None:
+    notebook = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "COLUMNS": "0"}
+    code = "import analysis.figures.style, matplotlib; print(matplotlib.get_backend().lower()); "
+    code += "prosebench.cli.options.out.print('1 ± 2 → 3')"
+    assert piped(code, **notebook) == ["agg", "1 ± 2 ? 3"]
+
+
+def test_names_are_whole_in_a_pipe() -> None:
+    said = piped(
+        "import sys; sys.argv = ['prosebench', 'list', 'suites']; prosebench.cli.app()", COLUMNS="40"
+    )
+    suite = load_suite("tetrapeptides-30")
+    (line,) = (one for one in said if one.startswith("tetrapeptides-30 "))
+    assert f"{suite.budgets[-1]:,}" in line
+    assert suite.description.encode("latin-1", errors="replace").decode("latin-1") in line
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_suites_in_other_encodings_are_named(encoding: str, tmp_path: Path) -> None:
+    text = 'name = "mine"\ndescription = "é"\npeptides = ["AA"]\nbudgets = [50]\n[methods.md]\n'
+    path = tmp_path / "mine.toml"
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(DamagedFile, match=r"mine\.toml is not text in UTF-8 .*; save it as UTF-8"):
+        load_suite(str(path))
+    path.write_bytes(text.encode("utf-8-sig"))
+    assert load_suite(str(path)).description == "é"
+
+
+@pytest.mark.parametrize("suffix", [".xtc", ".dcd", ".pdb"])
+def test_a_full_disk_leaves_no_broken_file(suffix: str, tmp_path: Path) -> None:
+    """As on a full disk: what goes beyond a size cannot be written."""
+    ensemble = Ensemble(np.repeat(PEPTIDE.start_nm[None], 1000, axis=0), np.zeros(1000))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / f"x{suffix}"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=rf"x\{suffix} could not be written .*is the disk full"):
+            write_frames(path, PEPTIDE, ensemble)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+    assert path in write_frames(path, PEPTIDE, ensemble)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["score", "EMPTY"], "holds no cells to score"),
+        (["score", "FILE", "--peptide", "aa"], "no amino acid is 'a'"),
+        (["score", "FILE", "--peptide", "AA", "--frames", "0"], "0 is not in the range"),
+        (["score", "FILE", "--peptide", "AA"], "holds Python objects instead of numbers"),
+    ],
+)
+def test_input_of_score_that_cannot_be(arguments: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    np.savez(tmp_path / "a.npz", positions_nm=np.array([1, "x", None], dtype=object))
+    places = {"EMPTY": str(tmp_path / "empty"), "FILE": str(tmp_path / "a.npz")}
+    found = CliRunner().invoke(app, [places.get(word, word) for word in arguments])
+    assert found.exit_code
+    assert said in f"{found.output} {found.exception}"
+
+
+def test_an_instruction_set_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not native.available():
+        pytest.skip(str(native.why_unavailable()))
+    monkeypatch.setenv(native.ENVIRONMENT_VARIABLE, "PLAIN")
+    assert native.instruction_set() == "plain"
+
+
+def test_what_is_wrong_with_the_hub_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_socks(*_: object, **__: object) -> None:
+        raise ImportError("Using SOCKS proxy, but the 'socksio' package is not installed.")
+
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "https://mirror.example")
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: type("Session", (), {"head": no_socks})())
+    hub_problem.cache_clear()
+    try:
+        finding = doctor._hub()
+    finally:
+        hub_problem.cache_clear()
+    assert finding.state == "absent"
+    assert (
+        "https://mirror.example is out of reach (ImportError: Using SOCKS proxy, but the 'socksio'"
+        in finding.found
+    )
