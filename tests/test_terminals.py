@@ -9,6 +9,7 @@ from pathlib import Path
 import huggingface_hub
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from prosebench.check import doctor
@@ -84,9 +85,9 @@ def test_a_full_disk_leaves_no_broken_file(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["score", "EMPTY"], "holds no cells to score"),
+        (["score", "EMPTY"], "it holds no cells"),
         (["score", "FILE", "--peptide", "aa"], "no amino acid is 'a'"),
-        (["score", "FILE", "--peptide", "AA", "--frames", "0"], "0 is not in the range"),
+        (["score", "FILE", "--peptide", "AA", "--frames", "0"], "greater than or equal to 1"),
         (["score", "FILE", "--peptide", "AA"], "holds Python objects instead of numbers"),
     ],
 )
@@ -110,7 +111,7 @@ def test_what_is_wrong_with_the_hub_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     def no_socks(*_: object, **__: object) -> None:
         raise ImportError("Using SOCKS proxy, but the 'socksio' package is not installed.")
 
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "https://mirror.example")
+    monkeypatch.setattr(constants, "ENDPOINT", "https://mirror.example")
     monkeypatch.setattr(huggingface_hub, "get_session", lambda: type("Session", (), {"head": no_socks})())
     hub_problem.cache_clear()
     try:

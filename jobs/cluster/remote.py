@@ -40,9 +40,10 @@ def submit_and_follow(
         out.print(
             f"submitted {count(submission.size, 'job')} as {submission.name}; output in {submission.logs}",
             soft_wrap=True,
+            markup=False,
         )
     if plan.queued and not followed:
-        out.print(describe_queue(queued_jobs(read_submissions(directory))))
+        out.print(describe_queue(queued_jobs(read_submissions(directory))), markup=False)
     if not followed:
         if plan.works or plan.queued:
             _tell_what_next(directory, out)
@@ -149,6 +150,7 @@ def _tell_what_next(directory: Path, out: Console) -> None:
     out.print(
         f"`prosebench status {directory}` shows how far they are; the same command continues what is left",
         soft_wrap=True,
+        markup=False,
     )
 
 
@@ -171,7 +173,9 @@ def submit_each(
     queued = len(commands) - submission.size
     output = f"; output in {submission.logs}" if submission.size else ""
     out.print(
-        f"submitted {count(submission.size, 'job')}, {queued} were queued already{output}", soft_wrap=True
+        f"submitted {count(submission.size, 'job')}, {queued} were queued already{output}",
+        soft_wrap=True,
+        markup=False,
     )
     if progress:
         _follow_commands(directory, progress, out)
@@ -193,7 +197,7 @@ def _follow_commands(directory: Path, progress: Callable[[], tuple[str, bool]], 
         done, finished = progress()
         line = f"{done}; {queue}"
         if line != said:
-            out.print(f"{time.strftime('%H:%M:%S')} {line}", soft_wrap=True)
+            out.print(f"{time.strftime('%H:%M:%S')} {line}", soft_wrap=True, markup=False)
         if finished or jobs == []:
             return
         said = line

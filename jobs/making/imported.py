@@ -87,7 +87,7 @@ def read_declaration(frames: Path) -> Declaration:
         )
     try:
         with open_regular(path, MOST_JSON_BYTES) as file:
-            text = file.read().decode()
+            text = file.read().decode("utf-8-sig")
         content = tomllib.loads(text) if path.suffix == ".toml" else parse_json(text)
         return Declaration.model_validate(content)
     except ValidationError as error:

@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +12,6 @@ from typing import Literal
 
 from prosebench.check.comparison import Check
 
-HUB_HOST = "huggingface.co"
 _PACKAGES = ("prosebench", "numpy", "scipy", "scikit-learn", "torch", "openmm", "mdtraj", "deeptime", "POT")
 
 Checker = Callable[[Path], list[Check]]
@@ -127,10 +125,15 @@ def _mpi() -> Finding:
 
 
 def _hub() -> Finding:
-    try:
-        socket.create_connection((HUB_HOST, 443), timeout=3).close()
-    except OSError as error:
+    from huggingface_hub import constants
+
+    from prosebench.store.hub import hub_problem
+
+    problem = hub_problem()
+    if problem:
         return Finding(
-            "hub", "absent", f"{HUB_HOST} is out of reach ({error}); set PROSEBENCH_DATA to a local copy"
+            "hub",
+            "absent",
+            f"{constants.ENDPOINT} is out of reach ({problem}); set PROSEBENCH_DATA to a local copy",
         )
-    return Finding("hub", "ok", f"{HUB_HOST} answers")
+    return Finding("hub", "ok", f"{constants.ENDPOINT} answers")

@@ -32,7 +32,7 @@ from prosebench.cli.options import (
     load_profile,
     numbers,
     out,
-    require_slurm,
+    require_scheduler,
     split,
     tell_unfinished,
 )
@@ -74,7 +74,7 @@ def run(
     """Run the missing cells of a suite, here or on a cluster, then score them and print the table."""
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     if not dry_run:
-        require_slurm(executor)
+        require_scheduler(executor)
     from jobs.cells.display import count
     from jobs.cells.plan import plan_cells, with_stored
     from jobs.cells.spread import check_ranks

@@ -53,4 +53,4 @@ def import_(
             err.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
         if one.non_finite:
             err.print(f"[yellow]warning:[/yellow] {one.non_finite:,} frames have no finite energy")
-    out.print(f"in {directory}; `prosebench report {directory}` scores them", soft_wrap=True)
+    out.print(f"in {directory}; `prosebench report {directory}` scores them", soft_wrap=True, markup=False)

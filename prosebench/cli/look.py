@@ -12,6 +12,7 @@ from rich.table import Table
 from prosebench.cli.options import Directory, app, fail, out
 
 _LOG_COLUMNS = 160
+_LIST_COLUMNS = 2000
 
 
 @app.command()
@@ -97,4 +98,6 @@ def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides"
             table.add_column(heading)
         for name in suite_names():
             table.add_row(name, " ".join(load_suite(name).peptides))
-    out.print(table)
+    # Into a file or a pipe goes every name whole: a line for each, however long.
+    wide = out if out.is_terminal else Console(width=_LIST_COLUMNS, highlight=False)
+    wide.print(table)

@@ -1,5 +1,8 @@
 """What commands share: the application, the consoles, options that mean the same everywhere, and how they are read."""
 
+import io
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -18,6 +21,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Which sampler of molecular Boltzmann distributions is better, at equal cost, and by how much?",
 )
+
+
+def _prepare() -> None:
+    """Leave nothing of a notebook's or a terminal's environment that could end a command after its work is done."""
+    # The backend of a notebook, in which a command may be typed, need not be installed; no command opens a window.
+    os.environ["MPLBACKEND"] = "agg"
+    if not os.environ.get("COLUMNS", "").strip(" 0"):
+        os.environ.pop("COLUMNS", None)
+    for stream in (sys.stdout, sys.stderr):
+        # Where a terminal has no sign for a letter, a question mark stands in for it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+_prepare()
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -127,14 +145,15 @@ def check_run_folder(directory: Path) -> None:
         )
 
 
-def require_slurm(executor: str) -> None:
+def require_scheduler(executor: str) -> None:
     """Fail, before anything is written, where jobs cannot be submitted from this machine."""
-    from shutil import which
+    from jobs.cluster.scheduler import schedulers
 
-    if executor == "slurm" and which("sbatch") is None:
+    scheduler = schedulers().get(executor)
+    if scheduler and not scheduler.there():
         fail(
-            "--executor slurm: there is no sbatch on this machine; run this on a login node of the cluster, or leave "
-            "--executor out to run here"
+            f"--executor {executor}: there are no commands of {scheduler.title} on this machine; run this on a login "
+            "node of the cluster, or leave --executor out to run here"
         )
 
 

@@ -26,7 +26,7 @@ from prosebench.cli.options import (
     kelvins,
     load_profile,
     out,
-    require_slurm,
+    require_scheduler,
     split,
     tell_unfinished,
     without_cluster,
@@ -80,7 +80,7 @@ def reference(
         check_suite_name(suite)
     wanted, at_kelvins = split(peptides, "--peptides"), kelvins(temperature)
     if not dry_run:
-        require_slurm(executor)
+        require_scheduler(executor)
     from analysis.scores.convergence import assess, statement
     from jobs.cells.display import Progress, format_seconds
     from jobs.making.references import MadeReference, ReferencePlan, estimate_seconds, make_references

@@ -25,7 +25,7 @@ from prosebench.cli.options import (
     fail,
     load_profile,
     out,
-    require_slurm,
+    require_scheduler,
     split,
     without_cluster,
 )
@@ -64,7 +64,9 @@ def score(
     if not peptide:
         fail(f"{what} does not say which peptide it is of; name it with --peptide")
     from analysis.scores.foreign import score_file
+    from prosebench.peptide import check_sequence
 
+    check_sequence(peptide)
     take_published([peptide], references or [OWN_REFERENCES])
     result = score_file(
         what,
@@ -89,7 +91,7 @@ def _score_run(
     directory: Path, references: Sequence[Path], executor: str, cluster: str, jobs: int, share: str
 ) -> None:
     """Score a run folder, a share of it, or all of it by jobs that take a share each."""
-    require_slurm(executor)
+    require_scheduler(executor)
     from analysis.scores.run import score_run
     from analysis.scores.table import write_scores
     from jobs.cluster.task import CORES
@@ -117,7 +119,7 @@ def _score_run(
         submit_each(shares, directory, profile, out, need=profile.need("score", "score"), progress=progress)
     # What jobs have left out, for whatever reason, is done here.
     table = score_run(directory, references, workers=cores)
-    out.print(f"scores: {write_scores(directory, table)}", soft_wrap=True)
+    out.print(f"scores: {write_scores(directory, table)}", soft_wrap=True, markup=False)
 
 
 def _share(text: str) -> tuple[int, int]:
@@ -170,7 +172,7 @@ def write_and_print(directory: Path, references: Sequence[Path], **options: Any)
         err.print(
             f"[yellow]not made:[/yellow] {escape(failure.what)}: {escape(failure.reason)}", soft_wrap=True
         )
-    out.print(f"tables and figures: {written.directory}")
+    out.print(f"tables and figures: {written.directory}", soft_wrap=True, markup=False)
     scored = bool(written.scores["status"].isin(SCORED).any())
     if not scored:
         err.print("[red]nothing could be scored:[/red] the lines below the table say why")

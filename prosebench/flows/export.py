@@ -1,5 +1,6 @@
 """Samples as files that other programs read."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 from prosebench.ensemble import Ensemble
 from prosebench.frames.importance import filter_top, pareto_smooth, resample
 from prosebench.peptide import Peptide
-from prosebench.store.storage import make_folder
+from prosebench.store.storage import TEMPORARY_SUFFIX, make_folder
 
 FORMATS = (".xtc", ".dcd", ".pdb", ".npz")
 
@@ -52,10 +53,32 @@ def write_frames(path: Path, peptide: Peptide, ensemble: Ensemble) -> list[Path]
             f"none of {len(ensemble)} frames can be written: coordinates are not finite, or too large"
         )
     trajectory = mdtraj.Trajectory(frames, peptide.topology)
-    trajectory.save(str(path))
+    _save_whole(trajectory, path)
     for topology in files_of(path)[1:]:
-        trajectory[0].save(str(topology))
+        _save_whole(trajectory[0], topology)
     return files_of(path)
+
+
+def _save_whole(trajectory: mdtraj.Trajectory, path: Path) -> None:
+    """Write a file under another name, look whether all frames are in it, and only then give it its own name.
+
+    Raises OSError where they are not: some writers do not notice that a disk is full.
+    """
+    partial = path.with_name(f".{path.stem}{TEMPORARY_SUFFIX}{path.suffix}")
+    try:
+        trajectory.save(str(partial))
+        with mdtraj.open(str(partial)) as file:
+            there = file.read_as_traj().n_frames if path.suffix == ".pdb" else len(file)
+        if there != trajectory.n_frames:
+            raise OSError(f"only {there} of {trajectory.n_frames} frames were written")
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except Exception as error:
+        # Each writer of mdtraj has its own types for a disk that is full.
+        raise OSError(f"{path} could not be written ({error}); is the disk full?") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def writable(ensemble: Ensemble) -> np.ndarray:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from prosebench.flows.weight_sets import SetError, choose
-from prosebench.store.hub import data_folder, hub_problem
+from prosebench.store.hub import data_folder, first_line, hub_problem
 from prosebench.store.manifest import PublishedFile, read_manifest
 from prosebench.store.storage import (
     DamagedFile,
@@ -225,7 +225,7 @@ def download(file: str, revision: str, cache: Path | None, example: str) -> Path
         ) from error
     except Exception as error:
         # The client passes on what its HTTP library raises, and that library differs by version.
-        why = type(error).__name__
+        why = first_line(error)
     raise WeightsOutOfReach(
         f"{where} at {revision} cannot be had ({why}); fetch it where the hub is in reach (`prosebench fetch`), "
         f"and give the path of your copy instead: {example}",

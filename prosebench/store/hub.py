@@ -18,6 +18,11 @@ class HubError(ValueError):
 
 
 @lru_cache(maxsize=1)
+def first_line(error: Exception) -> str:
+    """Kind and first line of an error: a missing package, a cache that cannot be written, no such host."""
+    return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+
+
 def hub_problem() -> str | None:
     """Why the hub cannot be reached, or None; asked once a process, and never for longer than TIMEOUT_SECONDS.
 
@@ -31,7 +36,7 @@ def hub_problem() -> str | None:
             answer.append(None)
         except Exception as error:
             # The client passes on what its HTTP library raises, and that library differs by version.
-            answer.append(type(error).__name__)
+            answer.append(first_line(error))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()

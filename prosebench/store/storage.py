@@ -217,6 +217,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _not_whole(path: Path, error: Exception) -> str:
     said = " ".join(str(error).split()) or type(error).__name__
+    if "Object arrays" in said:
+        return f"{path} holds Python objects instead of numbers; save arrays of one shape and type (not dtype=object)"
     return f"{path} is not a whole .npz file ({said}); remove it or restore it from a copy"
 
 

@@ -134,7 +134,7 @@ def instruction_set() -> str:
     """
     library = load_library()
     supported = [name for name in INSTRUCTION_SETS if library.prosebench_supports(name.encode())]
-    wanted = os.environ.get(ENVIRONMENT_VARIABLE)
+    wanted = os.environ.get(ENVIRONMENT_VARIABLE, "").lower()
     if not wanted:
         return supported[0]
     if wanted not in supported:
