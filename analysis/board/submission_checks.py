@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from analysis.board.suite_plan import missing_places, shipped_suite
-from prosebench.energy.gate import ABSOLUTE_TOLERANCE_KJ_MOL, RELATIVE_TOLERANCE
+from prosebench.energy.gate import ABSOLUTE_TOLERANCE_KJ_MOL
 from prosebench.energy.settings import make_target
 from prosebench.ensemble import Ensemble
 from prosebench.names import EXTERNAL, FLOOR
@@ -134,9 +134,9 @@ def _check_record(folder: Path, record: Record, reference_folders: Sequence[Path
 
 
 def _gate_tolerance(reference: Reference | None) -> float:
-    largest = float(np.abs(reference.gate_energies_kj_mol).max()) if reference else 0.0
+    allowed = float(reference.gate.allowed_kj_mol.max()) if reference else ABSOLUTE_TOLERANCE_KJ_MOL
     # The gate's own frames are not kept with a record: shaken ones lie higher than those of a reference.
-    return 10.0 * (ABSOLUTE_TOLERANCE_KJ_MOL + RELATIVE_TOLERANCE * largest)
+    return 10.0 * allowed
 
 
 def check_ledger(record: Record) -> Iterator[str]:

@@ -12,7 +12,9 @@ from prosebench.peptide.force_field import ForceField
 
 ABSOLUTE_TOLERANCE_KJ_MOL = 5e-3
 RELATIVE_TOLERANCE = 5e-6
+
 _SHAKES_NM = (0.0, 0.002, 0.005, 0.005, 0.01, 0.01)
+"""Standard deviations of the noise on the frames of a gate, one a frame: enough to reach into every term."""
 
 
 class GateClosed(RuntimeError):
@@ -26,25 +28,35 @@ class Gate:
     frames_nm: NDArray[np.float64]
     energies_kj_mol: NDArray[np.float64]
 
+    @property
+    def allowed_kj_mol(self) -> NDArray[np.float64]:
+        """How far a target's energies (n,) may lie from the stored ones."""
+        return ABSOLUTE_TOLERANCE_KJ_MOL + RELATIVE_TOLERANCE * np.abs(self.energies_kj_mol)
+
+
+def measure_gate(
+    peptide: Peptide, frames_nm: NDArray[np.floating], force_field: ForceField | None = None
+) -> Gate:
+    """A gate of these frames: their energies by OpenMM's Reference platform, which computes in double precision."""
+    reference = OpenMMEnergy(peptide, force_field=force_field, platform="Reference")
+    energies = reference.energy(frames_nm) * kt_kj_mol(reference.temperature_kelvin)
+    return Gate(np.asarray(frames_nm, dtype=np.float64), energies)
+
 
 def make_gate(peptide: Peptide, force_field: ForceField) -> Gate:
     """Gate frames of a peptide: its start structure, shaken more and more."""
     rng = np.random.default_rng(0)
     start = peptide.start_nm
     shaken = [start + rng.normal(scale=shake, size=start.shape) for shake in _SHAKES_NM]
-    frames = np.array(shaken, dtype=np.float32)
-    reference = OpenMMEnergy(peptide, force_field=force_field, platform="Reference")
-    energies = reference.energy(frames) * kt_kj_mol(reference.temperature_kelvin)
-    return Gate(frames.astype(np.float64), energies)
+    return measure_gate(peptide, np.array(shaken, dtype=np.float32), force_field)
 
 
 def pass_gate(gate: Gate, target: Target) -> float:
     """The largest deviation in kJ/mol from the stored energies. Raises GateClosed where it is too large."""
     energies = target.energy(gate.frames_nm) * kt_kj_mol(target.temperature_kelvin)
     deviations = np.abs(energies - gate.energies_kj_mol)
-    allowed = ABSOLUTE_TOLERANCE_KJ_MOL + RELATIVE_TOLERANCE * np.abs(gate.energies_kj_mol)
-    if not (deviations <= allowed).all():
-        worst = int(np.argmax(np.nan_to_num(deviations - allowed, nan=np.inf)))
+    if not (deviations <= gate.allowed_kj_mol).all():
+        worst = int(np.argmax(np.nan_to_num(deviations - gate.allowed_kj_mol, nan=np.inf)))
         raise GateClosed(
             f"the energy of stored frame {worst} is {energies[worst]:.6g} kJ/mol on {target.describe()}, but "
             f"{gate.energies_kj_mol[worst]:.6g} kJ/mol on OpenMM's Reference platform; "

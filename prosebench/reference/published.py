@@ -17,6 +17,7 @@ import numpy as np
 from huggingface_hub.errors import EntryNotFoundError
 from numpy.typing import NDArray
 
+from prosebench.energy.gate import measure_gate
 from prosebench.ensemble import Ensemble
 from prosebench.frames.features import n_tica_features
 from prosebench.frames.tica import TicaBasis
@@ -27,10 +28,10 @@ from prosebench.reference import (
     MissingReferenceError,
     Reference,
     atom_labels,
-    gate_energies_kj_mol,
     missing_message,
     peptide_from_text,
 )
+from prosebench.reference.reference import N_GATE_FRAMES
 from prosebench.store.hub import DATA_VARIABLE, data_folder, hub_problem
 from prosebench.store.storage import DamagedFile, file_sha256, read_arrays
 
@@ -68,6 +69,7 @@ class PublishedReference:
             raise InvalidReferenceError(
                 f"{self.source['file']}: {bad} of {len(energies)} energies are not finite; download it again"
             )
+        gate = measure_gate(self.peptide, self.positions_nm[:N_GATE_FRAMES])
         return Reference(
             sequence=self.peptide.sequence,
             atoms=atom_labels(self.peptide),
@@ -75,7 +77,7 @@ class PublishedReference:
             tica=self.tica,
             trajectory=np.zeros(len(energies), dtype=np.int32),
             frame=np.arange(len(energies), dtype=np.int64),
-            gate_energies_kj_mol=gate_energies_kj_mol(self.peptide, self.positions_nm),
+            gate_energies_kj_mol=gate.energies_kj_mol,
             temperature_kelvin=temperature_kelvin,
             force_field_hash=system_hash(self.peptide.system()),
             source=self.source,

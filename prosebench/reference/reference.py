@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prosebench.energy.openmm import OpenMMEnergy
-from prosebench.energy.target import kt_kj_mol
+from prosebench.energy.gate import Gate, measure_gate
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.frames.features import tica_features
 from prosebench.frames.tica import TicaBasis, fit_tica
@@ -100,9 +99,10 @@ class Reference:
         return len(self) // 2 if self.n_scored is None else self.n_scored
 
     @property
-    def gate_frames_nm(self) -> NDArray[np.float32]:
-        """The frames (up to 16, atoms, 3) that gate_energies_kj_mol belong to."""
-        return self.ensemble.positions_nm[: len(self.gate_energies_kj_mol)]
+    def gate(self) -> Gate:
+        """The first frames with their energies by OpenMM's Reference platform, which a target must reproduce."""
+        frames = self.ensemble.positions_nm[: len(self.gate_energies_kj_mol)]
+        return Gate(frames.astype(np.float64), self.gate_energies_kj_mol)
 
     @cached_property
     def peptide(self) -> Peptide:
@@ -232,6 +232,7 @@ def build_reference(
     lengths = np.array([len(part) for part in trajectories])
     origin = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
     ensemble = Ensemble(pool.positions_nm[drawn], pool.energies_kt[drawn])
+    gate = measure_gate(peptide, ensemble.positions_nm[:N_GATE_FRAMES], force_field)
     return Reference(
         sequence=peptide.sequence,
         atoms=atom_labels(peptide),
@@ -239,7 +240,7 @@ def build_reference(
         tica=tica,
         trajectory=origin[drawn],
         frame=(drawn - (np.cumsum(lengths) - lengths)[origin[drawn]]).astype(np.int64),
-        gate_energies_kj_mol=gate_energies_kj_mol(peptide, ensemble.positions_nm, force_field),
+        gate_energies_kj_mol=gate.energies_kj_mol,
         temperature_kelvin=temperature_kelvin,
         force_field_hash=system_hash(peptide.system(force_field)),
         source=dict(source)
@@ -251,14 +252,6 @@ def build_reference(
             "draw_seed": seed,
         },
     )
-
-
-def gate_energies_kj_mol(
-    peptide: Peptide, frames_nm: NDArray[np.floating], force_field: ForceField | None = None
-) -> NDArray[np.float64]:
-    """Energies (up to 16,) in kJ/mol of the first frames, by OpenMM's Reference platform in double."""
-    oracle = OpenMMEnergy(peptide, force_field=force_field, platform="Reference")
-    return oracle.energy(frames_nm[:N_GATE_FRAMES]) * kt_kj_mol(oracle.temperature_kelvin)
 
 
 def reference_name(sequence: str, temperature_kelvin: float = 310.0) -> str:

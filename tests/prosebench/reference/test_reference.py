@@ -86,10 +86,10 @@ def test_source_tells_how_it_was_made(reference, peptide):
 
 
 def test_gate_energies_are_those_of_the_oracle(reference, peptide):
-    assert reference.gate_frames_nm.shape == (16, 23, 3)
-    energies = OpenMMEnergy(peptide, 310.0, platform="Reference").energy(reference.gate_frames_nm)
+    assert reference.gate.frames_nm.shape == (16, 23, 3)
+    energies = OpenMMEnergy(peptide, 310.0, platform="Reference").energy(reference.gate.frames_nm)
     np.testing.assert_allclose(
-        reference.gate_energies_kj_mol, energies * 0.00831446261815324 * 310.0, rtol=1e-12
+        reference.gate.energies_kj_mol, energies * 0.00831446261815324 * 310.0, rtol=1e-12
     )
 
 
