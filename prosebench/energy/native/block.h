@@ -13,6 +13,7 @@ using namespace prosebench;
 template <class Real>
 struct Block {
     Vec<Real>*position, *gradient, *velocity;
+    Vec<Real>*remainder;        // what rounding to Real took from the positions of a frame; 0 in dynamics
     Vec<Real>*integral;         // I_i, later dE/dI_i
     Vec<Real>*born, *inverse_born;
     Vec<Real>*born_slope;       // -1/2 dB_i/dI_i
@@ -34,6 +35,7 @@ size_t lay_out(Block<Real>& block, const Molecule<Real>& molecule, Vec<Real>* me
     block.position = take(3 * n);
     block.gradient = take(3 * n);
     block.velocity = take(3 * n);
+    block.remainder = take(3 * n);
     block.integral = take(n);
     block.born = take(n);
     block.inverse_born = take(n);
@@ -46,6 +48,12 @@ size_t lay_out(Block<Real>& block, const Molecule<Real>& molecule, Vec<Real>* me
 template <class Real>
 INLINE Vec3<Real> load(const Vec<Real>* array, int atom) {
     return {array[3 * atom], array[3 * atom + 1], array[3 * atom + 2]};
+}
+
+// The way from atom b to atom a, from the positions as they were before rounding: 1e-7 nm of a bond is 0.03 kJ/mol/nm.
+template <class Real>
+INLINE Vec3<Real> exact_way(const Block<Real>& block, int a, int b) {
+    return load(block.position, a) - load(block.position, b) + (load(block.remainder, a) - load(block.remainder, b));
 }
 
 // array[atom] += factor * change

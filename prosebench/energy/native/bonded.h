@@ -12,7 +12,7 @@ void bonds(const Molecule<Real>& molecule, Block<Real>& block) {
     for (int k = 0; k < molecule.n_bonds; k++) {
         const Bond<Real>& bond = molecule.bonds[k];
         const int a = bond.atoms[0], b = bond.atoms[1];
-        const Vec3<Real> d = load(block.position, a) - load(block.position, b);
+        const Vec3<Real> d = exact_way(block, a, b);
         const V squared = dot(d, d), inverse = rsqrt(squared);
         const V stretch = fma(squared, inverse, V(-bond.length));
         const V pull = V(bond.constant) * stretch;  // dE/dr
@@ -32,8 +32,7 @@ void angles(const Molecule<Real>& molecule, Block<Real>& block) {
     for (int k = 0; k < molecule.n_angles; k++) {
         const Angle<Real>& angle = molecule.angles[k];
         const int a = angle.atoms[0], b = angle.atoms[1], c = angle.atoms[2];
-        const Vec3<Real> middle = load(block.position, b);
-        const Vec3<Real> v = load(block.position, a) - middle, w = load(block.position, c) - middle, p = cross(v, w);
+        const Vec3<Real> v = exact_way(block, a, b), w = exact_way(block, c, b), p = cross(v, w);
         const V length_squared = dot(p, p), floored = max(length_squared, smallest), inverse = rsqrt(floored);
         const V overlap = dot(v, w);
         const V bend = atan2_positive(length_squared * inverse, overlap) - V(angle.radians);

@@ -8,7 +8,7 @@
 namespace {
 
 // A frame is read relative to an atom in the middle of the chain: floats keep more digits near 0. The place of that atom
-// is rounded to this length, so that nothing is subtracted, and no digit lost, from a frame near the origin.
+// is rounded to this length, so that a frame near the origin stays where it is. What rounding takes is kept for the bonds.
 constexpr double kGridNm = 2.0;
 
 template <class Real, class Input>
@@ -18,10 +18,14 @@ void read_frames(const Molecule<Real>& molecule, const EnergyBatch& batch, int64
     for (int lane = 0; lane < Vec<Real>::lanes; lane++) {
         const int64_t number = first + (lane < used ? lane : used - 1);
         const Input* frame = static_cast<const Input*>(batch.frames) + number * n_components;
-        Input origin[3];
+        double origin[3];
         for (int c = 0; c < 3; c++) origin[c] = kGridNm * __builtin_rint(frame[middle + c] / kGridNm);
-        for (int k = 0; k < n_components; k += 3)
-            for (int c = 0; c < 3; c++) block.position[k + c].v[lane] = frame[k + c] - origin[c];
+        for (int k = 0; k < n_components; k++) {
+            const double exact = frame[k] - origin[k % 3];
+            const Real rounded = exact;
+            block.position[k].v[lane] = rounded;
+            block.remainder[k].v[lane] = exact - rounded;
+        }
     }
 }
 

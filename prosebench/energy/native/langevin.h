@@ -97,6 +97,7 @@ void langevin(const Molecule<Real>& molecule, const LangevinBatch& batch, int64_
     constants.time_step = batch.time_step_ps;
     constants.half_step = batch.time_step_ps / 2;
     constants.decay = decay;
+    for (int k = 0; k < n_components; k++) block.remainder[k] = Vec<Real>(0.0);
     for (int lane = 0; lane < kLanes; lane++) {
         const int64_t replica = first + (lane < used ? lane : used - 1);
         constants.noise.v[lane] = __builtin_sqrt((1 - decay * decay) * batch.kt[replica]);

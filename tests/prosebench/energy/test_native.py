@@ -17,7 +17,8 @@ from prosebench.energy.native import NativeEnergy, NativeUnavailable, library
 from prosebench.energy.parameters import EnergyParameters, GBParameters, UnsupportedForce, read_parameters
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import ForceField
-from tests.prosebench.energy.frames import reference, relative_error
+from tests.prosebench.energy.frames import md_frames, reference, relative_error
+from tests.prosebench.energy.frames import peptide as md_peptide
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=str(native.why_unavailable()))
 
@@ -254,6 +255,22 @@ def test_every_instruction_set_of_this_cpu_agrees(
         for precision, tolerance in (("single", 1e-5), ("double", 1e-11)):
             np.testing.assert_allclose(results[precision], expected, rtol=tolerance)
             assert relative_error(results[f"{precision}-gradient"], expected_gradients) < tolerance
+
+
+@pytest.mark.parametrize("name", native.INSTRUCTION_SETS)
+@pytest.mark.parametrize("sequence", ["AC", "NKEKFFQH", "GYDPETGTWG"])
+def test_gradients_of_any_frames_have_one_bar_on_every_instruction_set(
+    sequence: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where atoms are nanometres from the origin, and where coordinates have more digits than a float."""
+    monkeypatch.setenv(native.ENVIRONMENT_VARIABLE, name)
+    if not native.available():
+        pytest.skip(f"this CPU has no {name}")
+    frames = md_frames(sequence)
+    system = md_peptide(sequence).system()
+    kernel = NativeEnergy(read_parameters(system))
+    for moved in (frames, frames + np.array([3.1, -0.7, 1.9])):
+        assert relative_error(kernel.energy_and_gradient(moved)[1], reference(system, moved)[1]) < 5e-6
 
 
 def test_an_instruction_set_the_cpu_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
