@@ -1,7 +1,7 @@
 """Builds the native library of energies and transport; everything else is in pyproject.toml.
 
 The library is optional: without a C++ compiler the package installs all the same, computes energies with
-torch and distances with POT. It holds the kernels of several instruction sets, each from a source of its own
+OpenMM and distances with POT. It holds the kernels of several instruction sets, each from a source of its own
 with flags of its own, and picks one when it runs, so the flags here never name the CPU of the machine that
 builds.
 """
@@ -49,7 +49,7 @@ class BuildKernel(build_ext):
             )
         except Exception as error:  # no compiler, an old one, a foreign one: the package works without
             print(
-                f"prosebench: native energy library not built ({error}); energies will use torch",
+                f"prosebench: native energy library not built ({error}); OpenMM computes energies, 200 times slower",
                 file=sys.stderr,
             )
 

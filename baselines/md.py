@@ -31,6 +31,7 @@ class MD(Method):
         chunk_steps: int = Field(10_000, gt=0)
 
     settings: Settings
+    batched = False
     contract_settings = {"warm_up_ps": 5.0, "chunk_steps": 100, "friction_per_ps": 200.0}
 
     def preparation(self, run: Run) -> int:

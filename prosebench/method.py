@@ -143,7 +143,9 @@ class Method(ABC):
 
     prefixes: a run with a small budget is the beginning of a run with a large one, so one cell serves all budgets
     of a suite. Set it to False where the budget changes what is done (annealing schedules). needs_reference: a
-    control that looks at the reference, so that its cells wait until there is one. contract_settings: what
+    control that looks at the reference, so that its cells wait until there is one. batched: it asks for the energies of
+    many frames at once, or moves many replicas. Set it to False where that is not so: then its energies are computed on
+    the CPU also where the suite names a GPU, which is slower for one frame. contract_settings: what
     `prosebench check` sets to keep its runs short. contract_spread_nm: None has the method checked on harmonic wells
     that are fixed in space at the start structure, as dynamics needs them. A method that proposes frames wherever it
     likes and weights them names the standard deviation of wells that move with the frame: 0.9 times that of its own
@@ -153,6 +155,7 @@ class Method(ABC):
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     prefixes: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = False
+    batched: ClassVar[bool] = True
     contract_settings: ClassVar[Mapping[str, Any]] = {}
     contract_spread_nm: ClassVar[float | None] = None
 

@@ -15,13 +15,16 @@ from prosebench.suite import Suite
 
 
 def plan_cells(suite: Suite) -> list[Cell]:
-    """All cells of a suite. A method whose small budgets are prefixes of large ones gets one cell for all of them."""
+    """All cells of a suite. A method whose small budgets are prefixes of large ones gets one cell for all of them.
+
+    One that evaluates frame after frame has its target on the CPU: its cell is that of the suite without a GPU.
+    """
     cells = []
     for row in suite.methods:
         method, settings = suite.method_settings(row)
-        together = load_method(method).prefixes
+        kind = load_method(method)
         budgets_of_row = suite.row_budgets(row)
-        marks = [budgets_of_row] if together else [(budget,) for budget in budgets_of_row]
+        marks = [budgets_of_row] if kind.prefixes else [(budget,) for budget in budgets_of_row]
         for peptide, target, budgets, seed in product(suite.peptides, suite.targets, marks, suite.seeds):
             cells.append(
                 Cell(
@@ -33,7 +36,7 @@ def plan_cells(suite: Suite) -> list[Cell]:
                     budgets=budgets,
                     frames=suite.frames,
                     seed=seed,
-                    target=target,
+                    target=target if kind.batched else target.on_cpu(),
                 )
             )
     return cells

@@ -35,6 +35,7 @@ def examine() -> Iterator[Finding]:
     yield _gpus()
     yield _openmm_platforms()
     yield _native_kernel()
+    yield _gpu_energies()
     yield _exact_transport()
     yield _openmm_energy()
     yield _mpi()
@@ -84,7 +85,18 @@ def _native_kernel() -> Finding:
 
     if native.available():
         return Finding("native energy kernel", "ok", native.instruction_set())
-    return Finding("native energy kernel", "absent", f"{native.why_unavailable()}; the torch path is used")
+    return Finding(
+        "native energy kernel",
+        "absent",
+        f"{native.why_unavailable()}; OpenMM computes instead, some 200 times slower",
+    )
+
+
+def _gpu_energies() -> Finding:
+    from prosebench.energy import warp
+
+    reason = warp.why_unavailable()
+    return Finding("energies on a GPU", "absent" if reason else "ok", reason or "by NVIDIA Warp")
 
 
 def _exact_transport() -> Finding:

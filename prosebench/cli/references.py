@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -60,6 +60,7 @@ def reference(
     ] = 20_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the dynamics and of the draw.")] = 0,
     workers: Workers = 0,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Dynamics on the CPU, or on a GPU.")] = "cpu",
     dry_run: Annotated[bool, typer.Option(help="Only estimate how long it will take.")] = False,
     published: Annotated[
         bool, typer.Option(help="Take the published data (PROSEBENCH_DATA, or the hub).")
@@ -108,7 +109,7 @@ def reference(
         unfit = ", ".join(name for name, is_given in given.items() if is_given)
         if unfit:
             fail(f"--training does not go with {unfit}: it tempers --peptides here, at 310 K")
-        _training_data(wanted, plan, directory, out_dir, workers)
+        _training_data(wanted, plan, directory, out_dir, workers, device)
         return
     if not suite:
         fail("name a suite with --suite, or training peptides with --training --peptides AG,GA,...")
@@ -119,13 +120,15 @@ def reference(
     physics, *others = chosen.targets
     if others:
         fail(f"suite {chosen.name} has several temperatures; name one with --temperature")
+    if device != "cpu":
+        physics = physics.model_copy(update={"device": device})
     plan = replace(plan, hottest_kelvin=max(plan.hottest_kelvin, 1.5 * physics.temperature_kelvin))
 
     def path_of(sequence: str) -> Path:
         return out_dir / reference_name(sequence, physics.temperature_kelvin)
 
     missing = [sequence for sequence in chosen.peptides if not path_of(sequence).exists()]
-    number = workers or len(os.sched_getaffinity(0))
+    number = workers or _workers_on(physics.device)
     out.print(
         f"{len(missing)} references to make ({len(chosen.peptides) - len(missing)} are there): tempering of "
         f"{plan.tempering_ns:g} ns a replica, then {plan.replicas} trajectories of {plan.md_ns:g} ns, each"
@@ -173,8 +176,18 @@ def reference(
     tell_unfinished(folders)
 
 
+def _workers_on(device: str) -> int:
+    """Worker processes: one a core, or one alone on a GPU, which it fills."""
+    return 1 if device == "cuda" else len(os.sched_getaffinity(0))
+
+
 def _training_data(
-    sequences: list[str], plan: "ReferencePlan", directory: Path, out_dir: Path, workers: int
+    sequences: list[str],
+    plan: "ReferencePlan",
+    directory: Path,
+    out_dir: Path,
+    workers: int,
+    device: Literal["cpu", "cuda"],
 ) -> None:
     """Temper each peptide and write its frames as shards; a plan's times and seed hold, its plain MD is left out."""
     from jobs.cells.display import Progress
@@ -190,10 +203,10 @@ def _training_data(
     frames = make_training_data(
         sequences,
         plan,
-        TargetSettings(),
+        TargetSettings(device=device),
         directory,
         out_dir,
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers or _workers_on(device),
         watch_cells=watch_cells,
     )
     missing = [sequence for sequence in sequences if sequence not in frames]

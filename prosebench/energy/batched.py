@@ -1,12 +1,12 @@
-"""The target for whole batches: the same physics as OpenMM, by the native kernel or by torch."""
+"""The target for whole batches: the same physics as OpenMM, by the native kernel or on a GPU."""
 
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prosebench.energy.native import NativeEnergy, NativeUnavailable
-from prosebench.energy.parameters import EnergyParameters, UnsupportedForce, read_parameters
+from prosebench.energy.native import NativeEnergy
+from prosebench.energy.parameters import EnergyParameters, read_parameters
 from prosebench.energy.target import (
     Description,
     LangevinResult,
@@ -15,24 +15,25 @@ from prosebench.energy.target import (
     check_frames,
     kt_kj_mol,
 )
+from prosebench.energy.warp import make_warp_energy
 from prosebench.peptide.force_field import ForceField
 
 if TYPE_CHECKING:
-    from prosebench.energy.torch_engine import TorchEngine
+    from prosebench.energy.warp.engine import WarpEnergy
     from prosebench.peptide import Peptide
 
-EnergyPath = Literal["auto", "native", "torch"]
+EnergyPath = Literal["auto", "native", "warp"]
 PRECISIONS = ("single", "double")
 
 
 class BatchedEnergy:
     """Energies, gradients and Langevin dynamics of a peptide for batches of frames.
 
-    path "native" is the C++ kernel, "torch" runs anywhere that torch does (device "cpu" or "cuda"); "auto"
-    takes the native kernel on a CPU where it is built and knows the solvent model, and torch otherwise.
-    Precision "single" means single arithmetic with energies summed in double. Raises UnsupportedForce for a
-    System that neither can represent (then use OpenMMEnergy), NativeUnavailable or UnsupportedForce for a
-    native path that was asked for and cannot be had.
+    path "native" is the C++ kernel on a CPU; "warp" is the same physics with the same random numbers on a GPU, or, for
+    tests, on one thread of a CPU; "auto" is native on device "cpu" and warp on "cuda". Precision "single" means single
+    arithmetic with energies summed in double; "double" is for checks, by the native kernel alone. Raises
+    UnsupportedForce for a System that the path cannot represent (then use OpenMMEnergy), NativeUnavailable or
+    WarpUnavailable where the path is not to be had.
     """
 
     def __init__(
@@ -55,24 +56,16 @@ class BatchedEnergy:
         parameters = read_parameters(peptide.system(force_field or ForceField()))
         self._engine = self._make_engine(parameters, path)
 
-    def _make_engine(self, parameters: EnergyParameters, path: EnergyPath) -> "NativeEnergy | TorchEngine":
-        on_cpu = self.device == "cpu"
-        if path == "native" and not on_cpu:
-            raise ValueError(
-                f"the native kernel runs on the CPU; for device {self.device!r} use path='torch'"
-            )
-        if path == "native" or (path == "auto" and on_cpu):
-            try:
-                return NativeEnergy(
-                    parameters, self.threads, "double" if self.precision == "double" else "single"
+    def _make_engine(self, parameters: EnergyParameters, path: EnergyPath) -> "NativeEnergy | WarpEnergy":
+        if path == "warp" or (path == "auto" and self.device != "cpu"):
+            if self.precision != "single":
+                raise ValueError(
+                    "on path 'warp' energies are in precision 'single'; path 'native' has 'double' too"
                 )
-            except (NativeUnavailable, UnsupportedForce):
-                if path == "native":
-                    raise
-        # torch takes seconds to import; a worker with the native kernel does without it.
-        from prosebench.energy.torch_engine import TorchEngine
-
-        return TorchEngine(parameters, self.threads, self.precision, self.device)
+            return make_warp_energy(parameters, self.device)
+        if self.device != "cpu":
+            raise ValueError(f"the native kernel runs on the CPU; for device {self.device!r} use path='warp'")
+        return NativeEnergy(parameters, self.threads, "double" if self.precision == "double" else "single")
 
     def energy(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
         """Reduced energies (n,) in kT of frames (n, atoms, 3) in nm; inf where not finite."""
@@ -114,7 +107,7 @@ class BatchedEnergy:
         common: Description = {"engine": "batched", "precision": self.precision}
         if isinstance(self._engine, NativeEnergy):
             return common | {"path": "native", "instruction_set": self._engine.instruction_set}
-        return common | {"path": "torch", "device": self.device}
+        return common | {"path": "warp", "device": self.device, "hardware": self._engine.hardware}
 
 
 def _check(value: str, choices: tuple[str, ...]) -> None:

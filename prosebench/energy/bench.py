@@ -9,14 +9,14 @@ those of an engine on several threads are multiplied by what the further threads
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
 from numpy.typing import NDArray
 
+from prosebench.energy import native, warp
 from prosebench.energy.batched import BatchedEnergy
-from prosebench.energy.native import available
 from prosebench.energy.openmm import OpenMMEnergy
 from prosebench.energy.target import LangevinSettings, PhaseState, Target
 
@@ -27,15 +27,13 @@ Row = dict[str, str | int | float]
 
 YARDSTICK = "openmm-cpu"
 QUANTITIES = ("energy", "energy and gradient", "MD step")
-BATCHES = {"native": 1024, "torch": 256, YARDSTICK: 32, "openmm-reference": 4}
+GPU = "gpu"
+BATCHES = {"native": 1024, GPU: 16_384, YARDSTICK: 32, "openmm-reference": 4}
 """Frames or replicas per call; OpenMM takes them one by one."""
 
-MD_STEPS = {"native": 10, "torch": 1}
+MD_STEPS = {"native": 10, GPU: 100}
 LEAST_SECONDS = 0.05
 """Length of a measurement: calls are repeated to fill it."""
-
-PAUSE_SECONDS = 0.5
-"""Before every round: torch's threads go on spinning after their work, which spoils what follows."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,10 @@ def bench_energy(
 ) -> list[Row]:
     """Time energy, energy with gradient and MD step of every engine on every peptide.
 
-    Each row: peptide, atoms, quantity, engine (openmm-cpu, openmm-reference, native, torch), threads,
+    Each row: peptide, atoms, quantity, engine (openmm-cpu, openmm-reference, native, gpu), threads,
     microseconds (wall) and cpu_microseconds per frame or replica step (medians over rounds), ratio (speed
-    relative to openmm-cpu on one thread). OpenMM has one thread; native is left out where it is not built.
+    relative to openmm-cpu on one thread; a GPU's wall time stands for its CPU time). OpenMM has one thread; native and
+    gpu are left out where they are not to be had.
     """
     from prosebench.peptide import Peptide
 
@@ -86,18 +85,20 @@ def bench_batches(
     """Energies with gradients a second of the batched engines on one thread, by the number of frames in a batch.
 
     A row a measurement: batch, series (engine and peptide), evaluations_per_second, round. Rounds are interleaved.
+    Raises NativeUnavailable where there is neither the native kernel nor a GPU.
     """
     from prosebench.peptide import Peptide
 
-    paths: list[Literal["native", "torch"]] = ["native", "torch"] if available() else ["torch"]
     tasks = []
     for peptide in map(Peptide.from_sequence, peptides):
-        targets = {path: BatchedEnergy(peptide, path=path, threads=1) for path in paths}
-        frames = _frames(peptide, targets[paths[0]])
-        for path, target in targets.items():
+        targets = _batched_engines(peptide, (1,))
+        if not targets:
+            raise native.NativeUnavailable(str(native.why_unavailable()))
+        frames = _frames(peptide, targets[0][2])
+        for engine, _, target in targets:
             for batch in sorted(set(batches)):
-                work = _work(peptide, path, target, QUANTITIES[1], _repeated(frames, batch))
-                tasks.append((batch, f"{path} {peptide.sequence}", _Task(path, 1, QUANTITIES[1], *work)))
+                work = _work(peptide, engine, target, QUANTITIES[1], _repeated(frames, batch))
+                tasks.append((batch, f"{engine} {peptide.sequence}", _Task(engine, 1, QUANTITIES[1], *work)))
     return [
         {"batch": batch, "series": series, "evaluations_per_second": 1.0 / task.measure()[0], "round": turn}
         for turn in range(rounds)
@@ -111,7 +112,7 @@ def _repeated(frames: NDArray[np.float64], number: int) -> NDArray[np.float64]:
 
 def _bench(peptide: "Peptide", threads: tuple[int, ...], rounds: int) -> list[Row]:
     tasks = _tasks(peptide, threads)
-    measured = np.array([_round(tasks) for _ in range(rounds)])
+    measured = np.array([[task.measure() for task in tasks] for _ in range(rounds)])
     wall, cpu = measured[..., 0], measured[..., 1]
 
     def column(engine: str, quantity: str) -> int:
@@ -120,7 +121,8 @@ def _bench(peptide: "Peptide", threads: tuple[int, ...], rounds: int) -> list[Ro
     rows: list[Row] = []
     for k, task in enumerate(tasks):
         alone, yardstick = column(task.engine, task.quantity), column(YARDSTICK, task.quantity)
-        ratios = cpu[:, yardstick] / cpu[:, alone] * wall[:, alone] / wall[:, k]
+        own = wall if task.engine == GPU else cpu  # a GPU takes no CPU time
+        ratios = cpu[:, yardstick] / own[:, alone] * wall[:, alone] / wall[:, k]
         rows.append(
             {
                 "peptide": peptide.sequence,
@@ -136,27 +138,28 @@ def _bench(peptide: "Peptide", threads: tuple[int, ...], rounds: int) -> list[Ro
     return rows
 
 
-def _round(tasks: list[_Task]) -> list[tuple[float, float]]:
-    time.sleep(PAUSE_SECONDS)
-    return [task.measure() for task in tasks]
+def _batched_engines(peptide: "Peptide", threads: tuple[int, ...]) -> list[tuple[str, int, Target]]:
+    """Our engines that are to be had here, each with its name and threads."""
+    engines: list[tuple[str, int, Target]] = []
+    if native.available():
+        engines += [("native", n, BatchedEnergy(peptide, path="native", threads=n)) for n in threads]
+    if warp.why_unavailable() is None:
+        engines.append((GPU, 1, BatchedEnergy(peptide, device="cuda")))
+    return engines
 
 
 def _tasks(peptide: "Peptide", threads: tuple[int, ...]) -> list[_Task]:
-    """All tasks, torch last."""
     engines: list[tuple[str, int, Target]] = [
         (YARDSTICK, 1, OpenMMEnergy(peptide, threads=1)),
         ("openmm-reference", 1, OpenMMEnergy(peptide, platform="Reference")),
+        *_batched_engines(peptide, threads),
     ]
-    if available():
-        engines += [("native", n, BatchedEnergy(peptide, path="native", threads=n)) for n in threads]
-    torch = [("torch", n, BatchedEnergy(peptide, path="torch", threads=n)) for n in threads]
-    frames = _frames(peptide, (engines + torch)[2][2])
+    frames = _frames(peptide, engines[-1][2])
     tasks = []
-    for group in (engines, torch):
-        for quantity in QUANTITIES:
-            for engine, count, target in group:
-                batch = _repeated(frames, BATCHES[engine])
-                tasks.append(_Task(engine, count, quantity, *_work(peptide, engine, target, quantity, batch)))
+    for quantity in QUANTITIES:
+        for engine, count, target in engines:
+            batch = _repeated(frames, BATCHES[engine])
+            tasks.append(_Task(engine, count, quantity, *_work(peptide, engine, target, quantity, batch)))
     return tasks
 
 

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
+SMALLEST_RADIUS_RATIO = 0.6
+"""Of an offset radius to any scaled radius: the kernels' series of the Born integral need it. Amber's have 0.67."""
+
 
 class UnsupportedForce(ValueError):
     """The System holds something that the batched energy does not compute; the message names it."""
@@ -55,6 +58,15 @@ class GBParameters:
     pair_shift: float
     cutoff_nm: float
     neck: NeckParameters | None = None
+
+    def check_series(self, cutoff_nm: float) -> None:
+        """Raise UnsupportedForce where the kernels' series of the Born integral, or their one cutoff, do not hold.
+
+        cutoff_nm is that of the non-bonded terms.
+        """
+        refuse_if(self.cutoff_nm != cutoff_nm, "different cutoffs of the non-bonded and the solvent terms")
+        allowed = 0 < self.offset_radius.min() >= SMALLEST_RADIUS_RATIO * np.abs(self.scaled_radius).max()
+        refuse_if(not allowed, f"offset radii below {SMALLEST_RADIUS_RATIO} of a scaled radius")
 
 
 def pair_indices(n_atoms: int) -> Ints:

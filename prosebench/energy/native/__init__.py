@@ -26,7 +26,7 @@ from prosebench.energy.native.library import (
     load_library,
     why_unavailable,
 )
-from prosebench.energy.parameters import EnergyParameters, GBParameters, UnsupportedForce, pair_indices
+from prosebench.energy.parameters import EnergyParameters, GBParameters, pair_indices
 from prosebench.energy.target import (
     LangevinResult,
     LangevinSettings,
@@ -45,9 +45,6 @@ __all__ = [
     "instruction_set",
     "why_unavailable",
 ]
-
-SMALLEST_RADIUS_RATIO = 0.6
-"""Of an offset radius to any scaled radius: the series of the Born integral need it. Amber's have 0.67."""
 
 Floats = NDArray[np.float64]
 
@@ -86,7 +83,7 @@ def _check(p: EnergyParameters) -> _Checked:
     _put_bonded(checked, p)
     _put_pairs(checked, p)
     if p.gb is not None:
-        _refuse(p.gb, p.cutoff_nm)
+        p.gb.check_series(p.cutoff_nm)
         _put_solvent(checked, p.gb)
     return checked
 
@@ -132,15 +129,6 @@ def _put_solvent(checked: _Checked, gb: GBParameters) -> None:
         checked.put("neck_height", gb.neck.height, (pairs, 2))
         checked.put("neck_distance", gb.neck.distance, (pairs, 2))
         checked.put("neck_reach", gb.neck.reach, (pairs,))
-
-
-def _refuse(gb: GBParameters, cutoff_nm: float) -> None:
-    if gb.cutoff_nm != cutoff_nm:
-        raise UnsupportedForce("the native kernel needs one cutoff for the non-bonded and the solvent terms")
-    if not 0 < gb.offset_radius.min() >= SMALLEST_RADIUS_RATIO * np.abs(gb.scaled_radius).max():
-        raise UnsupportedForce(
-            f"the native kernel needs offset radii of at least {SMALLEST_RADIUS_RATIO} of every scaled radius"
-        )
 
 
 class NativeEnergy:

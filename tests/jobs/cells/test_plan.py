@@ -68,3 +68,21 @@ def test_weights_count_by_content_where_a_path_names_them(nested: bool, tmp_path
     assert identity("a/mine.npz", "1f") != identity("a/mine.npz", "2e")
     assert identity("prose-mini", "1f") != identity("prose-maxi", "1f")
     assert identity("prose-up-to-8aa", "") != identity("prose-up-to-4aa", "")
+
+
+def test_one_trajectory_stays_on_the_cpu_where_the_suite_names_a_gpu(tmp_path: Path) -> None:
+    """And the cells of a suite without a word of devices are what they were before there was a choice."""
+    text = 'name = "few"\npeptides = ["AA"]\nbudgets = [300]\n[methods.md]\n[methods.md-replicas]\n'
+    cells = {}
+    for device in ("", "cpu", "cuda"):
+        path = tmp_path / f"few{device}.toml"
+        path.write_text(text + (f'[target]\ndevice = "{device}"\n' if device else ""))
+        cells[device] = {cell.row: cell for cell in plan_cells(load_suite(str(path)))}
+    assert cells["cuda"]["md"] == cells["cpu"]["md"] == cells[""]["md"]
+    assert cells["cuda"]["md-replicas"].target.device == "cuda"
+    assert cells["cuda"]["md-replicas"].id != cells["cpu"]["md-replicas"].id == cells[""]["md-replicas"].id
+    assert "device" not in cells["cpu"]["md"].model_dump(mode="json")["target"]
+    assert (
+        Cell.model_validate(cells["cuda"]["md-replicas"].model_dump(mode="json"))
+        == cells["cuda"]["md-replicas"]
+    )

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from prosebench.energy import OpenMMEnergy
+from prosebench.energy import OpenMMEnergy, warp
 from prosebench.energy.gate import Gate, GateClosed, make_gate, pass_gate
+from prosebench.energy.native import library
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import ForceField
@@ -48,12 +49,33 @@ def test_an_unknown_force_falls_back_to_openmm_and_says_so() -> None:
     assert make_target(PEPTIDE, TargetSettings()).describe()["engine"] == "batched"
 
 
+def test_without_a_compiler_openmm_computes_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "library_path", lambda: None)
+    library.load_library.cache_clear()
+    try:
+        for precision, platform in ((None, "CPU"), ("single", "CPU"), ("double", "Reference")):
+            described = make_target(PEPTIDE, TargetSettings(precision=precision)).describe()
+            assert (described["engine"], described["platform"]) == ("openmm", platform)
+    finally:
+        monkeypatch.undo()
+        library.load_library.cache_clear()
+
+
+@pytest.mark.skipif(warp.why_unavailable() is None, reason="there is a GPU here")
+def test_who_asks_for_a_gpu_gets_no_cpu() -> None:
+    with pytest.raises(warp.WarpUnavailable, match=r"prosebench\[gpu\]|target.device=cpu"):
+        make_target(PEPTIDE, TargetSettings(device="cuda"))
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"platform": "CUDA"}, 'it goes with engine = "openmm"'),
         ({"precision": "mixed"}, 'has precision "single" or "double"'),
-        ({"engine": "torch"}, "batched' or 'openmm'"),
+        ({"engine": "jax"}, "batched' or 'openmm'"),
+        ({"device": "cuda", "engine": "openmm"}, 'give platform = "CUDA"'),
+        ({"device": "cuda", "precision": "double"}, 'has precision "single"'),
+        ({"device": "gpu"}, "'cpu' or 'cuda'"),
     ],
     ids=str,
 )

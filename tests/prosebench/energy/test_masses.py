@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from prosebench.energy import warp
 from prosebench.energy.batched import BatchedEnergy
 from prosebench.energy.dynamics import maxwell_velocities
 from prosebench.energy.masses import masses_dalton, repartitioned
@@ -25,13 +26,18 @@ def test_a_heavy_atom_keeps_more_than_its_hydrogens() -> None:
         repartitioned(np.array([12.0, 1.0, 1.0, 1.0]), np.array([[0, 1], [2, 0], [0, 3]]), 4.0)
 
 
-@pytest.mark.parametrize("engine", ["native", "torch", "openmm"])
+needs_warp = pytest.mark.skipif(
+    warp.why_unavailable("cpu") is not None, reason=str(warp.why_unavailable("cpu"))
+)
+
+
+@pytest.mark.parametrize("engine", ["native", pytest.param("warp", marks=needs_warp), "openmm"])
 def test_every_engine_moves_atoms_by_the_masses_asked_for(engine: str) -> None:
     """One step without friction from rest moves each atom by dt^2 F / m."""
     target = (
         OpenMMEnergy(PEPTIDE, platform="Reference")
         if engine == "openmm"
-        else BatchedEnergy(PEPTIDE, path=engine, precision="double")
+        else BatchedEnergy(PEPTIDE, path=engine, precision="single" if engine == "warp" else "double")
     )
     start = PhaseState(PEPTIDE.start_nm[None], np.zeros((1, PEPTIDE.n_atoms, 3)))
     moved = {}
@@ -40,7 +46,7 @@ def test_every_engine_moves_atoms_by_the_masses_asked_for(engine: str) -> None:
         end = target.langevin(start, 1, settings, 1, 0, np.array([], dtype=np.int64)).state
         moved[mass] = end.velocities_nm_ps[0] * masses_dalton(PEPTIDE, mass)[:, None]
     # Masses of the force field differ from those of the elements in the fourth digit.
-    np.testing.assert_allclose(moved[None], moved[3.0], rtol=1e-3, atol=1e-9)
+    np.testing.assert_allclose(moved[None], moved[3.0], rtol=1e-3, atol=1e-6)
 
 
 def test_velocities_have_the_temperature_with_any_masses() -> None:

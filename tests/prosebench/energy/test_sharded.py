@@ -20,7 +20,7 @@ SIZE = 3
 PEPTIDE = Peptide.from_sequence("AA")
 TARGETS: dict[str, Callable[[], Target]] = {
     "native": lambda: BatchedEnergy(PEPTIDE),
-    "torch": lambda: BatchedEnergy(PEPTIDE, path="torch", precision="double"),
+    "warp": lambda: BatchedEnergy(PEPTIDE, path="warp"),
     # Not "Reference": its random numbers are of the process, and so of all threads.
     "openmm": lambda: OpenMMEnergy(PEPTIDE, platform="CPU", threads=1),
     "analytic": lambda: HarmonicTarget(PEPTIDE.start_nm),
@@ -74,8 +74,8 @@ def test_pieces_come_back_in_order_and_each_is_done_once(number: int) -> None:
 def test_energies_are_those_of_one_rank(name: str, number: int) -> None:
     frames = PEPTIDE.start_nm + np.random.default_rng(0).normal(0, 0.005, (number, PEPTIDE.n_atoms, 3))
     frames[-1] = np.nan
-    # torch adds up in another order where a batch has another size; OpenMM remembers the frame before.
-    tolerance = {"torch": 1e-12, "openmm": 1e-6}.get(name, 0.0)
+    # OpenMM remembers the frame before.
+    tolerance = {"openmm": 1e-6}.get(name, 0.0)
     energies, gradients = TARGETS[name]().energy_and_gradient(frames)
     target = TARGETS[name]
 
@@ -112,11 +112,10 @@ def test_dynamics_is_that_of_one_rank(name: str, tempered: bool) -> None:
         )
 
     expected = run(TARGETS[name]())
-    tolerance = {"torch": 1e-12}.get(name, 0.0)
     assert len(np.unique(expected.energies_kt)) == 2 * replicas
     for found in on_ranks(lambda ranks: run(ShardedTarget(TARGETS[name](), ranks))):
-        same(found.frames_nm, expected.frames_nm, tolerance)
-        same(found.energies_kt, expected.energies_kt, tolerance)
-        same(found.state.positions_nm, expected.state.positions_nm, tolerance)
-        same(found.state.velocities_nm_ps, expected.state.velocities_nm_ps, tolerance)
+        same(found.frames_nm, expected.frames_nm, 0.0)
+        same(found.energies_kt, expected.energies_kt, 0.0)
+        same(found.state.positions_nm, expected.state.positions_nm, 0.0)
+        same(found.state.velocities_nm_ps, expected.state.velocities_nm_ps, 0.0)
         np.testing.assert_array_equal(found.failed, expected.failed)
