@@ -17,6 +17,9 @@ FORMATS = (".xtc", ".dcd", ".pdb", ".npz")
 FARTHEST_NM = 900.0
 """No format holds every number: the columns of a PDB file end before 1000 nm."""
 
+_DCD_HEADER_BYTES = 276
+"""A DCD file begins with three records: numbers, title, number of atoms."""
+
 Weighting = Literal["smoothed", "filtered"]
 
 
@@ -67,9 +70,8 @@ def _save_whole(trajectory: mdtraj.Trajectory, path: Path) -> None:
     partial = path.with_name(f".{path.stem}{TEMPORARY_SUFFIX}{path.suffix}")
     try:
         trajectory.save(str(partial))
-        with mdtraj.open(str(partial)) as file:
-            there = file.read_as_traj().n_frames if path.suffix == ".pdb" else len(file)
-        if there != trajectory.n_frames:
+        there = _frames_in(partial, trajectory.n_atoms)
+        if there < trajectory.n_frames:
             raise OSError(f"only {there} of {trajectory.n_frames} frames were written")
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -79,6 +81,14 @@ def _save_whole(trajectory: mdtraj.Trajectory, path: Path) -> None:
         raise OSError(f"{path} could not be written ({error}); is the disk full?") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _frames_in(path: Path, n_atoms: int) -> int:
+    """Whole frames in a file. A DCD file's are told from its size: its reader talks to the terminal."""
+    if path.suffix == ".dcd":
+        return (path.stat().st_size - _DCD_HEADER_BYTES) // (3 * (4 * n_atoms + 8))
+    with mdtraj.open(str(path)) as file:
+        return len(file)
 
 
 def writable(ensemble: Ensemble) -> np.ndarray:

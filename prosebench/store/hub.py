@@ -17,12 +17,12 @@ class HubError(ValueError):
     """Published files that cannot be used as they are; the message says what to do."""
 
 
-@lru_cache(maxsize=1)
 def first_line(error: Exception) -> str:
     """Kind and first line of an error: a missing package, a cache that cannot be written, no such host."""
     return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
 
 
+@lru_cache(maxsize=1)
 def hub_problem() -> str | None:
     """Why the hub cannot be reached, or None; asked once a process, and never for longer than TIMEOUT_SECONDS.
 
