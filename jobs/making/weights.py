@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from prosebench.flows import weight_files
-from prosebench.flows.weight_files import WeightsError, WeightsOutOfReach
+from prosebench.flows.weight_files import HubFile, WeightsError, WeightsOutOfReach
 from prosebench.store.storage import file_sha256
 from prosebench.suite import Suite, SuiteError
 
@@ -73,12 +73,13 @@ def _uses(row: str, settings: Settings) -> Iterator[Use]:
             yield from _uses(row, value)
 
 
-def published_files() -> dict[str, str]:
+def published_files() -> dict[str, HubFile]:
     """The file on the hub of each name of published weights."""
     from prosebench.ecnf.weights import PUBLISHED as FIELDS
     from prosebench.prose.weights import PUBLISHED as FLOWS
+    from prosebench.robin.weights import PUBLISHED as BINNED
 
-    return {name: file for name, (file, _) in (FLOWS | FIELDS).items()}
+    return FLOWS | FIELDS | BINNED
 
 
 def _fill_in(uses: Sequence[Use], download: bool) -> Iterator[tuple[str, str]]:

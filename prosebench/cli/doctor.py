@@ -58,6 +58,7 @@ def doctor(
     from prosebench.check.ecnf_vectors import check_ecnf
     from prosebench.check.order_vectors import check_atom_orders
     from prosebench.check.prose_vectors import check_prose, check_tarflow
+    from prosebench.check.robin_vectors import check_robin
     from prosebench.flows.device import choose_device
 
     choose_device(device)
@@ -66,6 +67,7 @@ def doctor(
         "ecnf_": partial(check_ecnf, device=device),
         "metrics_": check_metrics,
         "prose_": partial(check_prose, device=device),
+        "robin_": partial(check_robin, device=device),
         "tarflow_": partial(check_tarflow, device=device),
     }
     for path, checks in check_vectors(vectors, checkers):

@@ -12,11 +12,11 @@ from torch import Tensor
 from prosebench.ecnf.config import EcnfConfig, load_size
 from prosebench.ecnf.network import VelocityField
 from prosebench.flows import weight_files
-from prosebench.flows.weight_files import HUB_REVISION, WeightsError
+from prosebench.flows.weight_files import HUB_REVISION, HubFile, WeightsError
 from prosebench.store.storage import file_sha256
 
-PUBLISHED = {"tbg-up-to-4aa": ("transferable/ecnf++_up_to_4aa.pth", "ecnf++_up_to_4aa")}
-"""Published weights by name: their file on the hub, and their size."""
+PUBLISHED = {"tbg-up-to-4aa": HubFile("transferable/ecnf++_up_to_4aa.pth", "ecnf++_up_to_4aa")}
+"""Published weights by name."""
 
 BUNDLED = Path(__file__).parent / "models"
 """Folder of the models that come with prosebench, `NAME.npz` each."""
@@ -68,9 +68,11 @@ def load_weights(
     """
     name = str(name_or_path)
     if name in PUBLISHED:
-        file, its_size = PUBLISHED[name]
-        downloaded = weight_files.download(file, revision, cache, f'weights = "{Path(file).name}"')
-        return _load_published(downloaded, size or its_size, weight_files.hub_source(name, downloaded))
+        published = PUBLISHED[name]
+        example = f'weights = "{Path(published.file).name}"'
+        downloaded = weight_files.download(published, revision, cache, example)
+        source = weight_files.hub_source(name, published, downloaded)
+        return _load_published(downloaded, size or published.size, source)
     path = weights_file(name)
     if path is None:
         known = ", ".join([*bundled_names(), *PUBLISHED])

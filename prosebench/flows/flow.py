@@ -22,7 +22,7 @@ from torch import Tensor
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble, concatenate
-from prosebench.flows.weight_files import HUB_REVISION, file_of
+from prosebench.flows.weight_files import HUB_REVISION, HubFile, file_of
 from prosebench.frames.geometry import fix_chirality
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
@@ -99,8 +99,8 @@ class Flow(ABC, Generic[Drawn]):
     source says where its weights came from: file, SHA-256, and under "notes" what their maker wrote down.
     """
 
-    published: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Published weights by name: their file on the hub, and their size."""
+    published: ClassVar[Mapping[str, HubFile]] = {}
+    """Published weights by name."""
     bundled: ClassVar[Path]
     """Folder of the models that come with prosebench, `NAME.npz` each."""
 

@@ -10,7 +10,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import huggingface_hub
 import numpy as np
@@ -37,6 +37,19 @@ Config = TypeVar("Config", bound=BaseModel)
 
 HUB_REPOSITORY = "transferable-samplers/model-weights"
 HUB_REVISION = "main"
+
+
+class HubFile(NamedTuple):
+    """A published file: its name in a repository of the hub, and the size of the network that it holds."""
+
+    file: str
+    size: str
+    repository: str = HUB_REPOSITORY
+
+    @property
+    def place(self) -> str:
+        """Its name in a fetched folder, one level below it: files of other repositories have their names before it."""
+        return self.file if "/" in self.file else f"{self.repository.rpartition('/')[2]}/{self.file}"
 
 
 class WeightsError(ValueError):
@@ -69,6 +82,15 @@ class Uninitialised(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+class Shell:
+    """Stands for every class and function of a checkpoint that is not torch's own: it takes what they are given and
+    does nothing. Checkpoints of Lightning hold the arguments of what was trained beside its weights."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
 def read_state(
     path: Path, anchor: str, kind: str, constants: Sequence[str] = ()
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -95,7 +117,9 @@ def _read_tensors(path: Path) -> Any:
             return load_file(path)
         # Files from before torch 1.6 are no zip archives, and only those can be mapped into memory.
         mmap = zipfile.is_zipfile(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        strangers = torch.serialization.get_unsafe_globals_in_checkpoint(path) if mmap else []
+        with torch.serialization.safe_globals([(Shell, name) for name in strangers]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:
         # Both raise many types for files that are damaged, of another kind, or hold more than weights.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -189,35 +213,35 @@ def check_content(weights: str, found: str, given: str) -> None:
         )
 
 
-def cached(file: str, revision: str, cache: Path | None) -> Path | None:
+def cached(published: HubFile, revision: str, cache: Path | None) -> Path | None:
     """A file of the hub where it is on this machine: in the folder that PROSEBENCH_DATA names, or in the hub's cache.
 
     The hub is not asked. Raises HubError where PROSEBENCH_DATA names no folder.
     """
     folder = data_folder()
-    if folder and (folder / file).is_file():
-        known = read_manifest(folder).files.get(file)
+    if folder and (folder / published.place).is_file():
+        known = read_manifest(folder).files.get(published.place)
         if known is None or known.is_of(revision):
-            return folder / file
+            return folder / published.place
     with contextlib.suppress(LocalEntryNotFoundError):
-        return _from_hub(file, revision, cache, local_files_only=True)
+        return _from_hub(published, revision, cache, local_files_only=True)
     return None
 
 
-def download(file: str, revision: str, cache: Path | None, example: str) -> Path:
+def download(published: HubFile, revision: str, cache: Path | None, example: str) -> Path:
     """A file of the hub; from this machine where it is there already.
 
     example ends the message of WeightsOutOfReach: how the path of a copy is given. Raises WeightsError for a revision
     or a file that does not exist.
     """
-    path = cached(file, revision, cache)
+    path = cached(published, revision, cache)
     if path:
         return path
-    where = f"{file} of https://huggingface.co/{HUB_REPOSITORY}"
+    where = f"{published.file} of https://huggingface.co/{published.repository}"
     why = hub_problem()
     try:
         if why is None:
-            return _from_hub(file, revision, cache)
+            return _from_hub(published, revision, cache)
     except (RevisionNotFoundError, RemoteEntryNotFoundError) as error:
         raise WeightsError(
             f"{where} does not exist at revision {revision!r}; give a branch, tag or commit that has it, "
@@ -233,21 +257,21 @@ def download(file: str, revision: str, cache: Path | None, example: str) -> Path
     )
 
 
-def _from_hub(file: str, revision: str, cache: Path | None, **options: Any) -> Path:
+def _from_hub(published: HubFile, revision: str, cache: Path | None, **options: Any) -> Path:
     where: dict[str, Any] = {
-        "repo_id": HUB_REPOSITORY,
-        "filename": file,
+        "repo_id": published.repository,
+        "filename": published.file,
         "revision": revision,
         "cache_dir": cache,
     }
     return Path(huggingface_hub.hf_hub_download(**where, **options))
 
 
-def hub_source(name: str, path: Path) -> dict[str, Any]:
+def hub_source(name: str, published: HubFile, path: Path) -> dict[str, Any]:
     """Where a file that `download` gave came from; the commit is "" where a copy does not tell it."""
     return {
         "name": name,
-        "repository": HUB_REPOSITORY,
+        "repository": published.repository,
         "commit": _commit(path),
         "file": path.name,
         "sha256": file_sha256(path),

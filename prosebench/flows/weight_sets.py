@@ -64,8 +64,8 @@ def find_sets(content: Any, anchor: str, where: str) -> Iterator[WeightSet]:
     if not isinstance(content, Mapping):
         return
     names = {str(name): value for name, value in content.items()}
-    for name in names:
-        if name.endswith(anchor):
+    for name, value in names.items():
+        if name.endswith(anchor) and isinstance(value, Tensor):
             prefix = name.removesuffix(anchor)
             tensors = {n.removeprefix(prefix): v for n, v in names.items() if n.startswith(prefix)}
             yield WeightSet(f"{where}{prefix}", {n: v for n, v in tensors.items() if isinstance(v, Tensor)})
@@ -74,12 +74,29 @@ def find_sets(content: Any, anchor: str, where: str) -> Iterator[WeightSet]:
 
 
 def find_lists(content: Any, where: str) -> Iterator[tuple[str, list[Tensor]]]:
-    """Every list of tensors in nested dictionaries, and the keys that lead to it."""
+    """Every list of tensors in nested dictionaries, and the keys that lead to it. What torch's ParameterList leaves
+    under the names NAME.0, NAME.1 and so on is a list, too."""
     if isinstance(content, Mapping):
+        for name, numbered in _numbered(content).items():
+            yield f"{where}{name}", numbered
         for name, value in content.items():
             yield from find_lists(value, f"{where}{name}/")
     elif isinstance(content, list | tuple) and content and all(isinstance(one, Tensor) for one in content):
         yield where, list(content)
+
+
+def _numbered(content: Mapping[Any, Any]) -> dict[str, list[Tensor]]:
+    """Tensors whose names are one name and the numbers from 0 on, in order, by that name."""
+    found: dict[str, dict[int, Tensor]] = {}
+    for name, value in content.items():
+        stem, _, number = str(name).rpartition(".")
+        if isinstance(value, Tensor) and number.isdecimal():
+            found.setdefault(stem, {})[int(number)] = value
+    return {
+        stem: [tensors[i] for i in range(len(tensors))]
+        for stem, tensors in found.items()
+        if set(tensors) == set(range(len(tensors)))
+    }
 
 
 def _named(where: str, tensors: list[Tensor], beside: WeightSet, constants: Sequence[str]) -> WeightSet:

@@ -7,21 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prosebench.flows.sinusoid import sinusoid
 from prosebench.flows.tokens import Tokens
 from prosebench.prose.config import ProseConfig
 
 OUTPUT_SCALE_BIAS = -2.0
 """Where the bias of an output scale starts: sigmoid(-2) = 0.12 lets a new layer change its input a little."""
-
-
-def sinusoid(positions: Tensor, channels: int, base: float, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Positions (...) as (..., channels): sin and cos in turn of position / base^(2k / channels), k = 0, 1,
-    ..."""
-    frequencies = base ** -(
-        torch.arange(0, channels, 2, device=positions.device, dtype=torch.float64) / channels
-    )
-    angles = positions.double()[..., None] * frequencies
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2).to(dtype)
 
 
 class Embedding(nn.Module):

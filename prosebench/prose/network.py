@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from prosebench.flows.local_frames import to_local
+from prosebench.flows.sinusoid import sinusoid
 from prosebench.flows.tokens import Tokens, take
 from prosebench.prose.config import ProseConfig
-from prosebench.prose.layers import AdaptiveLayer, Embedding, Modulation, Past, PlainLayer, sinusoid
+from prosebench.prose.layers import AdaptiveLayer, Embedding, Modulation, Past, PlainLayer
 
 POSITION_SCALE = 0.01
 """Where the scale of the token positions starts."""

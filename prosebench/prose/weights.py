@@ -12,16 +12,16 @@ from typing import Any
 from torch import Tensor
 
 from prosebench.flows import weight_files
-from prosebench.flows.weight_files import HUB_REVISION, WeightsError
+from prosebench.flows.weight_files import HUB_REVISION, HubFile, WeightsError
 from prosebench.prose.config import ProseConfig, load_size
 from prosebench.prose.network import Network
 from prosebench.store.storage import file_sha256
 
 PUBLISHED = {
-    "prose-up-to-8aa": ("transferable/prose_up_to_8aa.pth", "prose-8aa"),
-    "tarflow-up-to-8aa": ("transferable/tarflow_up_to_8aa.pth", "tarflow-8aa"),
+    "prose-up-to-8aa": HubFile("transferable/prose_up_to_8aa.pth", "prose-8aa"),
+    "tarflow-up-to-8aa": HubFile("transferable/tarflow_up_to_8aa.pth", "tarflow-8aa"),
 }
-"""Published weights by name: their file in HUB_REPOSITORY, and their size."""
+"""Published weights by name."""
 
 BUNDLED = Path(__file__).parent / "models"
 """Folder of the models that come with prosebench, `NAME.npz` each."""
@@ -106,11 +106,11 @@ def load_weights(
     """
     name = str(name_or_path)
     if name in PUBLISHED:
-        file, its_size = PUBLISHED[name]
-        example = f'Prose.from_pretrained("{Path(file).name}"), or in a suite weights = "PATH"'
-        downloaded = weight_files.download(file, revision, cache, example)
-        source = weight_files.hub_source(name, downloaded)
-        return _load_published(downloaded, load_size(size or its_size), source)
+        published = PUBLISHED[name]
+        example = f'Prose.from_pretrained("{Path(published.file).name}"), or in a suite weights = "PATH"'
+        downloaded = weight_files.download(published, revision, cache, example)
+        source = weight_files.hub_source(name, published, downloaded)
+        return _load_published(downloaded, load_size(size or published.size), source)
     path = weights_file(name)
     if path is None:
         known = ", ".join([*bundled_names(), *PUBLISHED])
@@ -119,7 +119,7 @@ def load_weights(
         if size:
             raise WeightsError(f"{name} knows its own size; leave size {str(size)!r} out")
         return _load_own(path)
-    sizes = {Path(file).name: its_size for file, its_size in PUBLISHED.values()}
+    sizes = {Path(published.file).name: published.size for published in PUBLISHED.values()}
     config = load_size(size or sizes.get(path.name, "prose-8aa"))
     return _load_published(path, config, {"file": path.name, "sha256": file_sha256(path)})
 

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from prosebench.prose.layers import AdaptiveLayer, Attention, Past, PlainLayer, SwiGLU, sinusoid
+from prosebench.flows.sinusoid import sinusoid
+from prosebench.prose.layers import AdaptiveLayer, Attention, Past, PlainLayer, SwiGLU
 
 from .conftest import tiny_config
 
