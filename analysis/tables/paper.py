@@ -54,7 +54,7 @@ _COLUMNS = {
 class Layout:
     """One table of the paper: its file, title, budget, metrics, and which weights its rows use.
 
-    weightings: of each weighted row, under which of them it has a line.
+    weightings: of each weighted row, under which of them it has a line. beside: a file of what was published elsewhere.
     """
 
     name: str
@@ -62,11 +62,16 @@ class Layout:
     budget: int
     metrics: tuple[Metric, ...]
     weightings: tuple[Weighting, ...] = (PUBLISHED,)
+    beside: str = ""
 
 
 LAYOUTS = (
-    Layout("table2", "Table 2: 10,000 energy evaluations", 10_000, (BY_NAME["ess"], *_DISTANCES)),
-    Layout("table3", "Table 3: 200,000 energy evaluations", 200_000, (BY_NAME["ess"], *_DISTANCES)),
+    Layout(
+        "table2", "Table 2: 10,000 energy evaluations", 10_000, (BY_NAME["ess"], *_DISTANCES), beside="robin"
+    ),
+    Layout(
+        "table3", "Table 3: 200,000 energy evaluations", 200_000, (BY_NAME["ess"], *_DISTANCES), beside="robin"
+    ),
     Layout("table4", "Table 4: 1,000,000 energy evaluations", 1_000_000, (BY_NAME["ess"], *_DISTANCES)),
     Layout("table11", "Table 11: proposals without weights", 10_000, _DISTANCES, (UNWEIGHTED,)),
     Layout("table14", "Table 14: Jensen-Shannon divergences", 10_000, _DIVERGENCES, (UNWEIGHTED, PUBLISHED)),
@@ -74,6 +79,8 @@ LAYOUTS = (
 )
 
 _SAID: Mapping[Weighting, str] = {UNWEIGHTED: "proposal", PUBLISHED: "weighted"}
+
+_ROBIN = "published by Rehman et al., arXiv 2606.27361; centre and orientation are not taken out of its weights"
 
 Place = tuple[int, str]
 """A cell's place in a line: length and name of the metric."""
@@ -160,7 +167,7 @@ def published_rows(name: str) -> list[dict[str, str]]:
 def _published(layout: Layout) -> list[Line]:
     found: dict[str, dict[Place, str]] = {}
     devices: dict[str, str] = {}
-    for row in published_rows(layout.name):
+    for row in _rows_of(layout):
         kind = row.get("weights", "")
         label = f"{row['method']}, {kind}" if kind and len(layout.weightings) > 1 else row["method"]
         devices[label] = row.get("device", "")
@@ -177,8 +184,21 @@ def _published(layout: Layout) -> list[Line]:
         device = (f"on one {devices[label]}",) if devices[label] else ()
         without = PROLINE if fewer else {}
         of = {length: str(PUBLISHED_PEPTIDES - without.get(length, 0)) for length, _ in texts}
-        lines.append(Line(label, False, texts=texts, peptides=of, marks=fewer + device))
+        elsewhere = (_ROBIN,) if label.startswith("Robin") else ()
+        lines.append(Line(label, False, texts=texts, peptides=of, marks=fewer + device + elsewhere))
     return lines
+
+
+def _rows_of(layout: Layout) -> list[dict[str, str]]:
+    """Rows of the paper, and after them what was published elsewhere at this budget, of methods that it lacks."""
+    rows = published_rows(layout.name)
+    methods = {row["method"] for row in rows}
+    others = published_rows(layout.beside) if layout.beside else []
+    return rows + [
+        row
+        for row in others
+        if int(row["energy_evaluations"]) == layout.budget and row["method"] not in methods
+    ]
 
 
 def _standing(layout: Layout, cells: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.tables import paper_text
-from analysis.tables.paper import LAYOUTS, PaperTable, paper_tables
+from analysis.tables.paper import LAYOUTS, PaperTable, paper_tables, published_rows
 from prosebench.names import CEILING, FLOOR
 
 
@@ -82,6 +82,26 @@ def test_published_rows_stand_before_measured_ones_and_yardsticks_last(tables: d
     assert [one.label for one in lines if one.measured] == ["prose-snis", "tbg", "md", "floor", "ceiling"]
     assert line_of(tables["table2"], "Prose").texts[4, "energy-w2"] == "0.932"
     assert line_of(tables["table2"], "UniSim").texts[2, "energy-w2"] == ">1e5"
+
+
+def test_what_was_published_elsewhere_joins_the_tables_of_its_budgets(tables: dict[str, PaperTable]):
+    robin = line_of(tables["table2"], "Robin")
+    assert (robin.texts[8, "energy-w2"], robin.peptides[8]) == ("4.251", "30")
+    assert "Rehman" in robin.marks[0]
+    assert line_of(tables["table3"], "Robin").texts[4, "tica-w2"] == "0.379"
+    labels = [one.label for one in tables["table2"].lines]
+    assert labels.count("Prose") == labels.count("TarFlow") == 1
+    assert line_of(tables["table3"], "TarFlow").texts[4, "torus-w2"] == "0.776"
+    assert not any("Robin" in one.label for name in ("table4", "table11") for one in tables[name].lines)
+
+
+def test_dynamics_published_with_robin_are_those_of_its_page():
+    """Means over 30 peptides of each length, as the page gives them."""
+    rows = pd.DataFrame(published_rows("robin_md")).set_index("sequence").astype(float).reset_index()
+    assert len(rows) == 60 * 17
+    means = rows.groupby([rows["sequence"].str.len(), "energy_evaluations"]).mean(numeric_only=True)
+    assert means.loc[(4, 1e4)].tolist() == pytest.approx([5.68, 2.43, 1.06], abs=0.006)
+    assert means.loc[(8, 1e8)].tolist() == pytest.approx([1.66, 2.25, 1.37], abs=0.006)
 
 
 def test_lengths_of_several_suites_stand_side_by_side(tables: dict[str, PaperTable]):
