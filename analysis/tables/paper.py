@@ -70,7 +70,11 @@ LAYOUTS = (
         "table2", "Table 2: 10,000 energy evaluations", 10_000, (BY_NAME["ess"], *_DISTANCES), beside="robin"
     ),
     Layout(
-        "table3", "Table 3: 200,000 energy evaluations", 200_000, (BY_NAME["ess"], *_DISTANCES), beside="robin"
+        "table3",
+        "Table 3: 200,000 energy evaluations",
+        200_000,
+        (BY_NAME["ess"], *_DISTANCES),
+        beside="robin",
     ),
     Layout("table4", "Table 4: 1,000,000 energy evaluations", 1_000_000, (BY_NAME["ess"], *_DISTANCES)),
     Layout("table11", "Table 11: proposals without weights", 10_000, _DISTANCES, (UNWEIGHTED,)),
@@ -80,7 +84,9 @@ LAYOUTS = (
 
 _SAID: Mapping[Weighting, str] = {UNWEIGHTED: "proposal", PUBLISHED: "weighted"}
 
-_ROBIN = "published by Rehman et al., arXiv 2606.27361; centre and orientation are not taken out of its weights"
+_ROBIN = (
+    "published by Rehman et al., arXiv 2606.27361; centre and orientation are not taken out of its weights"
+)
 
 Place = tuple[int, str]
 """A cell's place in a line: length and name of the metric."""
