@@ -15,9 +15,9 @@ SHIPPED = Path(__file__).parent / "sizes"
 class ArbgConfig(BaseModel):
     """Everything that decides the shape of the network.
 
-    channels, head_dim, layers: of the transformer; expansion: width of its feed-forward part in channels. pair_channels:
-    numbers that say where a placed atom is as seen from the next one (0: attention does not see positions).
-    components: normals of a stiff coordinate; circle_components: wrapped normals of a dihedral that turns.
+    channels, head_dim, layers: of the transformer; expansion: width of its feed-forward part in channels.
+    pair_channels: numbers that say where a placed atom is as seen from the next one (0: attention does not see
+    positions). components: normals of a stiff coordinate; circle_components: wrapped normals of a dihedral that turns.
     residues: one-letter codes that the weights have been trained on, shortest and longest number of residues.
     """
 

@@ -1,8 +1,9 @@
-"""Densities of one atom's distance, angle and dihedral, one after the other, each a mixture whose parameters the network gives.
+"""Densities of one atom's distance, angle and dihedral, one after the other, each a mixture whose parameters the
+network gives.
 
-A stiff coordinate is standardised by a table, v = (value - mean) / std, and has a mixture of normals. A dihedral that turns
-has a mixture of wrapped normals and of the uniform density on the circle: sum over images N(phi + 2 pi m; mu, sigma), of
-which m = -1, 0, 1 around the nearest are kept; with sigma at most WIDEST_RAD the rest is below 1e-13.
+A stiff coordinate is standardised by a table, v = (value - mean) / std, and has a mixture of normals. A dihedral that
+turns has a mixture of wrapped normals and of the uniform density on the circle: sum over images N(phi + 2 pi m; mu,
+sigma), of which m = -1, 0, 1 around the nearest are kept; with sigma at most WIDEST_RAD the rest is below 1e-13.
 """
 
 import math
@@ -82,7 +83,8 @@ def _component(log_weight: Tensor, uniform: Tensor) -> Tensor:
 
 
 class Head(nn.Module):
-    """Parameters of one coordinate's mixture, from the state of the network and the features of coordinates before it."""
+    """Parameters of one coordinate's mixture, from the state of the network and the features of coordinates before
+    it."""
 
     def __init__(self, channels: int, features_before: int, outputs: int, start: Tensor) -> None:
         super().__init__()

@@ -1,13 +1,13 @@
 """Internal coordinates: distance, angle and dihedral of each atom, as seen from three atoms placed before it.
 
-With e1 the direction from an atom's parent to the atom behind it, e2 orthogonal to it in the plane with the atom beside,
-and e3 = e1 x e2, the bond from the parent is
+With e1 the direction from an atom's parent to the atom behind it, e2 orthogonal to it in the plane with the atom
+beside, and e3 = e1 x e2, the bond from the parent is
 
     r (cos(angle) e1 - sin(angle) (cos(dihedral) e2 + sin(dihedral) e3)),
 
 so that a dihedral of 0 is trans. In these coordinates bonded energies are sums of functions of one coordinate each, and
-atoms move independently of where the molecule is. The first three atoms have one distance, then a distance and an angle:
-the six numbers that are missing are the place and the orientation of the frame, which have no part in its shape.
+atoms move independently of where the molecule is. The first three atoms have one distance, then a distance and an
+angle: the six numbers that are missing are the place and the orientation of the frame, which have no part in its shape.
 
 The volume element is d(shape) 8 pi^2 prod r^2 prod sin(angle): 8 pi^2 is the volume of all rotations.
 """
@@ -23,7 +23,8 @@ LOG_ROTATIONS = math.log(8 * math.pi**2)
 
 
 def to_internal(x: Tensor, scaffold: Scaffold) -> Tensor:
-    """(distance, angle, dihedral) (frames, atoms, 3), in the unit of x and rad, of x (frames, atoms, 3) in placing order.
+    """(distance, angle, dihedral) (frames, atoms, 3), in the unit of x and rad, of x (frames, atoms, 3) in placing
+    order.
 
     0 where the first three atoms have no coordinate.
     """
@@ -40,28 +41,53 @@ def to_internal(x: Tensor, scaffold: Scaffold) -> Tensor:
 
 
 def to_cartesian(internal: Tensor, scaffold: Scaffold) -> Tensor:
-    """x (frames, atoms, 3) in placing order of internal coordinates; the first atom is at 0, the second on the first axis,
-    the third in the plane of the first two axes. Differentiable."""
-    distance, angle, dihedral = internal.unbind(dim=-1)
-    along = distance * angle.cos()
-    across = distance * angle.sin()
-    local = torch.stack([along, -across * dihedral.cos(), -across * dihedral.sin()], dim=-1)
-    zero = torch.zeros_like(distance[:, 0])
-    second = torch.stack([distance[:, 1], zero, zero], dim=-1)
-    third = torch.stack([along[:, 2], across[:, 2], zero], dim=-1)
-    placed, ranks = torch.stack([torch.zeros_like(second), second, third], dim=1), torch.arange(3)
+    """x (frames, atoms, 3) in placing order of internal coordinates; the first atom is at 0, the second on the first
+    axis, the third in the plane of the first two axes. Atoms of one level are placed together. Differentiable."""
+    local = _local(internal)
+    first = [_first_place(internal[:, rank], rank) for rank in range(3)]
+    placed = torch.stack(first, dim=1)
     where = torch.full((scaffold.n_atoms,), -1, device=internal.device)
-    where[:3] = ranks.to(internal.device)
+    where[:3] = torch.arange(3, device=internal.device)
     for level in scaffold.levels:
         parent, behind, beside = (
             placed[:, where[index[level]]] for index in (scaffold.parent, scaffold.behind, scaffold.beside)
         )
-        one, two, three = _axes(behind - parent, beside - parent)
-        y = local[:, level, :, None]
-        new = parent + y[:, :, 0] * one + y[:, :, 1] * two + y[:, :, 2] * three
+        new = _along(local[:, level], parent, behind, beside)
         where[level] = torch.arange(placed.shape[1], placed.shape[1] + len(level), device=where.device)
         placed = torch.cat([placed, new], dim=1)
     return placed[:, where]
+
+
+def place(internal: Tensor, x: Tensor, scaffold: Scaffold, rank: int) -> Tensor:
+    """Where the atom of a rank is (frames, 3), from its internal coordinates (frames, 3) and the atoms before it."""
+    if rank < 3:
+        return _first_place(internal, rank)
+    parent, behind, beside = (
+        x[:, index[rank]] for index in (scaffold.parent, scaffold.behind, scaffold.beside)
+    )
+    return _along(_local(internal), parent, behind, beside)
+
+
+def _first_place(internal: Tensor, rank: int) -> Tensor:
+    """Where one of the first three atoms is (frames, 3): at 0, on the first axis, in the plane of the first two."""
+    distance, angle = internal[:, 0], internal[:, 1]
+    zero = torch.zeros_like(distance)
+    if rank < 2:
+        return torch.stack([distance if rank else zero, zero, zero], dim=-1)
+    return torch.stack([distance * angle.cos(), distance * angle.sin(), zero], dim=-1)
+
+
+def _local(internal: Tensor) -> Tensor:
+    """Components (..., 3) of a bond along the axes that its atom is seen in."""
+    distance, angle, dihedral = internal.unbind(dim=-1)
+    across = distance * angle.sin()
+    return torch.stack([distance * angle.cos(), -across * dihedral.cos(), -across * dihedral.sin()], dim=-1)
+
+
+def _along(local: Tensor, parent: Tensor, behind: Tensor, beside: Tensor) -> Tensor:
+    """parent + bond, all (..., 3)."""
+    one, two, three = _axes(behind - parent, beside - parent)
+    return parent + local[..., :1] * one + local[..., 1:2] * two + local[..., 2:] * three
 
 
 def log_volume(internal: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ NEAREST_NM, FARTHEST_NM = 0.08, 0.9
 class Pairs(nn.Module):
     """Numbers that say where a placed atom is, as seen from an atom that is to be placed."""
 
+    shells: Tensor
+
     def __init__(self, config: ArbgConfig) -> None:
         super().__init__()
         hidden = config.pair_hidden
@@ -44,9 +46,7 @@ class Pairs(nn.Module):
 
         condition (atoms, channels), bonds_apart (atoms, atoms); next and placed are all atoms.
         """
-        return (
-            self.of_next(condition)[:, None] + self.of_placed(condition)[None] + self.of_bonds(bonds_apart)
-        )
+        return self.of_next(condition)[:, None] + self.of_placed(condition)[None] + self.of_bonds(bonds_apart)
 
 
 class Layer(nn.Module):
@@ -72,16 +72,29 @@ class Layer(nn.Module):
         for small in (self.attended, self.down):
             nn.init.normal_(small.weight, std=0.02)
 
-    def forward(self, state: Tensor, condition: Tensor, pairs: Tensor | None, hidden: Tensor) -> Tensor:
-        """state (frames, tokens, channels), condition (tokens, channels), pairs (frames, tokens, tokens, pair channels),
-        hidden (tokens, tokens): -inf where a token must not be seen, else 0."""
+    def forward(
+        self,
+        state: Tensor,
+        condition: Tensor,
+        pairs: Tensor | None,
+        hidden: Tensor,
+        past: "Past | None" = None,
+    ) -> Tensor:
+        """state (frames, tokens, channels), condition (tokens, channels), pairs (frames, tokens, seen, pair channels),
+        hidden (tokens, seen): -inf where a token must not be seen, else 0. With a past, keys and values of these tokens
+        are added to it, and what is seen is all of it; without one, the tokens see each other."""
         scale, shift, forward_scale, forward_shift = self.adapt(condition).chunk(4, dim=-1)
-        state = state + self._attend(self.attention_norm(state) * (1 + scale) + shift, pairs, hidden)
+        x = self.attention_norm(state) * (1 + scale) + shift
+        state = state + self._attend(x, pairs, hidden, past)
         gate, value = self.up(self.forward_norm(state) * (1 + forward_scale) + forward_shift).chunk(2, dim=-1)
         return state + self.down(F.silu(gate) * value)
 
-    def _attend(self, x: Tensor, pairs: Tensor | None, hidden: Tensor) -> Tensor:
-        query, key, value = self.split(x)
+    def _attend(self, x: Tensor, pairs: Tensor | None, hidden: Tensor, past: "Past | None") -> Tensor:
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, self.head_dim)).unbind(dim=2)
+        query, key = self.query_norm(query).transpose(1, 2), self.key_norm(key).transpose(1, 2)
+        value = value.transpose(1, 2)
+        if past is not None:
+            key, value = past.add(key, value)
         logits = query @ key.transpose(-1, -2) / math.sqrt(self.head_dim) + hidden
         if pairs is not None:
             logits = logits + self.bias(pairs).permute(0, 3, 1, 2)
@@ -92,11 +105,17 @@ class Layer(nn.Module):
             found = found + self.attended_pairs(of_pairs.flatten(2))
         return found
 
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (frames, heads, tokens, head_dim) of x (frames, tokens, channels)."""
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, self.head_dim)).unbind(dim=2)
-        return (
-            self.query_norm(query).transpose(1, 2),
-            self.key_norm(key).transpose(1, 2),
-            value.transpose(1, 2),
-        )
+
+class Past:
+    """Keys and values of the tokens so far, in memory that is there from the beginning."""
+
+    def __init__(self, frames: int, tokens: int, config: ArbgConfig, like: Tensor) -> None:
+        shape = (2, frames, config.heads, tokens, config.head_dim)
+        self._kept, self._length = torch.empty(shape, dtype=like.dtype, device=like.device), 0
+
+    def add(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values (frames, heads, tokens so far, head_dim), those of the new tokens last."""
+        end = self._length + key.shape[2]
+        self._kept[0, :, :, self._length : end], self._kept[1, :, :, self._length : end] = key, value
+        self._length = end
+        return self._kept[0, :, :, :end], self._kept[1, :, :, :end]

@@ -1,7 +1,8 @@
 """The density of a frame: a causal transformer over atoms in placing order, with the heads on top.
 
-Token i is about to place atom i + 1 and has just been told where atom i is. Its input is what atom i + 1 is, the internal
-coordinates of atom i and of the atoms that i + 1 is seen from; attention sees all placed atoms in the axes of i + 1.
+Token i is about to place atom i + 1 and has just been told where atom i is. Its input is what atom i + 1 is, the
+internal coordinates of atom i and of the atoms that i + 1 is seen from; attention sees all placed atoms in the axes of
+i + 1.
 """
 
 from dataclasses import dataclass
@@ -52,7 +53,13 @@ class Table:
 
 
 class Network(nn.Module):
-    """See the module. Weights are drawn by torch's global generator."""
+    """See the module. Weights are drawn by torch's global generator.
+
+    mean, std (keys, 3): the table that standardises internal coordinates.
+    """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: ArbgConfig) -> None:
         super().__init__()
@@ -126,25 +133,37 @@ class Network(nn.Module):
     def trunk(self, v: Tensor, x: Tensor, known: Known) -> Tensor:
         """State (frames, tokens, channels) of each token; v, x (frames, atoms, 3)."""
         scaffold = known.scaffold
-        seen = told(v, scaffold.turns)
-        padded = F.pad(seen, (0, 0, 0, 1))
-        context = padded[:, scaffold.context[1:]].flatten(2)
-        static = known.condition[1:] + self.of_last(known.condition[:-1])
-        state = self.of_placed(seen[:, :-1]) + self.of_seen(context) + static
-        pairs = self._pairs(x, known)
+        tokens = slice(0, scaffold.n_atoms - 1)
+        state = self.enter(F.pad(told(v, scaffold.turns), (0, 0, 0, 1)), known, tokens)
+        pairs = self.see(x, known, tokens)
         for layer in self.layers:
             state = layer(state, known.condition[1:], pairs, known.hidden)
         return self.norm(state)
 
-    def _pairs(self, x: Tensor, known: Known) -> Tensor | None:
+    def enter(self, told_of: Tensor, known: Known, tokens: slice) -> Tensor:
+        """Input (frames, tokens, channels) of some tokens; told_of (frames, atoms + 1, N_TOLD), 0 in the last row."""
+        following = slice(tokens.start + 1, tokens.stop + 1)
+        seen_from = told_of[:, known.scaffold.context[following]].flatten(2)
+        what = known.condition[following] + self.of_last(known.condition[tokens])
+        return self.of_placed(told_of[:, tokens]) + self.of_seen(seen_from) + what
+
+    def see(self, x: Tensor, known: Known, tokens: slice) -> Tensor | None:
+        """Where placed atoms are for some tokens (frames, tokens, placed, pair channels); None where the network does
+        not look. The first tokens have no axes yet, and see 0. x (frames, atoms, 3) in nm."""
         if self.pairs is None or known.pairs is None:
             return None
-        scaffold, first = known.scaffold, UNDEFINED + 1
-        basis = torch.stack(axes(x, scaffold, slice(first, None)), dim=-2)
-        away = x[:, None, :-1] - x[:, scaffold.parent[first:], None]
-        seen = away @ basis.transpose(-1, -2)
-        found = self.pairs(seen, known.pairs[UNDEFINED:])
-        return F.pad(found, (0, 0, 0, 0, UNDEFINED, 0))
+        first, scaffold = max(tokens.start, UNDEFINED), known.scaffold
+        blind = min(tokens.stop, first) - tokens.start
+        if first >= tokens.stop:
+            channels = self.config.pair_channels
+            return x.new_zeros(len(x), blind, tokens.stop, channels)
+        following = slice(first + 1, tokens.stop + 1)
+        basis = torch.stack(axes(x, scaffold, following), dim=-2)
+        away = x[:, None, : tokens.stop] - x[:, scaffold.parent[following], None]
+        with torch.autocast(x.device.type, enabled=False):
+            seen = away @ basis.transpose(-1, -2)
+        found = self.pairs(seen, known.pairs[first : tokens.stop, : tokens.stop])
+        return F.pad(found, (0, 0, 0, 0, blind, 0))
 
 
 def no_coordinate(scaffold: Scaffold) -> Tensor:
@@ -180,6 +199,9 @@ def told(v: Tensor, turns: Tensor) -> Tensor:
     )
 
 
-def log_shape_density(network: Network, internal: Tensor, known: Known) -> Tensor:
-    """log density (frames,) of frames in nm^-(3 atoms - 3), centre left out: shape over the volume of its rotations."""
-    return network(internal, known) - log_volume(internal)
+def log_shape_density(network: Network, internal: Tensor, known: Known, x: Tensor | None = None) -> Tensor:
+    """log density (frames,) float64 in nm^-(3 atoms - 3) of frames, centre left out: the density of the shape over the
+    volume of its rotations. internal (frames, atoms, 3); x: positions in placing order, where they are at hand."""
+    dtype = network.mean.dtype
+    x = None if x is None else x.to(dtype)
+    return network(internal.to(dtype), known, x).double() - log_volume(internal.double())

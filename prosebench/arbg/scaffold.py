@@ -26,7 +26,10 @@ FAR_BONDS = 7
 MIDDLE_PLACE = 16
 """Code of the residue that holds the first atom placed; those before and behind it count from here."""
 
-N_KEYS = 64 * 32 * 8
+ENDS = 4
+"""Codes of the end of the chain that a residue is: none, first, last, both."""
+
+N_KEYS = 64 * 32 * 2 * ENDS
 """Number of table keys: atom type, residue type, side of the middle bond, and which end of the chain it is."""
 
 
@@ -69,38 +72,37 @@ class Scaffold:
         order, codes = placed.order, conditions(topology)
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
-        seen_from = np.where(
-            placed.references >= FIXED, rank[np.maximum(placed.references - FIXED, 0)], 0
-        )[order]
+        seen_from = np.where(placed.references >= FIXED, rank[np.maximum(placed.references - FIXED, 0)], 0)[
+            order
+        ]
         middle = codes.residue_position[order[0]]
         place = codes.residue_position[order] - middle + MIDDLE_PLACE
-        length = np.broadcast_to(codes.length, order.shape)
         ends = (codes.residue_position == 1) + 2 * (codes.residue_position == codes.length[0])
         atom_type, residue_type, ends = codes.atom_type[order], codes.residue_type[order], ends[order]
-        key = ((atom_type * 32 + residue_type) * 2 + (place > MIDDLE_PLACE)) * 4 + ends
+        key = ((atom_type * 32 + residue_type) * 2 + (place > MIDDLE_PLACE)) * ENDS + ends
         bonded = neighbours(topology)
-        tensors = map(
-            torch.from_numpy,
-            (
-                order,
-                *seen_from.T.copy(),
-                _context(seen_from, order, rank, bonded),
-                placed.turns[order],
-                atom_type,
-                residue_type,
-                place,
-                length.copy(),
-                ends,
-                key,
-                _bonds_apart(order, rank, bonded),
-            ),
-        )
-        return cls(*tensors, levels=tuple(map(torch.from_numpy, _levels(seen_from))))
+        arrays = {
+            "order": order,
+            "parent": seen_from[:, 0].copy(),
+            "behind": seen_from[:, 1].copy(),
+            "beside": seen_from[:, 2].copy(),
+            "context": _context(seen_from, order, rank, bonded),
+            "turns": placed.turns[order],
+            "atom_type": atom_type,
+            "residue_type": residue_type,
+            "place": place,
+            "length": np.repeat(codes.length, len(order)),
+            "ends": ends,
+            "key": key,
+            "bonds_apart": _bonds_apart(order, rank, bonded),
+        }
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return cls(**tensors, levels=tuple(map(torch.from_numpy, _levels(seen_from))))
 
     def to(self, device: torch.device | str) -> "Scaffold":
         """The same on another device."""
-        moved = [getattr(self, one.name).to(device) for one in fields(self) if one.name != "levels"]
-        return Scaffold(*moved, levels=tuple(level.to(device) for level in self.levels))
+        moved = {one.name: getattr(self, one.name).to(device) for one in fields(self) if one.name != "levels"}
+        return Scaffold(**moved, levels=tuple(level.to(device) for level in self.levels))
 
 
 def _context(

@@ -44,6 +44,10 @@ class TrainableEcnf:
     """A velocity field of recipe.model: `size` names its size; `weights`, where given, are what it starts from."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
+        if recipe.dispersion.weight:
+            raise RecipeError(
+                "dispersion needs a density in training, and flow matching has none; leave it out"
+            )
         if recipe.compile != "no":
             raise RecipeError('compile is for Prose and TarFlow; leave it out, or set compile = "no"')
         self.device, self._known = device, dict[str, Nodes]()
@@ -51,7 +55,12 @@ class TrainableEcnf:
         self.module = FlowMatchingLoss(self.field, low_precision=recipe.precision == "bfloat16")
 
     def prepare(
-        self, batch: FrameBatch, peptide: Callable[[str], Peptide], rng: np.random.Generator
+        self,
+        batch: FrameBatch,
+        peptide: Callable[[str], Peptide],
+        rng: np.random.Generator,
+        *,
+        part: float = 0.0,
     ) -> tuple[Tensor, Tensor, Tensor, Nodes]:
         """Times, noise, and frames in normalised units. They need no rotation: the field turns with them."""
         x = batch.positions_nm / self.field.config.nm_per_unit

@@ -163,13 +163,22 @@ def file_of(name_or_path: str | Path, folder: Path) -> Path | None:
 
 
 def write_own(
-    path: Path, network: nn.Module, config: BaseModel, notes: Mapping[str, Any], *, half: bool = False
+    path: Path,
+    network: nn.Module,
+    config: BaseModel,
+    notes: Mapping[str, Any],
+    *,
+    half: bool = False,
+    whole: Sequence[str] = (),
 ) -> str:
-    """Write an own `.npz` (float16 where half, else float32); its SHA-256."""
+    """Write an own `.npz` (float16 where half, but for the names in `whole`, else float32); its SHA-256."""
     meta = {"config": config.model_dump(mode="json"), "notes": dict(notes)}
-    kind = np.float16 if half else np.float32
     state = {
-        name: value.detach().cpu().float().numpy().astype(kind)
+        name: value.detach()
+        .cpu()
+        .float()
+        .numpy()
+        .astype(np.float16 if half and name not in whole else np.float32)
         for name, value in network.state_dict().items()
     }
     return write_arrays(path, {"meta": text_array(json.dumps(meta, sort_keys=True)), **state}, compress=True)

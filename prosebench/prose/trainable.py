@@ -14,7 +14,7 @@ from prosebench.ensemble import Ensemble
 from prosebench.flows.handedness import one_handed
 from prosebench.flows.tokens import Tokens
 from prosebench.frames.geometry import random_rotations
-from prosebench.frames.placement import Orientation
+from prosebench.frames.placement import Orientation, Placement
 from prosebench.peptide import Peptide
 from prosebench.prose.config import load_size
 from prosebench.prose.flow import Prose
@@ -22,6 +22,7 @@ from prosebench.prose.layers import AdaptiveLayer, PlainLayer
 from prosebench.prose.network import Network
 from prosebench.prose.weights import load_weights, save_weights
 from prosebench.training.data import FrameBatch
+from prosebench.training.dispersion import DispersionRecipe, Energies, dispersion, spread
 from prosebench.training.recipe import Recipe, RecipeError
 from prosebench.training.trainable import mean_loss, proposal_numbers
 
@@ -34,17 +35,32 @@ class FlowLoss(nn.Module):
     spread is the variance of the latent: T / 310 K where a flow is trained as it is drawn from at another temperature.
     """
 
-    def __init__(self, network: Network, *, low_precision: bool = False, spread: float = 1.0) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        low_precision: bool = False,
+        spread: float = 1.0,
+        recipe: DispersionRecipe | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.low_precision, self.spread = network, low_precision, spread
+        self.recipe = recipe or DispersionRecipe()
 
-    def forward(self, x: Tensor, tokens: Tokens) -> Tensor:
-        """x (frames, atoms, 3), 0 where padded -> (frames,)."""
+    def forward(
+        self, x: Tensor, tokens: Tokens, energies_kt: Tensor | None = None, weight: float = 0.0
+    ) -> Tensor:
+        """x (frames, atoms, 3), 0 where padded -> (frames,). With energies_kt (frames,), those of centre and
+        orientation included, and a weight, energy dispersion is added."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.low_precision):
             z, log_det = self.network(x, tokens)
         dimension = 3 * tokens.mask.sum(dim=1)
         squares = z.square().sum(dim=(1, 2)) / self.spread
-        return (0.5 * squares - log_det) / dimension + 0.5 * math.log(2 * math.pi * self.spread)
+        loss = (0.5 * squares - log_det) / dimension + 0.5 * math.log(2 * math.pi * self.spread)
+        if energies_kt is not None and weight:
+            scattered = dispersion(-loss * dimension, energies_kt, self.recipe.largest_kt)
+            loss = loss + weight * (scattered / dimension).to(loss.dtype)
+        return loss
 
 
 class TrainableProse:
@@ -53,14 +69,25 @@ class TrainableProse:
     def __init__(self, recipe: Recipe, device: str) -> None:
         self.device, self._known = device, dict[str, Tokens]()
         self.network = _network(recipe).to(device).train()
-        self.module = FlowLoss(self.network, low_precision=recipe.precision == "bfloat16")
+        self.dispersion, self._energies = recipe.dispersion, Energies()
+        if recipe.dispersion.weight and recipe.data.mix != "peptide":
+            raise RecipeError('dispersion compares frames of one peptide; set data.mix = "peptide"')
+        self.module = FlowLoss(
+            self.network, low_precision=recipe.precision == "bfloat16", recipe=recipe.dispersion
+        )
         if recipe.compile == "layers":
             compile_layers(self.network)
 
     def prepare(
-        self, batch: FrameBatch, peptide: Callable[[str], Peptide], rng: np.random.Generator
-    ) -> tuple[Tensor, Tokens]:
-        """Frames in normalised units, their centre drawn from N(0, 1/atoms), rotated at random (arXiv 2508.18175).
+        self,
+        batch: FrameBatch,
+        peptide: Callable[[str], Peptide],
+        rng: np.random.Generator,
+        *,
+        part: float = 0.0,
+    ) -> tuple[Tensor, Tokens, Tensor | None, float]:
+        """Frames in normalised units, their centre drawn from N(0, 1/atoms), rotated at random (arXiv 2508.18175);
+        tokens; energies and the weight of their dispersion, where that has set in when a part of the run is done.
 
         For a flow in local coordinates they are rotated to a narrow density of orientations, and equivalent hydrogens
         have labels of one handedness.
@@ -73,17 +100,30 @@ class TrainableProse:
             frames = one_handed(frames, topologies)
         x = augment(frames / config.nm_per_unit, atoms, rng, orientation=config.orientation(topologies))
         tokens = Tokens.join([self._tokens(peptide(sequence)) for sequence in batch.peptides], x.shape[1])
-        return torch.from_numpy(x).to(self.device), tokens.to(self.device)
+        weight = self.dispersion.at(part)
+        energies = self._placed_energies(peptide(batch.peptides[0]), frames, x) if weight else None
+        return torch.from_numpy(x).to(self.device), tokens.to(self.device), energies, weight
+
+    def _placed_energies(
+        self, peptide: Peptide, frames_nm: NDArray[np.floating], x: NDArray[np.float32]
+    ) -> Tensor:
+        """Energies (n,) in kT of frames of one peptide, with those of centre and orientation as they are in x."""
+        config = self.network.config
+        centre_std_nm = config.nm_per_unit / math.sqrt(peptide.n_atoms)
+        placement = Placement(centre_std_nm, config.orientation([peptide.topology]))
+        placed = placement.energy_and_gradient(x * config.nm_per_unit)[0]
+        return torch.from_numpy(self._energies(peptide, frames_nm) + placed).to(self.device)
 
     @torch.no_grad()
     def validate(
         self, peptide: Peptide, frames: Ensemble | None, proposals: int, seed: int
     ) -> dict[str, float]:
-        """nll: the training loss in float32 on reference frames. Of proposals: ess (Kish after the published filter)
-        and median-energy in kT."""
+        """Of reference frames: nll, the training loss in float32, and spread (`prosebench.training.dispersion`). Of
+        proposals: ess (Kish after the published filter) and median-energy in kT."""
         numbers: dict[str, float] = {}
         with torch.compiler.set_stance("force_eager"):
             if frames is not None:
+                numbers["spread"] = self._spread(peptide, frames, seed)
                 numbers["nll"] = mean_loss(
                     FlowLoss(self.network),
                     self.prepare,
@@ -100,6 +140,18 @@ class TrainableProse:
     def save(self, path: Path, notes: Mapping[str, Any]) -> str:
         """Write an own weights file."""
         return save_weights(path, self.network, notes)
+
+    def _spread(self, peptide: Peptide, frames: Ensemble, seed: int) -> float:
+        """Var(log q + U) an atom; see `prosebench.training.dispersion.spread`."""
+        rng, log_q, energies = np.random.default_rng(seed), [], []
+        loss = FlowLoss(self.network)
+        for first in range(0, len(frames), VALIDATION_BATCH):
+            part = frames.positions_nm[first : first + VALIDATION_BATCH]
+            batch = FrameBatch((peptide.sequence,) * len(part), part)
+            x, tokens, _, _ = self.prepare(batch, lambda _: peptide, rng)
+            log_q.append(-loss(x, tokens).double().cpu().numpy() * 3 * peptide.n_atoms)
+            energies.append(self._placed_energies(peptide, part, x.cpu().numpy()).cpu().numpy())
+        return spread(np.concatenate(log_q), np.concatenate(energies), peptide.n_atoms)
 
     def _of_proposals(self, peptide: Peptide, n: int, seed: int) -> dict[str, float]:
         ensemble = Prose(self.network, device=self.device).sample(

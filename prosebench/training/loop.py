@@ -113,7 +113,8 @@ class Training:
         total = torch.zeros((), device=self.processes.device)
         for _ in range(recipe.data.batches):
             batch, progress.positions[rank] = next(batches)
-            loss = self._module(*self.trainable.prepare(batch, self.data.peptide, rng)).mean()
+            part = progress.step / recipe.steps
+            loss = self._module(*self.trainable.prepare(batch, self.data.peptide, rng, part=part)).mean()
             (loss / recipe.data.batches).backward()
             total += loss.detach() / recipe.data.batches
             progress.frames += len(batch.sequences) * self.processes.world
@@ -204,7 +205,7 @@ def validate(trainable: Trainable, validation: Validation, proposals: int) -> Ro
     for peptide, frames in validation:
         numbers = trainable.validate(peptide, frames, proposals, seed=0)
         row |= {f"{name}-{peptide.sequence}": value for name, value in numbers.items()}
-    for name in (*LOSSES, "ess", "median-energy"):
+    for name in (*LOSSES, "spread", "ess", "median-energy"):
         values = [value for key, value in row.items() if key.startswith(f"{name}-")]
         if values:
             row[name] = float(np.mean(values) if name in LOSSES else np.median(values))

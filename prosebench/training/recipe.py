@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prosebench.store.storage import read_text
 from prosebench.training.data import Mix
+from prosebench.training.dispersion import DispersionRecipe
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -86,6 +87,7 @@ class Recipe(_Part):
     data: DataRecipe
     optimiser: OptimiserRecipe = OptimiserRecipe()
     validation: ValidationRecipe = ValidationRecipe()
+    dispersion: DispersionRecipe = DispersionRecipe()
 
 
 def recipe_names() -> list[str]:

@@ -16,7 +16,7 @@ from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
 from prosebench.training.recipe import Recipe, RecipeError
 
-Prepare = Callable[[FrameBatch, Callable[[str], Peptide], np.random.Generator], tuple[Any, ...]]
+Prepare = Callable[..., tuple[Any, ...]]
 
 
 class Trainable(Protocol):
@@ -31,9 +31,14 @@ class Trainable(Protocol):
         """From recipe.model, precision and compile; weights drawn from recipe.seed. ValueError for a wrong model."""
 
     def prepare(
-        self, batch: FrameBatch, peptide: Callable[[str], Peptide], rng: np.random.Generator
+        self,
+        batch: FrameBatch,
+        peptide: Callable[[str], Peptide],
+        rng: np.random.Generator,
+        *,
+        part: float = 0.0,
     ) -> tuple[Any, ...]:
-        """Arguments of the module: augmented tensors on the device."""
+        """Arguments of the module: augmented tensors on the device. part of the run is done (0 to 1)."""
 
     def validate(
         self, peptide: Peptide, frames: Ensemble | None, proposals: int, seed: int

@@ -1,0 +1,158 @@
+"""The autoregressive flow for users: draws of a peptide with exact densities.
+
+    Arbg.from_pretrained("arbg-small").sample("ARIP", 10_000)
+
+The density does not depend on orientation: draws are turned at random, and the density of all orientations is uniform.
+The centre has the density N(0, CENTRE_STD_NM^2 / atoms) along each axis; energies do not know it. Hydrogens have labels
+of one handedness (`prosebench.flows.handedness`). The flow knows one temperature, that of its training data: at
+another, draws are the same and weights alone know it.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prosebench.arbg.config import ArbgConfig
+from prosebench.arbg.internal import log_volume, to_internal
+from prosebench.arbg.network import Known, Network, log_shape_density
+from prosebench.arbg.sampling import NORMALS, UNIFORMS, draw
+from prosebench.arbg.scaffold import Scaffold
+from prosebench.arbg.weights import BUNDLED, load_weights
+from prosebench.flows.device import choose_device
+from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN, Proposals, as_peptide, unknown_residues
+from prosebench.flows.proposal import SmoothFlow
+from prosebench.flows.weight_files import HUB_REVISION, WeightsError
+from prosebench.frames.geometry import random_rotations
+from prosebench.frames.placement import Placement
+from prosebench.peptide import Peptide
+from prosebench.ranks import ALONE, Ranks
+
+CENTRE_STD_NM = 0.2
+"""Spread of the centre times sqrt(atoms); about that of other flows, so that annealing moves all alike."""
+
+DRAWN_TOGETHER = 256
+_NUMBERS_KEPT = 60
+"""Float32 numbers that a backward pass keeps of an atom for each channel of each layer, roughly."""
+
+
+class Arbg(SmoothFlow[Proposals]):
+    """The flow with its weights; see `prosebench.flows.flow.Flow`."""
+
+    bundled = BUNDLED
+
+    def __init__(
+        self, network: Network, source: dict[str, Any] | None = None, device: str | None = None
+    ) -> None:
+        self.device = choose_device(device)
+        self.network = network.to(self.device).eval()
+        self.source = source or {}
+        self._last: tuple[str, tuple[str, ...], Known] | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        size: str | Path | None = None,
+        revision: str = HUB_REVISION,
+        cache: Path | None = None,
+        device: str | None = None,
+    ) -> "Arbg":
+        """A bundled model, or an own `.npz` file, which knows its size. Raises WeightsError."""
+        if size:
+            raise WeightsError(f"{name_or_path} knows its own size; leave size {str(size)!r} out")
+        weights = load_weights(name_or_path)
+        return cls(weights.network, weights.source, device)
+
+    @property
+    def config(self) -> ArbgConfig:
+        """Size of the network."""
+        return self.network.config
+
+    @torch.no_grad()
+    def propose(
+        self,
+        peptide: str | Peptide,
+        n: int,
+        rng: np.random.Generator,
+        *,
+        temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN,
+        mirror: bool = True,
+        batch: int | None = None,
+        ranks: Ranks = ALONE,
+    ) -> Proposals:
+        """See `Flow.propose`; the temperature changes nothing."""
+        peptide = as_peptide(peptide)
+        known, atoms = self.known(peptide), peptide.n_atoms
+        dtype = known.mean.dtype
+        random = (rng.random((n, atoms, UNIFORMS)), rng.standard_normal((n, atoms, NORMALS)))
+        uniforms, normals = (torch.as_tensor(part, dtype=dtype, device=self.device) for part in random)
+        turns = random_rotations(rng, n)
+        centres = rng.standard_normal((n, 1, 3)) * CENTRE_STD_NM / math.sqrt(atoms)
+        size = batch or DRAWN_TOGETHER
+        pieces = list(zip(uniforms.split(size), normals.split(size), strict=True))
+        drawn = ranks.map(lambda piece: self._draw(known, *piece), pieces)
+        x, log_q = (np.concatenate(part) for part in zip(*drawn, strict=True))
+        frames = (x - x.mean(axis=1, keepdims=True)) @ turns + centres
+        log_centre = -self.placement(peptide).energy_and_gradient(frames)[0]
+        return Proposals.of(peptide, frames, log_q + log_centre, self.placement(peptide), mirror=mirror)
+
+    def log_density(
+        self, peptide: Peptide, frames_nm: Tensor, temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN
+    ) -> Tensor:
+        """See `Flow.log_density`."""
+        known = self.known(peptide)
+        x = frames_nm[:, known.scaffold.order]
+        centre, variance = frames_nm.mean(dim=1), CENTRE_STD_NM**2 / peptide.n_atoms
+        of_centre = -0.5 * centre.square().sum(dim=-1) / variance - 1.5 * math.log(2 * math.pi * variance)
+        return log_shape_density(self.network, to_internal(x, known.scaffold), known, x) + of_centre
+
+    def placement(
+        self, peptide: Peptide, temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN
+    ) -> Placement:
+        """A normal centre, and every orientation alike."""
+        return Placement(CENTRE_STD_NM / math.sqrt(peptide.n_atoms))
+
+    @property
+    def length_unit_nm(self) -> float:
+        """See `prosebench.proposal.Proposal.length_unit_nm`."""
+        return CENTRE_STD_NM
+
+    def gradient_bytes(self, peptide: Peptide) -> int:
+        """See `SmoothFlow.gradient_bytes`."""
+        config, atoms = self.config, peptide.n_atoms
+        of_layers = _NUMBERS_KEPT * config.channels + 3 * config.heads * atoms
+        of_pairs = 4 * atoms * (config.pair_channels + config.pair_hidden)
+        return 4 * atoms * (config.layers * of_layers + of_pairs)
+
+    def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
+        """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
+        if len(peptide.sequence) < 2:
+            return "needs at least two residues: its first atom is C of the middle peptide bond"
+        longest = self.config.max_residues
+        if len(peptide.sequence) > longest and not any_length:
+            return f"was made for peptides of up to {longest} residues"
+        return unknown_residues(peptide, self.source.get("notes", {}).get("residues"))
+
+    @torch.no_grad()
+    def known(self, peptide: Peptide) -> Known:
+        """What the network knows of a peptide before any coordinate; kept until another peptide is asked for."""
+        name, atoms = peptide.sequence, tuple(peptide.atom_names)
+        if self._last is None or self._last[:2] != (name, atoms):
+            scaffold = Scaffold.of(peptide.topology).to(self.device)
+            self._last = name, atoms, self.network.know(scaffold)
+        return self._last[2]
+
+    def _draw(
+        self, known: Known, uniforms: Tensor, normals: Tensor
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Frames (n, atoms, 3) in nm in the order of the topology, with log-densities (n,) of their shapes."""
+        internal, x, log_q = draw(self.network, known, uniforms, normals)
+        shape = log_q.double() - log_volume(internal.double())
+        back = torch.argsort(known.scaffold.order)
+        return x[:, back].double().cpu().numpy(), shape.cpu().numpy()
