@@ -132,8 +132,6 @@ class Arbg(SmoothFlow[Proposals]):
 
     def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
         """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
-        if len(peptide.sequence) < 2:
-            return "needs at least two residues: its first atom is C of the middle peptide bond"
         longest = self.config.max_residues
         if len(peptide.sequence) > longest and not any_length:
             return f"was made for peptides of up to {longest} residues"

@@ -65,15 +65,20 @@ def draw_circle_mixture(parameters: Tensor, uniform: Tensor, normal: Tensor, tur
 
 
 def _normals(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    weight, mean, log_scale = parameters.float().chunk(3, dim=-1)
+    weight, mean, log_scale = _exact(parameters).chunk(3, dim=-1)
     return weight.log_softmax(dim=-1), mean, log_scale.clamp(SMALLEST_LOG_SCALE, LARGEST_LOG_SCALE)
 
 
 def _wrapped(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     components = parameters.shape[-1] // 3
-    weight, mean, width = parameters.float().split([components + 1, components, components], dim=-1)
+    weight, mean, width = _exact(parameters).split([components + 1, components, components], dim=-1)
     scale = NARROWEST_RAD + (WIDEST_RAD - NARROWEST_RAD) * torch.sigmoid(width)
     return weight.log_softmax(dim=-1), mean, scale
+
+
+def _exact(parameters: Tensor) -> Tensor:
+    """In float32 at least: products of a network may come in bfloat16."""
+    return parameters.to(torch.promote_types(parameters.dtype, torch.float32))
 
 
 def _component(log_weight: Tensor, uniform: Tensor) -> Tensor:

@@ -90,7 +90,8 @@ class Network(nn.Module):
     def set_table(self, table: Table) -> None:
         """Means and widths that standardise internal coordinates; keys never seen keep 0 and 1."""
         seen = table.seen > 0
-        self.mean[seen], self.std[seen] = table.mean[seen].float(), table.std[seen].float()
+        self.mean[seen] = table.mean[seen].to(self.mean.dtype)
+        self.std[seen] = table.std[seen].to(self.std.dtype)
 
     def know(self, scaffold: Scaffold) -> Known:
         """What is known of a peptide; see `Known`."""

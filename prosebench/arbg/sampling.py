@@ -26,7 +26,7 @@ def draw(network: Network, known: Known, uniforms: Tensor, normals: Tensor) -> t
     """Frames of one peptide out of uniforms (frames, atoms, UNIFORMS) and normals (frames, atoms, NORMALS).
 
     Returns internal coordinates (frames, atoms, 3), positions (frames, atoms, 3) in nm with the first atom at 0, both
-    in placing order, and the log density (frames,) of the internal coordinates.
+    in placing order, and the log density (frames,) of the internal coordinates, NaN for a draw without one.
     """
     scaffold, frames = known.scaffold, len(uniforms)
     like = network.mean
@@ -40,7 +40,10 @@ def draw(network: Network, known: Known, uniforms: Tensor, normals: Tensor) -> t
         state = _state(network, known, pasts, told_of, x, tokens)
         v, log_density = _coordinates(network, state, rank, turns[rank], uniforms[:, rank], normals[:, rank])
         log_q += log_density
-        internal[:, rank] = v * known.std[rank] + known.mean[rank]
+        away = v * known.std[rank]
+        # A normal on a line reaches beyond the circle: there it would be another dihedral, whose density is not this.
+        log_q = log_q.where(away[:, 2].abs() <= torch.pi, torch.nan)
+        internal[:, rank] = away + known.mean[rank]
         told_of[:, rank] = told(v[:, None], scaffold.turns[rank : rank + 1])[:, 0]
         x[:, rank] = place(internal[:, rank], x, scaffold, rank)
     return internal, x, log_q - known.std.log().sum()

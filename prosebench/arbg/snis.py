@@ -7,6 +7,9 @@ from prosebench.flows.proposal import FlowProposal
 from prosebench.flows.snis import FlowSettings, FlowSNIS
 from prosebench.method import Carry, Run
 
+CONTRACT_SPREAD_NM = 0.9 * 0.35
+"""Of the wells on which flows are checked: nine tenths of the median width of what "wells" proposes."""
+
 
 class ArbgSettings(FlowSettings):
     """See FlowSettings."""
@@ -27,6 +30,8 @@ class ArbgSNIS(FlowSNIS):
         """See FlowSNIS."""
 
     settings: Settings
+    contract_settings = {"weights": "wells", "chunk_proposals": 250}
+    contract_spread_nm = CONTRACT_SPREAD_NM
 
     def proposal(self, run: Run, carry: Carry) -> FlowProposal:
         """The flow as a start for annealing; see prosebench.proposal."""
