@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from scipy.special import ndtr
 from torch import Tensor
 
 from prosebench.arbg.config import ArbgConfig
@@ -27,7 +29,6 @@ from prosebench.flows.device import choose_device
 from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN, Proposals, as_peptide, unknown_residues
 from prosebench.flows.proposal import SmoothFlow
 from prosebench.flows.weight_files import HUB_REVISION, WeightsError
-from prosebench.frames.geometry import random_rotations
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks
@@ -90,10 +91,13 @@ class Arbg(SmoothFlow[Proposals]):
         peptide = as_peptide(peptide)
         known, atoms = self.known(peptide), peptide.n_atoms
         dtype = known.mean.dtype
-        random = (rng.random((n, atoms, UNIFORMS)), rng.standard_normal((n, atoms, NORMALS)))
-        uniforms, normals = (torch.as_tensor(part, dtype=dtype, device=self.device) for part in random)
-        turns = random_rotations(rng, n)
-        centres = rng.standard_normal((n, 1, 3)) * CENTRE_STD_NM / math.sqrt(atoms)
+        # All numbers of a frame stand together, so that the frames of a smaller n are the first of a larger one.
+        numbers = rng.standard_normal((n, atoms * (UNIFORMS + NORMALS) + 7))
+        turns = Rotation.from_quat(numbers[:, :4]).as_matrix()
+        centres = numbers[:, None, 4:7] * CENTRE_STD_NM / math.sqrt(atoms)
+        of_atoms = numbers[:, 7:].reshape(n, atoms, -1)
+        split = ndtr(of_atoms[..., :UNIFORMS]), of_atoms[..., UNIFORMS:]
+        uniforms, normals = (torch.as_tensor(part, dtype=dtype, device=self.device) for part in split)
         size = batch or DRAWN_TOGETHER
         pieces = list(zip(uniforms.split(size), normals.split(size), strict=True))
         drawn = ranks.map(lambda piece: self._draw(known, *piece), pieces)

@@ -46,6 +46,11 @@ def test_frames_do_not_depend_on_how_many_are_drawn_together(flow: Arbg) -> None
     np.testing.assert_allclose(alone.log_q_full, together.log_q_full, atol=1e-6)
 
 
+def test_frames_of_a_smaller_number_are_the_first_of_a_larger_one(flow: Arbg) -> None:
+    few, many = (flow.propose("WP", n, np.random.default_rng(3)) for n in (5, 9))
+    np.testing.assert_allclose(few.frames_nm, many.frames_nm[:5], atol=1e-6)
+
+
 def test_orientations_are_drawn_from_all(flow: Arbg) -> None:
     """The first bond points anywhere: the mean of its direction is 0 within four standard errors."""
     frames = flow.propose("GG", 400, np.random.default_rng(0), mirror=False).frames_nm
