@@ -218,6 +218,24 @@ def cell_folders(directory: Path) -> list[Path]:
     return sorted(path for path in cells.iterdir() if path.is_dir()) if cells.is_dir() else []
 
 
+def reference_weights_path(directory: Path, cell: Cell, reference_hash: str) -> Path:
+    """File in a run folder with the log-weights that a cell's method gives to frames of its reference.
+
+    Cells of several seeds share it: it depends on the peptide, the method with its settings, the target and the
+    reference.
+    """
+    content = [
+        cell.peptide,
+        cell.method,
+        without_places(cell.settings),
+        cell.target.model_dump(mode="json"),
+        cell.frames,
+        reference_hash,
+    ]
+    digest = hashlib.sha256(json_bytes(content)).hexdigest()[:16]
+    return directory / "reference-weights" / f"{cell.peptide}-{digest}.npz"
+
+
 def keep_plan(directory: Path, suite: str, peptides: Sequence[str]) -> None:
     """Note in a run folder (`plan.json`) which peptides a suite has, also those that are not run in this folder.
 

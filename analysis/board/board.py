@@ -17,8 +17,8 @@ from analysis.tables.main import Table, main_table, peptide_table
 from prosebench.names import CEILING, FLOOR
 from prosebench.store.storage import json_bytes
 
-SHOWN_METRICS = tuple(metric for metric in TABLE_METRICS if metric.better)
-"""Metrics that the board ranks by; the others stand in its files."""
+SHOWN_METRICS = tuple(metric for metric in TABLE_METRICS if metric.better or metric.optional)
+"""Metrics that the board shows: those that it ranks by, and how much of the target weights see."""
 
 _PLACE = ["suite", "row", "peptide", "temperature_kelvin", "budget", "seed"]
 """What two runs may both hold."""

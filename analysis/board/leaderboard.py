@@ -16,20 +16,17 @@ from analysis.board.site import site_files
 from analysis.board.views import cell_lines
 from analysis.figures.every import suite_figures
 from analysis.figures.style import save
-from analysis.report.page import CAPTIONS
 from analysis.scores.statuses import SCORED
 from analysis.statistics.estimates import Estimate
 from analysis.tables import comparisons as comparison_tables
 from analysis.tables import text as tables_text
 from analysis.tables.main import Table
-from prosebench.names import EXTERNAL
 from prosebench.store.storage import json_bytes, write_bytes
 
 README = "README.md"
 _PLACE = ("suite", "length", "temperature_kelvin", "row", "budget")
-_KINDS = {EXTERNAL: "declared"}
-"""Kinds of rows in leaderboard.json besides method, floor and ceiling: costs declared, not metered."""
-_FIGURES = ("scaling-wasserstein", "scaling-jsd", "weights-by-length", "cost-by-length")
+_KINDS = ("scaling", "length")
+"""Kinds of figures over a suite that the board shows."""
 
 
 def board_files(runs: Path) -> dict[str, bytes]:
@@ -90,14 +87,12 @@ def _figures(board: Board) -> dict[str, tuple[bytes, str]]:
     scored = board.scores[board.scores["status"].isin(SCORED)]
     with tempfile.TemporaryDirectory() as scratch:
         for suite, part in scored.groupby("suite", sort=True):
-            for name, make in suite_figures(part).items():
-                figure = make() if name.startswith(_FIGURES) else None
+            for drawing in suite_figures(part):
+                figure = drawing.make() if drawing.kind in _KINDS else None
                 if figure is None:
                     continue
-                (path,) = save(figure, Path(scratch) / f"{suite}-{name}", ("svg",))
-                caption = next(text for kind, text in CAPTIONS.items() if kind in name)
-                at = f", {name.rpartition('-')[2][:-1]} K" if name.endswith("K") else ""
-                found[path.stem] = (path.read_bytes(), f"{suite}{at}. {caption}")
+                (path,) = save(figure, Path(scratch) / f"{suite}-{drawing.name}", ("svg",))
+                found[path.stem] = (path.read_bytes(), f"{suite}. {drawing.caption}")
     return found
 
 
@@ -132,7 +127,8 @@ def _board_json(board: Board) -> dict[str, Any]:
                 "budget": row.budget,
                 "row": row.row,
                 "method": board.methods[row.row],
-                "kind": row.label if row.control else _KINDS.get(board.methods[row.row], "method"),
+                "kind": row.kind,
+                "weighting": row.weighting,
                 "peptides": row.peptides,
                 "seeds": row.seeds,
                 "note": row.gap or row.note,

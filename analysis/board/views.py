@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from analysis.board.board import SHOWN_METRICS, Board
 from analysis.board.drawings import marker
 from analysis.figures.style import Look, looks
@@ -16,7 +14,7 @@ from analysis.scores.statuses import SCORED
 from analysis.scores.table import under
 from analysis.statistics.estimates import Estimate
 from analysis.tables.main import TableRow
-from analysis.tables.text import texts
+from analysis.tables.text import metric_texts, texts
 from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
 
 LARGE_PREPARATION = 0.1
@@ -64,12 +62,12 @@ def row_view(board: Board, row: TableRow, metrics: Sequence[Metric], notes: Note
     look = board_looks(board)[row.row]
     place = (row.suite, row.length, row.temperature_kelvin, row.budget)
     over = board.excess.get((place, "ceiling" if row.ceiling else row.row), {})
-    cells = [number_view(row.estimates.get(metric.name)) | {"name": metric.name} for metric in metrics]
+    cells = [_metric_view(row, metric) | {"name": metric.name} for metric in metrics]
     for cell in cells:
         cell["best"] = cell["name"] in row.best and cell["v"] != "inf"
-        shown = cell["name"] in over and not row.peptide
+        shown = cell["name"] in over and not (row.peptide or row.secondary)
         cell["over"] = " ".join(texts(over[cell["name"]])).strip() if shown else ""
-    said = [] if row.control else [notes.add(*note) for note in _notes(board, row)]
+    said = [] if row.control else [notes.add(*note) for note in _notes(row)]
     return {
         "suite": row.suite,
         "length": row.length,
@@ -78,12 +76,12 @@ def row_view(board: Board, row: TableRow, metrics: Sequence[Metric], notes: Note
         "temperature_kelvin": row.temperature_kelvin,
         "label": board.main.name(row),
         "control": row.control,
-        "kind": "floor" if row.floor else "ceiling" if row.ceiling else "method",
+        "kind": row.kind,
         "place": f"{board.rows.index(row.row):03d}",
         "slug": slug(row.row),
         "anchor": slug(f"{name_at(row.suite, row.temperature_kelvin)}-{row.length}-{row.budget}"),
         "id": slug(
-            f"{row.suite}-{row.length}-{row.budget}-{name_at(row.peptide, row.temperature_kelvin)}-{row.row}"
+            f"{row.suite}-{row.length}-{row.budget}-{name_at(row.peptide, row.temperature_kelvin)}-{row.label}"
         ),
         "marker": marker(look),
         "colour": look.colour,
@@ -94,6 +92,16 @@ def row_view(board: Board, row: TableRow, metrics: Sequence[Metric], notes: Note
         "seeds": row.seeds,
         "notes": said,
     }
+
+
+def _metric_view(row: TableRow, metric: Metric) -> dict[str, Any]:
+    found = row.estimates.get(metric.name)
+    view = number_view(found)
+    if found is not None:
+        view["value"], view["interval"] = metric_texts(found, metric)
+    if metric.name in row.at_least:
+        view |= {"value": f"≤ {view['value']}", "interval": "", "low": "", "high": ""}
+    return view
 
 
 def number_view(found: Estimate | None) -> dict[str, Any]:
@@ -119,42 +127,18 @@ def _spent(row: TableRow) -> dict[str, str]:
     return {"v": sortable(total), "value": f"{sampling.value:,.0f}", "interval": more}
 
 
-def _notes(board: Board, row: TableRow) -> Iterable[tuple[str, str]]:
+def _notes(row: TableRow) -> Iterable[tuple[str, str]]:
     """Kind and text of all that a reader must know besides the numbers of a row."""
-    place = f"{row.row}, {row.peptide or row.suite}, {row.length} residues, {row.budget:,} evaluations: "
-    lines = lines_of(board.scores, row)
-    if row.declared:
-        yield (
-            "declared",
-            f"{row.row}: made elsewhere; its evaluations and seconds are what its makers declare, and it competes "
-            "with no metered row",
-        )
-    cells = lines.drop_duplicates(["peptide", "seed"])
-    for status, some in cells[cells["status"] != "done"].groupby("status", sort=True):
-        reasons = sorted({reason for reason in some["reason"] if reason})
-        more = f", and {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
-        why = f" ({'; '.join(reasons[:2])}{more})" if reasons else ""
-        yield str(status), f"{place}{len(some)} of {len(cells)} cells {status}{why}"
-    bad = lines[(lines["value"] == math.inf) & lines["metric"].isin([one.name for one in SHOWN_METRICS])]
-    if len(bad):
-        number = len(bad.drop_duplicates(["peptide", "seed"]))
-        yield "infinite", f"{place}{number} of {len(cells)} cells hold frames that are not finite"
+    place = f"{row.label}, {row.peptide or row.suite}, {row.length} residues, {row.budget:,} evaluations: "
+    for remark in row.remarks:
+        yield remark.kind, f"{row.row}: {remark.text}" if remark.kind == "declared" else place + remark.text
     preparation = row.estimates.get("preparation-evaluations")
-    if preparation is not None and preparation.value > LARGE_PREPARATION * row.budget:
+    if preparation is not None and preparation.value > LARGE_PREPARATION * row.budget and not row.secondary:
         yield (
             "preparation",
             f"{place}{preparation.value:,.0f} evaluations of preparation: "
             f"{preparation.value / row.budget:.2g} times the budget",
         )
-
-
-def lines_of(scores: pd.DataFrame, row: TableRow) -> pd.DataFrame:
-    """The lines of the long table that a row stands on."""
-    chosen = (scores["suite"] == row.suite) & (scores["row"] == row.row) & (scores["budget"] == row.budget)
-    chosen &= scores["temperature_kelvin"] == row.temperature_kelvin
-    if row.peptide:
-        return scores[chosen & (scores["peptide"] == row.peptide)]
-    return scores[chosen & (scores["length"] == row.length)]
 
 
 def cell_lines(board: Board) -> list[dict[str, Any]]:

@@ -185,7 +185,10 @@ def by_temperature(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure | Non
 def _at_temperatures(lines: pd.DataFrame, metric: Metric) -> dict[float, Estimate]:
     """Estimates of a metric by temperature."""
     groups = lines[lines["metric"] == metric.name].groupby("temperature_kelvin", sort=True)
-    return {float(str(kelvin)): estimate(group, bounds=metric.bounds) for kelvin, group in groups}
+    return {
+        float(str(kelvin)): estimate(group, bounds=metric.bounds, scale=metric.scale)
+        for kelvin, group in groups
+    }
 
 
 def pairs_by_peptide(

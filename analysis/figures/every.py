@@ -1,7 +1,7 @@
 """All figures of a run folder: of each peptide, and over the suite."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
@@ -19,6 +19,7 @@ from analysis.figures.costs import (
     throughput,
     weights_by_length,
 )
+from analysis.figures.drawing import Drawing, Maker
 from analysis.figures.peptide import energy_histogram, ramachandran, tica_map
 from analysis.figures.peptide_data import Cores, PeptideData, States, find_cores, find_states, load_peptide
 from analysis.figures.scaling import FIGURES, scaling
@@ -54,14 +55,11 @@ class Selection:
 
 
 class Drawn(NamedTuple):
-    """Paths of what was drawn, sorted, and what could not be."""
+    """Paths of what was drawn, sorted, what could not be, and captions of the figures over suites by their name."""
 
     paths: list[Path]
     failures: list[Failure]
-
-
-Maker = Callable[[], Figure | None]
-"""Makes a figure; None where there is nothing to draw."""
+    captions: dict[str, str]
 
 
 def write_figures(
@@ -76,8 +74,8 @@ def write_figures(
 ) -> Drawn:
     """Write every figure of a scored run folder into target, in each of the formats.
 
-    Per peptide `<peptide>-<kind>` with the kinds of `analysis.report.peptide_page.CAPTIONS`, and its page beside target
-    in `peptides/<peptide>.md` and `.json`; over the suite those of `suite_figures`; with several suites in one folder
+    Per peptide `<peptide>-<kind>` (`_peptide_figures_of`), and its page beside target in
+    `peptides/<peptide>.md` and `.json`; over the suite those of `suite_figures`; with several suites in one folder
     the suite's name stands in front. Only what was scored is shown; floor and ceiling have no maps of their own.
     A figure or page that cannot be made stops no other: it stands among the failures.
     """
@@ -87,54 +85,106 @@ def write_figures(
         (choice, directory, target, tuple(map(Path, reference_folders)), several, tuple(formats))
         for choice in chosen
     ]
-    drawn = Drawn([], [])
-    for number, (paths, failures) in enumerate(map_over(_peptide_figures, jobs, workers), start=1):
+    drawn = Drawn([], [], {})
+    for number, (paths, failures, _) in enumerate(map_over(_peptide_figures, jobs, workers), start=1):
         drawn.paths.extend(paths)
         drawn.failures.extend(failures)
         if progress:
             progress(number, len(jobs))
-    makers: dict[str, Maker] = {}
+    drawings: list[Drawing] = []
     for suite, part in scores[scores["status"].isin(SCORED)].groupby("suite"):
-        makers |= {f"{suite}-{n}" if several else n: make for n, make in suite_figures(part).items()}
-    makers |= {f"throughput-{one}": partial(_throughput, directory, one) for one in THROUGHPUT_AXES}
-    paths, failures = _drawn(makers, target, formats)
-    return Drawn(sorted(drawn.paths + paths), drawn.failures + failures)
+        found = suite_figures(part)
+        drawings += [replace(one, name=f"{suite}-{one.name}") for one in found] if several else found
+    drawings += [
+        Drawing(
+            f"throughput-{one}",
+            "Energy evaluations per second, from bench records.",
+            partial(_throughput, directory, one),
+        )
+        for one in THROUGHPUT_AXES
+    ]
+    over = _drawn(drawings, target, formats)
+    return Drawn(sorted(drawn.paths + over.paths), drawn.failures + over.failures, over.captions)
 
 
-def _drawn(makers: Mapping[str, Maker], target: Path, formats: Sequence[str]) -> Drawn:
-    """Make and save figures by name."""
-    attempts, paths = Attempts(), []
-    for name, make in makers.items():
-        with attempts.of(f"figure {name}"):
-            figure = make()
+def _drawn(drawings: Sequence[Drawing], target: Path, formats: Sequence[str]) -> Drawn:
+    """Make and save figures."""
+    attempts, paths, captions = Attempts(), [], {}
+    for drawing in drawings:
+        with attempts.of(f"figure {drawing.name}"):
+            figure = drawing.make()
             if figure is not None:
-                paths.extend(save(figure, target / name, formats))
-    return Drawn(paths, attempts.failures)
+                paths.extend(save(figure, target / drawing.name, formats))
+                captions[drawing.name] = drawing.caption
+    return Drawn(paths, attempts.failures, captions)
 
 
-def suite_figures(scores: pd.DataFrame) -> dict[str, Maker]:
-    """Makers of figures over one suite, by name.
+_SCALING = {
+    "wasserstein": "Distances against energy evaluations of sampling: geometric mean over peptides "
+    "and seeds, with its 95 % interval. Dashed: the floor, what frames of "
+    "the reference itself score; dotted: the ceiling, one frame over and over.",
+    "jsd": "Jensen-Shannon divergences against energy evaluations, drawn in the same way.",
+}
+_AGAINST_SECONDS = {
+    "device-seconds": "Distances against sampling time of one peptide, times the cores or "
+    "accelerators that shared it.",
+    "wall-seconds": "Distances against wall time of one peptide: sampling and preparation.",
+}
+
+
+def suite_figures(scores: pd.DataFrame) -> list[Drawing]:
+    """Figures over one suite.
 
     Of several temperatures each has its own scaling, "scaling-jsd-393K": floor and ceiling are not the same.
     """
-    found: dict[str, Maker] = {}
+    found: list[Drawing] = []
     several = scores["temperature_kelvin"].nunique() > 1
     for kelvin, part in scores.groupby("temperature_kelvin", sort=True):
-        at = f"-{kelvin:g}K" if several else ""
-        found |= {f"scaling-{name}{at}": partial(scaling, part, metrics) for name, metrics in FIGURES.items()}
-        for against in ("device-seconds", "wall-seconds"):
+        at, said = (f"-{kelvin:g}K", f"{kelvin:g} K. ") if several else ("", "")
+        for name, metrics in FIGURES.items():
+            make = partial(scaling, part, metrics)
+            found.append(Drawing(f"scaling-{name}{at}", said + _SCALING[name], make, "scaling"))
+        for against, caption in _AGAINST_SECONDS.items():
             if (part["metric"] == against).any():
-                found[f"scaling-{against}{at}"] = partial(scaling, part, FIGURES["wasserstein"], against)
-    found["cost-by-length"] = partial(seconds_by_length, scores)
-    found["weights-by-length"] = partial(weights_by_length, scores)
-    found["temperature"] = partial(by_temperature, scores, ("ess", "energy-w2", "torus-w2"))
+                make = partial(scaling, part, FIGURES["wasserstein"], against)
+                found.append(Drawing(f"scaling-{against}{at}", said + caption, make, "cost"))
+    found += [
+        Drawing(
+            "cost-by-length",
+            "Sampling seconds per 10,000 energy evaluations against length, each row at its largest budget.",
+            partial(seconds_by_length, scores),
+            "length",
+        ),
+        Drawing(
+            "weights-by-length",
+            "Effective sample size and Pareto k-hat of the weights against length, each row at "
+            "its largest budget.",
+            partial(weights_by_length, scores),
+            "length",
+        ),
+        Drawing(
+            "temperature",
+            "Metrics against the temperature of the target, each row at its largest budget. "
+            "Dashed: the floor.",
+            partial(by_temperature, scores, ("ess", "energy-w2", "torus-w2")),
+        ),
+    ]
     for kelvin, part in samplers(scores).groupby("temperature_kelvin", sort=True):
         at = f"-{kelvin:g}K" if several else ""
         rows = row_order(part["row"], dict(zip(part["row"], part["method"], strict=True)))
         for row, other in list(combinations(rows, 2))[:MOST_PAIRS]:
             name = f"pairs-{_plain(without_temperature(row))}-{_plain(without_temperature(other))}{at}"
-            found[name] = partial(pairs_by_peptide, part, row, other, FIGURES["wasserstein"])
+            found.append(
+                Drawing(name, _PAIRS, partial(pairs_by_peptide, part, row, other, FIGURES["wasserstein"]))
+            )
     return found
+
+
+_PAIRS = (
+    "Two rows peptide by peptide, bars over seeds: below the diagonal the first is better. p"
+    " is that of the paired test of this pair alone, of distances on logarithms; the table "
+    "of comparisons corrects for all."
+)
 
 
 def _plain(row: str) -> str:
@@ -188,35 +238,83 @@ def _peptide_figures(job: Job) -> Drawn:
         data = load_peptide(choice.peptide, reference, choice.cells, _folders(directory))
         attempts.failures += [Failure(f"frames in the figures of {stem}", reason) for reason in data.damaged]
         states, cores = cache(lambda: find_states(data)), cache(lambda: find_cores(data.walk(data.truth)))
-        makers = _peptide_makers(data, states, cores, looks(choice.all_rows))
-        drawn = _drawn({f"{stem}-{kind}": make for kind, make in makers.items()}, target, formats)
+        drawings = _peptide_figures_of(data, stem, states, cores, looks(choice.all_rows))
+        drawn = _drawn(drawings, target, formats)
         attempts.failures += drawn.failures
         paths += drawn.paths
         with attempts.of(f"page of {stem}"):
-            names = [path.stem for path in drawn.paths if path.suffix == ".png"]
+            shown = [one for one in drawings if one.name in drawn.captions]
             numbers = page_numbers(data, states(), cores())
             page = target.parent / "peptides" / f"{stem}.md"
             write_json(page.with_suffix(".json"), numbers)
-            write_bytes(page, page_markdown(numbers, names, formats).encode())
+            write_bytes(page, page_markdown(numbers, shown, formats).encode())
             paths += [page.with_suffix(".json"), page]
-    return Drawn(paths, attempts.failures)
+    return Drawn(paths, attempts.failures, {})
 
 
-def _peptide_makers(
-    data: PeptideData, states: Callable[[], States], cores: Callable[[], Cores], look: dict[str, Look]
-) -> dict[str, Maker]:
-    """Makers of the figures of one peptide, by their kind."""
+def _peptide_figures_of(
+    data: PeptideData,
+    stem: str,
+    states: Callable[[], States],
+    cores: Callable[[], Cores],
+    look: dict[str, Look],
+) -> list[Drawing]:
+    """Figures of one peptide, in the order of its page."""
     truth, samples = data.truth, data.samples
-    return {
-        "energy": partial(energy_histogram, data.sequence, truth, samples, look),
-        "ramachandran": partial(ramachandran, data.sequence, data.topology, truth, samples),
-        "tica": partial(tica_map, data.sequence, data.topology, data.reference.tica, truth, samples),
-        "states": lambda: populations(data, states(), look) if data.cells else None,
-        "walks": lambda: walks(data, cores(), look),
-        "weights": partial(weight_traces, data, look),
-        "annealing": partial(annealing, data.last, look),
-        "diagnostics": partial(diagnostics, data, look),
-    }
+
+    def one(kind: str, caption: str, make: Maker) -> Drawing:
+        return Drawing(f"{stem}-{kind}", caption, make, kind)
+
+    return [
+        one(
+            "energy",
+            "Energies of the scored frames, all seeds together; the reference is filled.",
+            partial(energy_histogram, data.sequence, truth, samples, look),
+        ),
+        one(
+            "ramachandran",
+            "Free energy over backbone torsions, all seeds together; thin lines are the "
+            "reference's contours at 1, 3 and 5 kT. Few frames are drawn as points.",
+            partial(ramachandran, data.sequence, data.topology, truth, samples),
+        ),
+        one(
+            "tica",
+            "Free energy over the two TICA components of the reference, drawn in the same way.",
+            partial(tica_map, data.sequence, data.topology, data.reference.tica, truth, samples),
+        ),
+        one(
+            "states",
+            "Populations of k-means states over the TICA components at the largest budget: bars "
+            "are the reference with one standard error by its effective frames, points the rows "
+            "with their range over seeds.",
+            lambda: populations(data, states(), look) if data.cells else None,
+        ),
+        one(
+            "walks",
+            "The slowest observable of the reference along one trajectory of each row; a round "
+            "trip goes from one grey core to the other and back. At the right the reference "
+            "(filled) and the trajectory.",
+            lambda: walks(data, cores(), look),
+        ),
+        one(
+            "weights",
+            "Effective sample size (Kish, after the filter) among the first samples, a line a seed.",
+            partial(weight_traces, data, look),
+        ),
+        one(
+            "annealing",
+            "Annealing at the largest budget, a line a seed, a point at its end: effective share "
+            "of the particles before resampling; accepted moves, in grey the band that the "
+            "published settings aim at; the standard deviation of a move along an axis; share of "
+            "the draws that have descendants.",
+            partial(annealing, data.last, look),
+        ),
+        one(
+            "diagnostics",
+            "What methods report of themselves, chunk by chunk, a line a seed.",
+            partial(diagnostics, data, look),
+        ),
+    ]
 
 
 def _folders(directory: Path) -> dict[str, Path]:

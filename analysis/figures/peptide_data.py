@@ -12,7 +12,7 @@ from analysis.figures.peptide import Sample
 from analysis.metrics.case import right_handed
 from analysis.metrics.frames import choose
 from analysis.metrics.jsd import kmeans
-from analysis.metrics.weighting import PLAIN, PUBLISHED
+from analysis.metrics.weighting import FILTERED, PLAIN
 from analysis.scores.convergence import observable
 from analysis.scores.run import at_budget, scoring_seed
 from prosebench.ensemble import Ensemble, concatenate
@@ -115,7 +115,7 @@ def load_peptide(
             damaged[f"{record.cell.folder_name}: {_reason(error)}"] = None
             continue
         there = at_budget(ensemble, budget, record.cell)
-        weighting = PLAIN if there.log_weights is None else PUBLISHED
+        weighting = PLAIN if there.log_weights is None else FILTERED
         chosen = choose(there, weighting, record.cell.frames, scoring_seed(record.cell))
         frames, _, _ = right_handed(there.select(chosen.places), reference)
         found.append(

@@ -109,7 +109,10 @@ def curves(
         if not budgets:
             continue
         scaled = lines.assign(value=lines["value"] * metric.factor)
-        estimates = [estimate(scaled[scaled["budget"] == budget], bounds=metric.bounds) for budget in budgets]
+        estimates = [
+            estimate(scaled[scaled["budget"] == budget], bounds=metric.bounds, scale=metric.scale)
+            for budget in budgets
+        ]
         if methods[row] in (FLOOR, CEILING):
             levels[methods[row]] = estimates[-1]
             continue

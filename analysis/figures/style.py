@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.scores.rows import without_temperature
+from analysis.scores.rows import DECLARED, plain_name, without_temperature
 from prosebench.names import CEILING, FLOOR
 from prosebench.store.storage import write_bytes
 
@@ -36,6 +36,9 @@ _BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE, _SKY = (
 """Colours of Okabe and Ito, "Color Universal Design" (2008), without black (ink) and yellow (too pale for
 lines).
 """
+
+_DECLARED_COLOUR = "#7B4A12"
+"""Brown, the colour of rows whose costs nobody has metered: no method is drawn in it."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,10 @@ def _looks(names: Sequence[str]) -> dict[str, Look]:
             continue
         first = zlib.crc32(name.encode()) % len(_SPARE)
         places = [*_SPARE[first:], *_SPARE[:first]]
-        family = _FIXED.get(name.partition(" [")[0])
-        if family:  # a method with other settings keeps the colour of the method
+        if name.endswith(DECLARED):
+            places = [replace(look, colour=_DECLARED_COLOUR) for look in places]
+        family = None if name.endswith(DECLARED) else _FIXED.get(plain_name(name))
+        if family:  # a method with other weights or settings keeps the colour of the method
             places = [family, *(replace(look, colour=family.colour) for look in places)]
         found[name] = next((look for look in places if look not in found.values()), places[0])
     return found
@@ -146,7 +151,7 @@ def row_order(rows: Iterable[str], methods: Mapping[str, str] | None = None) -> 
     kinds = methods or {}
 
     def place(row: str) -> tuple[bool, int, str]:
-        plain = without_temperature(row)
+        plain = row if row.endswith(DECLARED) else plain_name(row)
         kind = kinds.get(row, plain)
         name = plain if plain in known else kind
         return bool({kind, plain} & {FLOOR, CEILING}), known.index(name) if name in known else len(known), row

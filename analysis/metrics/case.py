@@ -55,8 +55,11 @@ class ReferenceFrames:
         """
         scored = reference.scored.select(slice(0, n_frames))
         n, quality = len(scored), reference.convergence
+        places = reference.halves[0][:n]
         blocks = blocks_of(
-            reference.trajectory[:n], reference.frame[:n], float(quality.get("correlation_frames", 1.0))
+            reference.trajectory[places],
+            reference.frame[places],
+            float(quality.get("correlation_frames", 1.0)),
         )
         # The frames were drawn from all of the reference: they hold their share of the independent ones.
         effective = float(quality.get("effective_frames", n))
@@ -69,7 +72,8 @@ class Case:
 
     log_weights: of all frames, -inf for those that are not finite; None for an unweighted ensemble. used: those by
     which the chosen frames were drawn, None where they were not. mirrored, still_wrong: of the chosen frames, which
-    were mirrored, and which have a wrong chirality centre even so.
+    were mirrored, and which have a wrong chirality centre even so. of_reference: log-weights (m,) that the method gives
+    to frames of the reference, where they are known.
     """
 
     ensemble: Ensemble
@@ -80,6 +84,7 @@ class Case:
     chosen: Ensemble
     mirrored: NDArray[np.bool_]
     still_wrong: NDArray[np.bool_]
+    of_reference: NDArray[np.float64] | None = None
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 An unweighted ensemble is thinned. A weighted one is resampled with replacement, in one of three ways: under all of its
 weights, smoothed so that none rules (SMOOTHED); under the weights that the filter of the published protocol leaves
-(PUBLISHED); and with no regard to its weights, as the method proposed its frames (UNWEIGHTED).
+(FILTERED); and with no regard to its weights, as the method proposed its frames (UNWEIGHTED).
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.metrics.weighting import PLAIN, PUBLISHED, SMOOTHED, UNWEIGHTED, Weighting
+from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, UNWEIGHTED, Weighting
 from prosebench.ensemble import Ensemble
 from prosebench.frames.importance import clean_log_weights, filter_top, pareto_smooth, resample
 
@@ -42,7 +42,7 @@ def choose(ensemble: Ensemble, weighting: Weighting, n_frames: int, seed: int) -
     weights = usable_log_weights(ensemble)
     if weights is None or weighting in (PLAIN, UNWEIGHTED):
         return Chosen(thin(ensemble, n_frames), None)
-    kept = filter_top(weights) if weighting == PUBLISHED else np.arange(len(weights))
+    kept = filter_top(weights) if weighting == FILTERED else np.arange(len(weights))
     used = pareto_smooth(weights)[0] if weighting == SMOOTHED else weights[kept]
     drawn = resample(used, min(n_frames, len(used)), np.random.default_rng(seed))
     return Chosen(kept[drawn], used)

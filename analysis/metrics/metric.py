@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from analysis.metrics.case import Case, ReferenceFrames, Spent, Views
 
+Scale = Literal["linear", "log"]
+
 UNBOUNDED = (-math.inf, math.inf)
 POSITIVE = (0.0, math.inf)
 SHARE = (0.0, 1.0)
@@ -36,7 +38,9 @@ class Metric:
     what: one sentence for a reader. better: which direction is better; a metric without one ranks nothing. scale:
     "log" for values that spread over decades: they are averaged geometrically and compared by their ratio, all others
     by their mean and difference. factor: what tables multiply a value by. bounds: between what a value, times the
-    factor, can lie. in_table: whether it is a column of the tables.
+    factor, can lie. least: name of the metric that holds the least value this one can take, where that depends on the
+    cell; there a value says no more than "at most". in_table: whether it is a column of the tables;
+    optional: of those alone where some row has it.
     """
 
     name: str
@@ -44,10 +48,12 @@ class Metric:
     what: str
     unit: str = ""
     better: Literal["less", "more", ""] = ""
-    scale: Literal["linear", "log"] = "linear"
+    scale: Scale = "linear"
     factor: float = 1.0
     bounds: tuple[float, float] = UNBOUNDED
+    least: str = ""
     in_table: bool = True
+    optional: bool = False
 
     @property
     def label(self) -> str:

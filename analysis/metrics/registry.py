@@ -96,6 +96,35 @@ def _ess(case: "Case") -> float | None:
     return None if case.used is None else ess(case.used)
 
 
+def _log_z(case: "Case") -> float | None:
+    from analysis.metrics.coverage import log_z
+
+    return None if case.log_weights is None else log_z(case.log_weights)
+
+
+def _log_z_bar(case: "Case") -> float | None:
+    from analysis.metrics.coverage import log_z_bar
+
+    if case.log_weights is None or case.of_reference is None:
+        return None
+    return log_z_bar(case.log_weights, case.of_reference)
+
+
+def _mass_seen(case: "Case") -> float | None:
+    seen, whole = _log_z(case), _log_z_bar(case)
+    return None if seen is None or whole is None else math.exp(seen - whole)
+
+
+def _missed(case: "Case") -> float | None:
+    if case.log_weights is None or case.of_reference is None:
+        return None
+    return float((case.of_reference > case.log_weights.max()).mean())
+
+
+def _ess_bound(case: "Case") -> float | None:
+    return None if case.used is None else 1.0 / len(case.used)
+
+
 def _k_hat(case: "Case") -> float | None:
     from prosebench.frames.importance import pareto_k
 
@@ -177,6 +206,7 @@ _ESS = Quality(
     better="more",
     bounds=SHARE,
     by_weighting=True,
+    least="ess-bound",
     of=_ess,
 )
 _CHIRALITY_WRONG = Quality(
@@ -189,9 +219,53 @@ _CHIRALITY_WRONG = Quality(
     by_weighting=True,
     of=lambda case: float(case.still_wrong.mean()),
 )
+_MISSED = Quality(
+    name="weight-missed",
+    heading="missed",
+    unit="%",
+    what="share of the reference's frames that weigh more than the heaviest proposal: no proposal stands for them",
+    factor=100.0,
+    bounds=(0.0, 100.0),
+    optional=True,
+    of=_missed,
+)
+_MASS_SEEN = Quality(
+    name="mass-seen",
+    heading="mass seen",
+    unit="%",
+    what="share of the target's mass that the weights see: exp(log Z of importance sampling - log Z by BAR)",
+    factor=100.0,
+    bounds=(0.0, math.inf),
+    optional=True,
+    of=_mass_seen,
+)
 QUALITIES: tuple[Quality, ...] = (
     _ESS,
     _CHIRALITY_WRONG,
+    Quality(
+        name="ess-bound",
+        heading="least ESS",
+        what="what ESS is where one weight is all: one in the number of weights",
+        by_weighting=True,
+        in_table=False,
+        of=_ess_bound,
+    ),
+    _MISSED,
+    _MASS_SEEN,
+    Quality(
+        name="log-z",
+        heading="log Z",
+        what="logarithm of the mean weight: the normalising constant as importance sampling sees it",
+        in_table=False,
+        of=_log_z,
+    ),
+    Quality(
+        name="log-z-bar",
+        heading="log Z (BAR)",
+        what="the same from proposals and reference frames together, by Bennett's acceptance ratio",
+        in_table=False,
+        of=_log_z_bar,
+    ),
     Quality(
         name="k-hat",
         heading="k-hat",
@@ -273,7 +347,7 @@ COSTS: tuple[Cost, ...] = (
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in (*DISTANCES, *QUALITIES, *COSTS)}
 
 TABLE_METRICS: tuple[Metric, ...] = tuple(
-    metric for metric in (_ESS, *DISTANCES, _CHIRALITY_WRONG) if metric.in_table
+    metric for metric in (_ESS, _MASS_SEEN, _MISSED, *DISTANCES, _CHIRALITY_WRONG) if metric.in_table
 )
 """Columns of the tables, in their order."""
 

@@ -1,15 +1,17 @@
 """The score: every metric of an ensemble against a reference."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mdtraj
+import numpy as np
+from numpy.typing import NDArray
 
 from analysis.metrics.case import Case, ReferenceFrames, Views, right_handed, views
 from analysis.metrics.frames import choose, usable_log_weights
 from analysis.metrics.metric import Number
 from analysis.metrics.registry import DISTANCES, QUALITIES
-from analysis.metrics.weighting import PLAIN, PUBLISHED, UNWEIGHTED, Weighting
+from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, UNWEIGHTED, Weighting
 from prosebench.ensemble import Ensemble
 from prosebench.frames.tica import TicaBasis
 from prosebench.reference import Reference
@@ -34,24 +36,32 @@ class Score:
 
 
 def score(
-    ensemble: Ensemble, reference: Reference, *, n_frames: int, seed: int, proposals: bool = False
+    ensemble: Ensemble,
+    reference: Reference,
+    *,
+    n_frames: int,
+    seed: int,
+    proposals: bool = False,
+    of_reference: NDArray[np.float64] | None = None,
 ) -> Score:
     """All metrics of the registry, of an ensemble against the first n_frames of reference.scored.
 
     Atoms are in the order of the reference's peptide. Which frames stand for the ensemble is told in
     `analysis.metrics.frames`; seed is that of the resampling. Frames with a wrong chirality centre are mirrored first.
-    proposals: whether a weighted ensemble is scored UNWEIGHTED too. An infinite energy among the scored frames makes
-    the energy distances infinite, coordinates that are not finite make those of torsions and of TICA infinite.
+    proposals: whether a weighted ensemble is scored UNWEIGHTED too. of_reference: log-weights (m,) that its method
+    gives to frames of the reference, on the scale of those of the ensemble, where they are known. An infinite energy
+    among the scored frames makes the energy distances infinite, coordinates that are not finite make those of torsions
+    and of TICA infinite.
     Raises ValueError for an ensemble of no frames, or without any finite weight.
     """
     if not len(ensemble):
         raise ValueError("the ensemble has no frames to score")
     truth = ReferenceFrames.of(reference, n_frames)
-    weightings = (PLAIN,) if ensemble.log_weights is None else (PUBLISHED, *[UNWEIGHTED] * proposals)
+    weightings = (PLAIN,) if ensemble.log_weights is None else (SMOOTHED, FILTERED, *[UNWEIGHTED] * proposals)
     numbers: dict[Key, Number] = {}
     frames = 0
     for weighting in weightings:
-        case = make_case(ensemble, reference, weighting, n_frames, seed)
+        case = replace(make_case(ensemble, reference, weighting, n_frames, seed), of_reference=of_reference)
         numbers |= _numbers(case, truth, reference)
         frames = frames or case.n_frames
     return Score(numbers, frames)

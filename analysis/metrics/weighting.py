@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Weighting = Literal["", "smoothed", "published", "unweighted"]
+Weighting = Literal["", "smoothed", "filtered", "unweighted"]
 
 PLAIN: Weighting = ""
 """Of an ensemble without weights, or of a number that knows no weights, as costs."""
@@ -10,7 +10,7 @@ PLAIN: Weighting = ""
 SMOOTHED: Weighting = "smoothed"
 """All weights, their tail replaced by a Pareto distribution fitted to it: nothing is removed."""
 
-PUBLISHED: Weighting = "published"
+FILTERED: Weighting = "filtered"
 """The highest 0.2 % of the weights removed, as in the published protocol. That moves the mean of what is weighted."""
 
 UNWEIGHTED: Weighting = "unweighted"

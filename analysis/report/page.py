@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.figures.every import Drawn
 from analysis.report.attempts import Failure
-from analysis.report.peptide_page import CAPTIONS as PEPTIDE_KINDS
 from analysis.scores.convergence import statement
 from analysis.scores.table import scored_places
 from analysis.tables import paper_text
@@ -16,34 +16,17 @@ from prosebench.record import cell_folders, read_provenance, read_record
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.store.storage import DamagedFile
 
-CAPTIONS = {
-    "scaling-wasserstein": "Distances against energy evaluations of sampling: mean over peptides of the mean over "
-    "seeds, with its 95 % interval. Dashed: the floor, what frames of the reference itself score; dotted: the "
-    "ceiling, one frame over and over.",
-    "scaling-jsd": "Jensen-Shannon divergences against energy evaluations, drawn in the same way.",
-    "scaling-device-seconds": "Distances against sampling time of one peptide, times the cores or accelerators that "
-    "shared it.",
-    "scaling-wall-seconds": "Distances against wall time of one peptide: sampling and preparation.",
-    "cost-by-length": "Sampling seconds per 10,000 energy evaluations against length, each row at its largest budget.",
-    "weights-by-length": "Effective sample size and Pareto k-hat of the weights against length, each row at its "
-    "largest budget.",
-    "temperature": "Metrics against the temperature of the target, each row at its largest budget. Dashed: the floor.",
-    "pairs": "Two rows peptide by peptide, bars over seeds: below the diagonal the first is better. p is that of the "
-    "paired test of this pair alone, of distances on logarithms; the table of comparisons corrects for all.",
-    "throughput": "Energy evaluations per second, from bench records.",
-}
-
 
 def report_page(
     directory: Path,
     scores: pd.DataFrame,
     texts: Mapping[str, str],
-    figures: list[Path],
+    figures: Drawn,
     failures: Sequence[Failure],
     reference_folders: Sequence[Path],
     formats: Sequence[str],
 ) -> str:
-    """The page in Markdown. texts: by their file beside it; figures: paths of pictures and pages that were made."""
+    """The page in Markdown. texts: by their file beside it; figures: what was drawn."""
     counts = Counter(scores.drop_duplicates(["cell_id", "budget"])["status"])
     stand = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
     sections = [
@@ -94,29 +77,21 @@ def _text_sections(texts: Mapping[str, str]) -> list[str]:
     return sections
 
 
-def _figure_sections(figures: list[Path], formats: Sequence[str]) -> list[str]:
+def _figure_sections(figures: Drawn, formats: Sequence[str]) -> list[str]:
     """Figures over the suite, and links to the pages of the peptides."""
-    pictures = [path for path in figures if path.suffix == ".png" and not _is_of_peptide(path)]
-    pages = [path for path in figures if path.suffix == ".md"]
-    shown = []
-    for path in pictures:
-        caption = next((text for kind, text in CAPTIONS.items() if kind in path.stem), "")
-        shown.append(f"{_picture(path, formats)}\n\n{caption}")
+    shown = [f"{_picture(name, formats)}\n\n{caption}" for name, caption in sorted(figures.captions.items())]
     sections = ["## Figures\n\n" + "\n\n".join(shown)] if shown else []
+    pages = [path for path in figures.paths if path.suffix == ".md"]
     if pages:
         links = " · ".join(f"[{path.stem}](peptides/{path.name})" for path in pages)
         sections.append(f"## Peptides\n\nEnergies, torsions, states and walks of each peptide: {links}")
     return sections
 
 
-def _is_of_peptide(path: Path) -> bool:
-    return path.stem.rsplit("-", 1)[-1] in PEPTIDE_KINDS and "by-length" not in path.stem
-
-
-def _picture(path: Path, formats: Sequence[str]) -> str:
-    name = f"figures/{path.stem}"
+def _picture(stem: str, formats: Sequence[str]) -> str:
+    name = f"figures/{stem}"
     others = " · ".join(f"[{kind.upper()}]({name}.{kind})" for kind in formats if kind != "png")
-    return f"![{path.stem}]({name}.png)" + (f"\n\n{others}" if others else "")
+    return f"![{stem}]({name}.png)" + (f"\n\n{others}" if others else "")
 
 
 def reference_lines(scores: pd.DataFrame, folders: Sequence[Path]) -> list[str]:

@@ -5,26 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from analysis.figures.drawing import Drawing
 from analysis.figures.peptide_data import Cores, PeptideData, States, energy_overlap
 from analysis.figures.style import FORMATS
 from analysis.scores.convergence import statement
-
-CAPTIONS = {
-    "energy": "Energies of the scored frames, all seeds together; the reference is filled.",
-    "ramachandran": "Free energy over backbone torsions, all seeds together; thin lines are the reference's "
-    "contours at 1, 3 and 5 kT. Few frames are drawn as points.",
-    "tica": "Free energy over the two TICA components of the reference, drawn in the same way.",
-    "states": "Populations of k-means states over the TICA components at the largest budget: bars are the reference "
-    "with one standard error by its effective frames, points the rows with their range over seeds.",
-    "walks": "The slowest observable of the reference along one trajectory of each row; a round trip goes from one "
-    "grey core to the other and back. At the right the reference (filled) and the trajectory.",
-    "weights": "Effective sample size (Kish, after the filter) among the first samples, a line a seed.",
-    "annealing": "Annealing at the largest budget, a line a seed, a point at its end: effective share of the particles "
-    "before resampling; accepted moves, in grey the band that the published settings aim at; the standard deviation "
-    "of a move along an axis; share of the draws that have descendants.",
-    "diagnostics": "What methods report of themselves, chunk by chunk, a line a seed.",
-}
-"""What each kind of figure of a peptide shows, in the order of the page."""
 
 
 def page_numbers(data: PeptideData, states: States, cores: Cores) -> dict[str, Any]:
@@ -78,25 +62,23 @@ def _rounded(values: Sequence[float] | np.ndarray) -> list[float]:
 
 def page_markdown(
     numbers: dict[str, Any],
-    figures: Sequence[str],
+    figures: Sequence[Drawing],
     formats: Sequence[str] = FORMATS,
     folder: str = "../figures",
 ) -> str:
-    """The page: figures named `<stem>-<kind>` that stand in folder, each with its caption, and its numbers."""
+    """The page: figures that stand in folder, each with its caption, and its numbers."""
     states = numbers["states"]
     sections = [
         f"# {numbers['peptide']}",
         numbers["reference"]["statement"] or "The reference states nothing of its quality.",
     ]
-    for shown, caption in CAPTIONS.items():
-        names = [name for name in figures if name.rsplit("-", 1)[-1] == shown]
-        for name in names:
-            others = [kind for kind in formats if kind != "png"]
-            links = " · ".join(f"[{kind.upper()}]({folder}/{name}.{kind})" for kind in others)
-            sections.append(f"![{name}]({folder}/{name}.png)\n\n{caption} {links}".rstrip())
-        if names and shown == "energy":
+    others = [kind for kind in formats if kind != "png"]
+    for figure in figures:
+        links = " · ".join(f"[{kind.upper()}]({folder}/{figure.name}.{kind})" for kind in others)
+        sections.append(f"![{figure.name}]({folder}/{figure.name}.png)\n\n{figure.caption} {links}".rstrip())
+        if figure.kind == "energy":
             sections.append(_overlaps(numbers["rows"]))
-        if names and shown == "states":
+        if figure.kind == "states":
             sections.append(_populations(numbers["rows"], states))
     return "\n\n".join(sections) + "\n"
 

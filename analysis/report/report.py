@@ -95,7 +95,7 @@ def write_report(
     for what, make in _text_makers(directory, scores, shown, main, reference_folders, against, allow).items():
         with attempts.of(what):
             texts |= {name: text for name, text in make().items() if text}
-    figures, failures = write_figures(
+    drawn = write_figures(
         directory,
         shown,
         target / "figures",
@@ -104,12 +104,12 @@ def write_report(
         progress=progress and (lambda *n: progress("figures", *n)),
         formats=formats,
     )
-    attempts.failures += failures
-    page = report_page(directory, scores, texts, figures, attempts.failures, reference_folders, formats)
+    attempts.failures += drawn.failures
+    page = report_page(directory, scores, texts, drawn, attempts.failures, reference_folders, formats)
     for name, text in {**texts, "report.md": page}.items():
         write_bytes(target / name, text.encode())
         paths.append(target / name)
-    return Report(target, (*paths, *figures), scores, main, tuple(attempts.failures))
+    return Report(target, (*paths, *drawn.paths), scores, main, tuple(attempts.failures))
 
 
 def _text_makers(

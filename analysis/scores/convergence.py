@@ -1,5 +1,6 @@
 """How far a reference can be trusted: spread between its trajectories, effective frames, noise floor."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,8 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.metrics.registry import DISTANCE_NAMES
+from analysis.metrics.case import views
+from analysis.metrics.registry import DISTANCE_NAMES, DISTANCES
 from analysis.metrics.score import distances
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.frames.features import tica_features, torsion_features
@@ -58,7 +60,8 @@ def convergence(
 def floor(reference: Reference, n_frames: int) -> dict[str, float]:
     """What a perfect sampler would score: n_frames that are never scored against, against n_frames that are.
 
-    Where all frames are scored against, their second half stands in. Includes `frames`, the number on each side.
+    Where there are several trajectories, the two are of different ones. Where all frames are scored against, their
+    second half stands in. Includes `frames`, the number on each side.
     Raises ValueError where a side has no frames.
     """
     scored, spare = reference.scored, reference.spare
@@ -70,6 +73,34 @@ def floor(reference: Reference, n_frames: int) -> dict[str, float]:
     spare, scored = (part.select(slice(0, n_frames)) for part in (spare, scored))
     values = distances(spare, scored, reference.tica, reference.peptide.topology)
     return values | {"frames": float(min(len(spare), len(scored)))}
+
+
+_JUDGED = ("torus-w2", "tica-w2")
+"""Distances by which a reference is judged: those that see slow motion."""
+
+
+def spread_ratio(reference: Reference, n_frames: int = MAX_COMPARED) -> float:
+    """How far the halves of a reference are apart, in units of what random draws from both would be.
+
+    The halves are of different trajectories (`Reference.halves`), the draws are of all. The larger ratio of T-W2 and
+    TICA-W2, up to n_frames frames on each side: 1 for a converged reference, but for noise. NaN where there is a single
+    trajectory, or where the halves were not made by trajectory: then nothing can be told.
+    """
+    if reference.n_scored is not None or len(np.unique(reference.trajectory)) < 2:
+        return math.nan
+    n = min(n_frames, len(reference.scored), len(reference.spare))
+    basis, topology = reference.tica, reference.peptide.topology
+    halves = [part.select(slice(0, n)) for part in (reference.scored, reference.spare)]
+    drawn = [reference.ensemble.select(slice(first, 2 * n, 2)) for first in (0, 1)]
+    ratios = []
+    for distance in DISTANCES:
+        if distance.name in _JUDGED:
+            apart, noise = (
+                distance.between(*(views(one, basis, topology) for one in pair)).value
+                for pair in (halves, drawn)
+            )
+            ratios.append(apart / noise if noise > 0.0 else math.nan)
+    return float(np.nanmax(ratios))
 
 
 def assess(

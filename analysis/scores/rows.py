@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from prosebench.names import EXTERNAL
@@ -13,14 +14,17 @@ if TYPE_CHECKING:
 
 _TEMPERATURE = "target.temperature_kelvin"
 _AT_KELVIN = re.compile(r" at [\d.]+ K$")
-_DECLARED = " (declared)"
+_ADDED = re.compile(r" \(| \[| at [\d.]+ K$")
+DECLARED = " (declared)"
+"""Ends the name of a row whose costs nobody has metered."""
 
 
 def labels_of(cells: Sequence["Cell"]) -> dict[str, str]:
     """Label of each cell's row, by cell id: the row's name, and what tells it from its namesakes.
 
     Cells of one row that were run with other settings, frames or physics stand apart: "md [friction_per_ps=1.0]";
-    at another temperature: "md at 400 K". Rows whose costs were declared, not metered, say so.
+    at another temperature: "md at 400 K". Rows that draw from trained weights name them: "prose-snis (prose-mini)".
+    Rows whose costs were declared, not metered, say so.
     """
     variants: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for cell in cells:
@@ -36,9 +40,21 @@ def _label(cell: "Cell", namesakes: Sequence[dict[str, Any]]) -> str:
         if any(_text(other.get(name)) != _text(mine[name]) for other in namesakes)
     ]
     described = ", ".join(f"{name}={_plain(mine[name])}" for name in differing if name != _TEMPERATURE)
-    name = f"{cell.row}{_DECLARED}" if cell.method == EXTERNAL else cell.row
+    name = f"{cell.row}{DECLARED}" if cell.method == EXTERNAL else _with_weights(cell)
     name = f"{name} [{described}]" if described else name
     return at_kelvin(name, mine[_TEMPERATURE]) if _TEMPERATURE in differing else name
+
+
+def _with_weights(cell: "Cell") -> str:
+    """Name of a row with the weights that it draws from, its own or those of its proposal, unless it says them."""
+    settings = {**cell.settings.get("proposal_settings", {}), **cell.settings}
+    weights = PurePath(str(settings.get("weights") or "")).stem
+    return f"{cell.row} ({weights})" if weights and weights not in cell.row else cell.row
+
+
+def plain_name(row: str) -> str:
+    """Name of a row without what labels add to it: weights, settings, temperature."""
+    return _ADDED.split(row, maxsplit=1)[0]
 
 
 def at_kelvin(name: str, kelvin: float) -> str:

@@ -14,6 +14,7 @@ from analysis.metrics.metric import Number
 from analysis.metrics.registry import COSTS
 from analysis.metrics.score import Key, Score, score
 from analysis.metrics.weighting import PLAIN
+from analysis.scores.convergence import spread_ratio
 from analysis.scores.processes import map_over
 from analysis.scores.rows import identity, labels_of
 from analysis.scores.table import tidy
@@ -27,11 +28,12 @@ from prosebench.record import (
     read_cell,
     read_provenance,
     read_record,
+    reference_weights_path,
 )
 from prosebench.reference import MissingReferenceError, Reference, find_reference, known_reference
-from prosebench.store.storage import DamagedFile, read_json, write_json
+from prosebench.store.storage import DamagedFile, file_sha256, read_arrays, read_json, write_json
 
-SCORE_VERSION = 5
+SCORE_VERSION = 6
 """Raised whenever a metric changes its meaning or one joins: cached scores of another version are not used."""
 
 NO_REFERENCE = "there is no reference of the peptide here"
@@ -52,6 +54,7 @@ class Mark(NamedTuple):
     reason: str = ""
     reference: str = ""
     frames: int = 0
+    reference_spread: float = math.nan
 
 
 def score_run(
@@ -139,8 +142,9 @@ def _marks(folder: Path, cell: Cell, cache: Path, reference_folders: tuple[Path,
         pairs = zip(cell.budgets, costs, strict=True)
         return [Mark(cell, budget, cost, "unscored", mismatch, short) for budget, cost in pairs]
     scores = _cached_scores(folder, record, reference, cache / f"{cell.id}-{short}-{SCORE_VERSION}.json")
+    spread = _spread(reference, cache / f"reference-{short}-{SCORE_VERSION}.json")
     return [
-        _mark(cell, budget, found, cost, short)
+        _mark(cell, budget, found, cost, short)._replace(reference_spread=spread)
         for budget, found, cost in zip(cell.budgets, scores, costs, strict=True)
     ]
 
@@ -152,6 +156,16 @@ def _waits_for(cell: Cell, reference_folders: tuple[Path, ...]) -> str:
         return f"weights {', '.join(missing)} are not here"
     there = known_reference(cell.peptide, reference_folders, cell.target.temperature_kelvin)
     return "not finished yet" if there else NO_REFERENCE
+
+
+def _spread(reference: Reference, path: Path) -> float:
+    """`spread_ratio` of a reference; from path where that has it."""
+    try:
+        return float(read_json(path)["spread"])
+    except (DamagedFile, FileNotFoundError, KeyError, TypeError, ValueError):
+        found = spread_ratio(reference)
+        write_json(path, {"spread": repr(found)})
+        return found
 
 
 def _mark(cell: Cell, budget: int, found: Score | str, costs: dict[Key, Number], reference: str) -> Mark:
@@ -193,7 +207,13 @@ def _costs(folder: Path, record: Record, budget: int) -> dict[Key, Number]:
 
 def _cached_scores(folder: Path, record: Record, reference: Reference, path: Path) -> list[Score | str]:
     """Scores of a finished cell at each of its budgets, or why there is none there; from path where it has them."""
-    key = {"ensemble": record.ensemble_sha256, "reference": reference.hash, "version": SCORE_VERSION}
+    beyond = reference_weights_path(folder.parent.parent, record.cell, reference.hash)
+    key = {
+        "ensemble": record.ensemble_sha256,
+        "reference": reference.hash,
+        "reference weights": file_sha256(beyond) if beyond.exists() else "",
+        "version": SCORE_VERSION,
+    }
     try:
         stored = read_json(path)
         if stored["key"] == key:
@@ -202,6 +222,7 @@ def _cached_scores(folder: Path, record: Record, reference: Reference, path: Pat
         pass
     cell = record.cell
     ensemble = record.load_ensemble(folder)
+    of_reference = read_arrays(beyond)["log_weights"] if beyond.exists() else None
     marks: list[Score | str] = []
     for budget in cell.budgets:
         there = at_budget(ensemble, budget, cell)
@@ -210,7 +231,16 @@ def _cached_scores(folder: Path, record: Record, reference: Reference, path: Pat
             continue
         first = budget == cell.budgets[0]
         seed = scoring_seed(cell)
-        marks.append(score(there, reference, n_frames=cell.frames, seed=seed, proposals=first))
+        marks.append(
+            score(
+                there,
+                reference,
+                n_frames=cell.frames,
+                seed=seed,
+                proposals=first,
+                of_reference=of_reference,
+            )
+        )
     write_json(
         path, {"key": key, "marks": [mark if isinstance(mark, str) else _encoded(mark) for mark in marks]}
     )
@@ -276,6 +306,7 @@ def _lines(mark: Mark, label: str, planned: int) -> Iterator[dict[str, Any]]:
         "status": mark.status,
         "reason": mark.reason,
         "reference": mark.reference,
+        "reference_spread": mark.reference_spread,
         "cell_id": cell.id,
         "temperature_kelvin": cell.target.temperature_kelvin,
     }

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.metrics.weighting import PLAIN, PUBLISHED, SMOOTHED, UNWEIGHTED, Weighting
+from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, UNWEIGHTED, Weighting
 from analysis.scores.statuses import SCORED
+from prosebench.names import name_at
 from prosebench.store.storage import write_bytes
 
 TEXTS = (
     "suite", "peptide", "row", "method", "metric", "weighting", "status", "reason", "reference", "cell_id",
 )  # fmt: skip
 WHOLE = ("length", "planned", "budget", "seed", "frames")
-FLOATS = ("value", "reference_error", "gap", "temperature_kelvin")
+FLOATS = ("value", "reference_error", "gap", "reference_spread", "temperature_kelvin")
 
 COLUMNS = (
     "suite",
@@ -32,6 +33,7 @@ COLUMNS = (
     "status",
     "reason",
     "reference",
+    "reference_spread",
     "cell_id",
     "temperature_kelvin",
 )
@@ -40,6 +42,7 @@ COLUMNS = (
 length: residues of the peptide. planned: how many peptides of that length the suite has. reference_error: what the
 finite reference adds to the metric's standard error; gap: certificate of a distance; both NaN where they are not known.
 frames: how many were scored. status: see analysis.scores.statuses. reference: beginning of its hash.
+reference_spread: how far its halves are apart in units of noise (`analysis.scores.convergence.spread_ratio`).
 """
 
 ORDER = ["suite", "length", "peptide", "row", "budget", "seed", "metric", "weighting"]
@@ -82,14 +85,33 @@ def scored_lines(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["status"].isin(SCORED)]
 
 
-def under(table: pd.DataFrame, weighting: Weighting = PUBLISHED) -> pd.DataFrame:
-    """The lines that stand for each row under a weighting: of an unweighted row all it has."""
-    return table[table["weighting"].isin([PLAIN, weighting])]
+def under(table: pd.DataFrame, weighting: Weighting = SMOOTHED) -> pd.DataFrame:
+    """The lines that stand for each row under a weighting: of an unweighted row all it has.
+
+    A weighted row that was scored before there were SMOOTHED weights stands by its FILTERED ones instead.
+    """
+    chosen = table["weighting"].isin([PLAIN, weighting])
+    if weighting == SMOOTHED:
+        known = set(table.loc[table["weighting"] == SMOOTHED, "row"])
+        chosen |= (table["weighting"] == FILTERED) & ~table["row"].isin(known)
+    return table[chosen]
 
 
 def weighted_rows(table: pd.DataFrame) -> set[str]:
     """Rows whose frames have weights."""
-    return set(table.loc[table["weighting"].isin([SMOOTHED, PUBLISHED, UNWEIGHTED]), "row"])
+    return set(table.loc[table["weighting"].isin([SMOOTHED, FILTERED, UNWEIGHTED]), "row"])
+
+
+LARGEST_SPREAD = 1.5
+"""A reference is called converged whose halves are at most so many times as far apart as random draws from both."""
+
+
+def unconverged(table: pd.DataFrame) -> list[str]:
+    """Names of the peptides (`name_at`), sorted, whose reference is not converged by its own halves."""
+    doubtful = scored_lines(table)
+    doubtful = doubtful[doubtful["reference_spread"] > LARGEST_SPREAD]
+    pairs = zip(doubtful["peptide"].tolist(), doubtful["temperature_kelvin"].tolist(), strict=True)
+    return sorted({name_at(peptide, kelvin) for peptide, kelvin in pairs})
 
 
 def scored_places(table: pd.DataFrame) -> list[tuple[str, float]]:

@@ -17,7 +17,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from analysis.metrics.registry import BY_NAME
 from analysis.statistics.estimates import (
@@ -28,8 +28,12 @@ from analysis.statistics.estimates import (
     student_interval,
     student_quantile,
 )
+from analysis.statistics.estimates import exponential as _exp
 
 LEVEL = 1.0 - CONFIDENCE
+POWER = 0.8
+"""Probability with which the effect that is called detectable is told."""
+
 INEQUALITIES = ("budget", "frames", "peptides")
 """What two rows may differ in if that is asked for."""
 
@@ -51,7 +55,8 @@ class Comparison:
     effect: with its 95 % interval, row minus other, mean over peptides (for one peptide over seeds); of metrics on a
     logarithmic scale row divided by other, geometric mean. wins and losses: peptides on which the row has the smaller
     and the larger value. test: "signed-rank", "paired t" or "Welch t". p: two-sided; p_corrected: for n_comparisons
-    made together. marks: inequalities that were allowed.
+    made together. marks: inequalities that were allowed. detectable: the ratio, or difference, that a test of as many
+    peptides, as spread, tells from none POWER of the time; None for one peptide, or where it cannot be known.
     """
 
     metric: str
@@ -65,6 +70,7 @@ class Comparison:
     p_corrected: float
     n_comparisons: int = 1
     marks: tuple[str, ...] = ()
+    detectable: float | None = None
 
     @property
     def pair(self) -> str:
@@ -116,8 +122,9 @@ def compare(
         effect = _paired(differences, row, other, interval)
         test, p = paired_test(differences, n_comparisons)
     else:
-        sides = [side[side["peptide"] == shared[0]]["value"].to_numpy(float) for side in (row, other)]
-        effect, p = _welch(*sides)
+        sides = [side[side["peptide"] == shared[0]] for side in (row, other)]
+        of_row, of_other = (side["value"].to_numpy(float) for side in sides)
+        effect, p = _welch(of_row, of_other, _shared_error(sides))
         test = WELCH
     return Comparison(
         metric=metric,
@@ -130,6 +137,7 @@ def compare(
         p=p,
         p_corrected=p,
         marks=marks,
+        detectable=_detectable(differences, metric, n_comparisons),
     )
 
 
@@ -170,8 +178,11 @@ def _comparable(lines: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The lines with logarithms instead of distances: that of 0 is minus infinity."""
     if not is_logarithmic(metric):
         return lines
-    with np.errstate(divide="ignore"):
-        return lines.assign(value=np.log(lines["value"].to_numpy(float)))
+    values = lines["value"].to_numpy(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        made = lines.assign(value=np.log(values))
+        # The error of a logarithm is that of its value, relative to it.
+        return made.assign(reference_error=reference_errors(lines) / values)
 
 
 def is_logarithmic(metric: str) -> bool:
@@ -183,12 +194,6 @@ def _as_ratio(difference: Estimate) -> Estimate:
     """A difference of logarithms as a ratio."""
     ends = [None if end is None else _exp(end) for end in (difference.low, difference.high)]
     return replace(difference, value=_exp(difference.value), low=ends[0], high=ends[1])
-
-
-def _exp(value: float) -> float:
-    """Exponential that is infinite where it is too large for a double."""
-    with np.errstate(over="ignore"):
-        return float(np.exp(value))
 
 
 def holm(p_values: Iterable[float]) -> list[float]:
@@ -268,8 +273,45 @@ def paired_test(differences: NDArray[np.float64], n_comparisons: int = 1) -> tup
     return "paired t", float(2.0 * stats.t.sf(t, len(differences) - 1))
 
 
-def _welch(values: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[Estimate, float]:
-    """Difference of two means over seeds with its interval and p-value; p is 1 where it cannot be known."""
+def _shared_error(sides: Sequence[pd.DataFrame]) -> float:
+    """Standard error that the reference adds to the difference of two rows on one peptide.
+
+    Taken as if it moved them independently; one reference moves both, in part alike, so that this is no less than true.
+    """
+    squares = (reference_errors(side) ** 2 for side in sides)
+    return math.sqrt(sum(float(np.nanmean(square)) for square in squares if np.isfinite(square).any()))
+
+
+def reference_errors(lines: pd.DataFrame) -> NDArray[np.float64]:
+    """The column reference_error (lines,), NaN where there is none."""
+    if "reference_error" not in lines:
+        return np.full(len(lines), math.nan)
+    return lines["reference_error"].to_numpy(float)
+
+
+def _detectable(differences: NDArray[np.float64], metric: str, n_comparisons: int) -> float | None:
+    """See `Comparison.detectable`: by the power of Student's paired test at LEVEL / n_comparisons."""
+    n = len(differences)
+    if n < 2 or not np.isfinite(differences).all():
+        return None
+    error = float(differences.std(ddof=1)) / math.sqrt(n)
+    critical = float(stats.t.ppf(1.0 - LEVEL / max(n_comparisons, 1) / 2.0, n - 1))
+
+    def power(shift: float) -> float:
+        return float(stats.nct.sf(critical, n - 1, shift)) - POWER
+
+    shift = float(optimize.brentq(power, 0.0, 10.0 * critical + 20.0))
+    return _exp(shift * error) if is_logarithmic(metric) else shift * error
+
+
+def _welch(
+    values: NDArray[np.float64], others: NDArray[np.float64], reference_error: float = 0.0
+) -> tuple[Estimate, float]:
+    """Difference of two means over seeds with its interval and p-value; p is 1 where it cannot be known.
+
+    reference_error: standard error of the difference that the finite reference adds, of as many degrees of freedom as
+    one likes.
+    """
     with np.errstate(invalid="ignore"):
         difference = float(values.mean() - others.mean())
     n_seeds = min(len(values), len(others))
@@ -277,13 +319,14 @@ def _welch(values: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[Es
     if n_seeds < 2 or not math.isfinite(difference):
         return unknown
     parts = [float(side.var(ddof=1)) / len(side) for side in (values, others)]
-    variance = sum(parts)
+    variance = sum(parts) + reference_error**2
     if not variance > 0.0:
         return Estimate(difference, difference, difference, 1, n_seeds), 0.0 if difference else 1.0
     counts = (len(values), len(others))
-    freedom = variance**2 / sum(part**2 / (n - 1) for part, n in zip(parts, counts, strict=True))
+    of_seeds = sum(part**2 / (n - 1) for part, n in zip(parts, counts, strict=True))
+    freedom = variance**2 / of_seeds if of_seeds else math.inf
     half = student_quantile(freedom) * math.sqrt(variance)
-    p = float(2.0 * stats.t.sf(abs(difference) / math.sqrt(variance), freedom))
+    p = float(2.0 * stats.t.sf(abs(difference) / math.sqrt(variance), min(freedom, 1e6)))
     return Estimate(difference, difference - half, difference + half, 1, n_seeds), p
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.metrics.weighting import PUBLISHED
+from analysis.metrics.weighting import FILTERED
 from analysis.scores.table import scored_lines, under
 from analysis.tables.paper import published_rows
 from prosebench.names import name_at
@@ -89,7 +89,7 @@ def agreements(
     published_references says of which peptides the reference is the published one, settings holds those of each cell by
     its id.
     """
-    scored = under(scored_lines(scores), PUBLISHED)
+    scored = under(scored_lines(scores), FILTERED)
     found = []
     for line in published_rows("seed_spread"):
         method, metric, budget = (

@@ -1,5 +1,6 @@
 """Tables of paired comparisons and of excess over the floor, as data, Markdown and CSV."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,9 @@ NOTE = (
     "over peptides, 0 for equal rows. Wins: peptides on which the first is better. p: Wilcoxon's signed-rank test over "
     "peptides; Student's paired test where so few peptides cannot reach 5 % by ranks; Welch's over seeds for one "
     "peptide; of distances all of them on logarithms. Corrected by Holm for all comparisons of one metric at one "
-    "budget, those with a row of declared cost apart. Bold: the two differ."
+    "budget, those with a row of declared cost apart. Would be told: the true ratio (×) or difference (±) that a test "
+    "of as many peptides, with the spread that they have, tells from none in four of five cases; where it is large, a "
+    "pair that is not told apart may still differ. Bold: the two differ."
 )
 DECLARED = "declared costs"
 """Mark of a comparison in which a row was not metered."""
@@ -132,8 +135,8 @@ def markdown(groups: list[Group]) -> str:
         return ""
     names = titles(group.place for group in groups)
     lines = [
-        "| evaluations | metric | rows | ratio or difference | wins | p, corrected (for) | test | |",
-        "|" + " --: | :-- | :-- | --: | --: | --: | :-- | :-- |",
+        "| evaluations | metric | rows | ratio or difference | wins | p, corrected (for) | test | would be told | |",
+        "|" + " --: | :-- | :-- | --: | --: | --: | :-- | --: | :-- |",
     ]
     for group in groups:
         for one in group.comparisons:
@@ -143,7 +146,7 @@ def markdown(groups: list[Group]) -> str:
             cells = [
                 names[group.place], group.metric.heading, one.pair,
                 shown.strip(), f"{better} of {of}", f"{one.p_corrected:.2g} ({one.n_comparisons})", one.test,
-                "; ".join(one.marks),
+                detectable_text(one), "; ".join(one.marks),
             ]  # fmt: skip
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     refused = dict.fromkeys(f"{names[group.place]}: {text}" for group in groups for text in group.refused)
@@ -153,6 +156,13 @@ def markdown(groups: list[Group]) -> str:
 def effect_texts(one: Comparison) -> tuple[str, str]:
     """Ratio or difference of two rows, and its interval, as texts."""
     return (ratio_texts if one.is_ratio else texts)(one.effect)
+
+
+def detectable_text(one: Comparison) -> str:
+    """The smallest effect that a test of as many peptides would tell; empty where it is not known."""
+    if one.detectable is None or not math.isfinite(one.detectable):
+        return ""
+    return f"×{one.detectable:.2g}" if one.is_ratio else f"±{one.detectable:.2g}"
 
 
 def csv_text(groups: list[Group]) -> str:
@@ -178,6 +188,7 @@ def csv_text(groups: list[Group]) -> str:
             "p-corrected": one.p_corrected,
             "comparisons": one.n_comparisons,
             "distinguishable": one.distinguishable,
+            "detectable": one.detectable,
             "marks": "; ".join(one.marks),
         }
         for group in groups

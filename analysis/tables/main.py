@@ -5,32 +5,46 @@ it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pandas as pd
 
 from analysis.figures.style import row_order
 from analysis.metrics.metric import Cost, Metric
-from analysis.metrics.registry import TABLE_COSTS, TABLE_METRICS, WASSERSTEIN
+from analysis.metrics.registry import DISTANCE_NAMES, TABLE_COSTS, TABLE_METRICS, WASSERSTEIN
+from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, Weighting
 from analysis.scores.rows import at_kelvin
 from analysis.scores.statuses import SCORED
-from analysis.scores.table import under
+from analysis.scores.table import LARGEST_SPREAD, scored_lines, unconverged, under
 from analysis.statistics.comparisons import compare_rows, equal_frames, level
 from analysis.statistics.estimates import Estimate, estimate
 from analysis.tables.waiting import waiting_lines
 from prosebench.frames.importance import PUBLISHED_FILTER_FRACTION, RELIABLE_PARETO_K
 from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
 
+MOST_NAMED = 4
+"""Peptides whose references are in doubt are named up to this number."""
+
+
+class Remark(NamedTuple):
+    """What a reader must know of a row. kind: a status of cells, "declared", "infinite" or "unconverged"."""
+
+    kind: str
+    text: str
+
 
 @dataclass(frozen=True)
 class TableRow:
     """One method at one budget, on all peptides of a length or on one.
 
-    estimates by metric; best: metrics in which no row of the group is better beyond the intervals; peptides
-    is "how many are scored / how many the suite has of this length", seeds the number of seeds or its range; gap is
-    "n/a: reason" where nothing was scored, note what a reader must know besides; declared: its costs are what its
-    makers say, nobody has metered them.
+    weighting: under which weights its frames are scored (analysis.metrics.weighting); secondary: a weighted row's
+    line under the published filter behind the one that competes. estimates by metric. best:
+    metrics in which no row of the group is better beyond the intervals. at_least: metrics whose value is the least
+    they can take, so that it says no more than "at most". peptides: "how many are scored / how many the suite has of
+    this length"; seeds: the number of seeds or its range. gap: "n/a: reason" where nothing was scored; remarks: what a
+    reader must know besides. declared: its costs are what its makers say, nobody has metered them.
     """
 
     suite: str
@@ -44,10 +58,13 @@ class TableRow:
     peptides: str
     seeds: str
     gap: str = ""
-    note: str = ""
+    remarks: tuple[Remark, ...] = ()
     ceiling: bool = False
     declared: bool = False
     best: frozenset[str] = frozenset()
+    at_least: frozenset[str] = frozenset()
+    weighting: Weighting = PLAIN
+    secondary: bool = False
 
     @property
     def group(self) -> tuple[str, int, str, float, int]:
@@ -57,7 +74,15 @@ class TableRow:
     @property
     def label(self) -> str:
         """Name of the row for a reader."""
-        return "floor" if self.floor else "ceiling" if self.ceiling else self.row
+        name = "floor" if self.floor else "ceiling" if self.ceiling else self.row
+        return f"{name}, filtered" if self.weighting == FILTERED else name
+
+    @property
+    def kind(self) -> str:
+        """What the row is: "floor", "ceiling", "declared", "filtered" (a second line of a method) or "method"."""
+        if self.control:
+            return self.label
+        return "declared" if self.declared else "filtered" if self.secondary else "method"
 
     @property
     def control(self) -> bool:
@@ -65,10 +90,15 @@ class TableRow:
         return self.floor or self.ceiling
 
     @property
+    def note(self) -> str:
+        """All remarks in one line; empty where the gap says it all."""
+        return "" if self.gap else "; ".join(one.text for one in self.remarks)
+
+    @property
     def remark(self) -> str:
         """What a reader must know of this row, with its name: the gap or the note."""
         text = self.gap or self.note
-        return f"{self.row} at {self.budget:,}: {text}" if text else ""
+        return f"{self.label} at {self.budget:,}: {text}" if text else ""
 
 
 @dataclass(frozen=True)
@@ -121,27 +151,76 @@ def peptide_table(scores: pd.DataFrame, metrics: Sequence[Metric] = TABLE_METRIC
 
 
 def _build(scores: pd.DataFrame, by: list[str], metrics: tuple[Metric, ...]) -> Table:
-    cells = under(scores[scores["row"] != ""])
+    cells = scores[scores["row"] != ""]
     methods = dict(zip(cells["row"], cells["method"], strict=True))
     rows: list[TableRow] = []
     for _, group in cells.groupby(by):
-        names = row_order(group["row"], methods)
-        number = max(int(group["planned"].max()), group["peptide"].nunique())
-        made = [_row(group[group["row"] == name], number, metrics, single="peptide" in by) for name in names]
-        rows.extend(_with_best(made, group, metrics))
-    return Table(tuple(rows), footer=_footer(scores, single="peptide" in by), metrics=metrics)
+        standing = under(group)
+        floors = _floors(standing, metrics)
+        names = row_order(standing["row"], methods)
+        made = [_row(standing[standing["row"] == name], group, metrics, by, floors) for name in names]
+        made = _with_best(made, standing, metrics)
+        rows.extend(_with_filtered(made, group, metrics, by, floors))
+    shown = tuple(
+        metric
+        for metric in metrics
+        if not metric.optional or any(metric.name in row.estimates for row in rows)
+    )
+    return Table(tuple(rows), footer=_footer(scores, single="peptide" in by), metrics=shown)
 
 
-def _row(lines: pd.DataFrame, n_peptides: int, metrics: tuple[Metric, ...], *, single: bool) -> TableRow:
+def _floors(standing: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, float]:
+    """What the floor of a group scores: no interval reaches below it."""
+    lines = scored_lines(standing[standing["method"] == FLOOR])
+    found = {}
+    for metric in metrics:
+        values = lines[lines["metric"] == metric.name]
+        if metric.name in DISTANCE_NAMES and len(values):
+            found[metric.name] = estimate(values, scale=metric.scale).value
+    return found
+
+
+def _with_filtered(
+    rows: list[TableRow],
+    group: pd.DataFrame,
+    metrics: tuple[Metric, ...],
+    by: list[str],
+    floors: Mapping[str, float],
+) -> list[TableRow]:
+    """The rows, behind each weighted one its line under the published filter."""
+    filtered = group[group["weighting"] == FILTERED]
+    found = []
+    for row in rows:
+        found.append(row)
+        mine = filtered[filtered["row"] == row.row]
+        if len(mine) and row.weighting != FILTERED:
+            costs = group[(group["row"] == row.row) & (group["weighting"] == PLAIN)]
+            made = _row(pd.concat([mine, costs]), group, metrics, by, floors)
+            found.append(replace(made, secondary=True, remarks=()))
+    return found
+
+
+def _row(
+    lines: pd.DataFrame,
+    group: pd.DataFrame,
+    metrics: tuple[Metric, ...],
+    by: list[str],
+    floors: Mapping[str, float],
+) -> TableRow:
     """The row of one method in one group, from all its lines."""
-    first, scored = lines.iloc[0], lines[lines["status"].isin(SCORED)]
+    first, scored = lines.iloc[0], scored_lines(lines)
+    single = "peptide" in by
+    planned = 1 if single else max(int(group["planned"].max()), group["peptide"].nunique())
+    control = first["method"] in (FLOOR, CEILING)
     estimates = {}
     for metric in (*metrics, *TABLE_COSTS):
         source = lines if metric in TABLE_COSTS else scored
         values = source[source["metric"] == metric.name]
         if len(values):
             scaled = values.assign(value=values["value"] * metric.factor)
-            estimates[metric.name] = estimate(scaled, bounds=metric.bounds)
+            low, high = metric.bounds
+            low = low if control else max(low, floors.get(metric.name, low))
+            estimates[metric.name] = estimate(scaled, bounds=(low, high), scale=metric.scale)
     seeds = scored.groupby("peptide")["seed"].nunique()
     return TableRow(
         suite=first["suite"],
@@ -154,35 +233,44 @@ def _row(lines: pd.DataFrame, n_peptides: int, metrics: tuple[Metric, ...], *, s
         ceiling=first["method"] == CEILING,
         declared=first["method"] == EXTERNAL,
         estimates=estimates,
-        peptides=f"{scored['peptide'].nunique()}/{1 if single else n_peptides}",
+        peptides=f"{scored['peptide'].nunique()}/{planned}",
         seeds=_range(seeds.tolist()) if len(seeds) else "0",
         gap="" if len(scored) else f"n/a: {_reasons(lines)}",
-        note="; ".join(filter(None, [_note(lines), _infinite(scored)])) if len(scored) else "",
+        remarks=tuple(_remarks(lines, scored)),
+        weighting=next((one for one in (SMOOTHED, FILTERED) if (lines["weighting"] == one).any()), PLAIN),
+        at_least=_at_least(scored, metrics),
     )
 
 
-def _note(lines: pd.DataFrame) -> str:
-    """What is not whole, or not measured here, about a row of which something was scored; empty where all is."""
+def _at_least(scored: pd.DataFrame, metrics: Sequence[Metric]) -> frozenset[str]:
+    """Metrics whose mean is, to a tenth, the least that it can be: one weight is all in nearly every cell."""
+    means = scored.groupby("metric")["value"].mean()
+    return frozenset(
+        metric.name
+        for metric in metrics
+        if metric.least in means and metric.name in means and means[metric.name] <= 1.1 * means[metric.least]
+    )
+
+
+def _remarks(lines: pd.DataFrame, scored: pd.DataFrame) -> Iterator[Remark]:
+    """What is not whole, not measured here, or not to be trusted about a row of which something was scored."""
+    if (lines["method"] == EXTERNAL).any():
+        yield Remark(
+            "declared", "costs are declared by its makers, not metered; it competes with no metered row"
+        )
     cells = lines.drop_duplicates(["peptide", "seed"])
-    amiss = cells[cells["status"] != "done"]
-    declared = (lines["method"] == EXTERNAL).any()
-    parts = (
-        ["costs are declared by its makers, not metered; it competes with no metered row"] if declared else []
-    )
-    parts += [
-        f"{len(some)} of {len(cells)} cells {status} ({_reasons(some)})"
-        for status, some in amiss.groupby("status", sort=True)
-    ]
-    return "; ".join(parts)
-
-
-def _infinite(scored: pd.DataFrame) -> str:
-    """In how many cells a metric is infinite; empty where it is in none."""
+    for status, some in cells[cells["status"] != "done"].groupby("status", sort=True):
+        yield Remark(str(status), f"{len(some)} of {len(cells)} cells {status} ({_reasons(some)})")
     bad = scored[(scored["value"] == math.inf) & scored["metric"].isin(WASSERSTEIN)]
-    if bad.empty:
-        return ""
-    cells = scored.drop_duplicates(["peptide", "seed"])
-    return f"{len(bad.drop_duplicates(['peptide', 'seed']))} of {len(cells)} cells hold frames that are not finite"
+    if len(bad):
+        several = len(bad.drop_duplicates(["peptide", "seed"]))
+        of = len(scored.drop_duplicates(["peptide", "seed"]))
+        yield Remark("infinite", f"{several} of {of} cells hold frames that are not finite")
+    names = unconverged(scored)
+    if names:
+        shown = ", ".join(names[:MOST_NAMED])
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        yield Remark("unconverged", f"scored against references that are not converged ({shown}{more})")
 
 
 def _reasons(lines: pd.DataFrame) -> str:
@@ -208,7 +296,9 @@ def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric,
         known = [
             row.row
             for row in rivals
-            if metric.name in row.estimates and math.isfinite(row.estimates[metric.name].value)
+            if metric.name in row.estimates
+            and math.isfinite(row.estimates[metric.name].value)
+            and metric.name not in row.at_least
         ]
         if not metric.better or len(known) < 2:
             continue
@@ -242,20 +332,19 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
     scored = scores[scores["status"].isin(SCORED)]
     if scored.empty:
         return ("Nothing has been scored yet.", *waiting_lines(scores))
-    of = "seeds and the error of the reference" if single else "peptides, which holds that over seeds"
-    mean = "mean over seeds" if single else "mean over peptides of the mean over seeds"
     return (
         f"Frames scored: {_range(scored['frames'].tolist())} of each cell, against the scored half of the "
         "reference.",
-        f"Values: {mean}, with the 95 % interval (in brackets; ±: half its width) from the spread over {of}. The mean "
-        "of a few values that spread over decades is ruled by the largest, and known badly.",
+        _values_line(single=single),
+        *_few_lines(scored, single=single),
         _floor_line(scored),
         *_ceiling_lines(scored),
         "Bold: the best of its budget and all that a paired test over peptides (for one peptide: over seeds) "
         "does not tell from it at the 5 % level, corrected (Holm) for all pairs of rows; none where it tells none from "
-        "the best. Distances (W2) are tested and ranked by their logarithms, ESS and JSD as they are. Only rows on the "
-        "most peptides and frames compete.",
+        "the best. Distances (W2) are averaged, ranked and tested by their logarithms, ESS and JSD as they are. Only "
+        "rows on the most peptides and frames compete.",
         *_weight_lines(scored),
+        *_doubt_lines(scored),
         *_declared_lines(scored),
         *([] if single else ["Peptides: scored / in the suite; of a suite of one's own, in the run."]),
         "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a "
@@ -266,10 +355,37 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
     )
 
 
+def _values_line(*, single: bool) -> str:
+    of = "seeds and the error of the reference" if single else "peptides, which holds that over seeds"
+    mean = "mean over seeds" if single else "mean over peptides of the mean over seeds"
+    return (
+        f"Values: {mean}, of distances (W2) the geometric mean, with the 95 % interval from the spread over {of}. "
+        "No interval reaches below the floor, or beyond what can be."
+    )
+
+
+FEW_PEPTIDES = 10
+"""With fewer peptides a mean over them is called one of few."""
+
+
+def _few_lines(scored: pd.DataFrame, *, single: bool) -> list[str]:
+    """A warning where an interval rests on a few peptides only."""
+    number = scored.groupby(["suite", "length"])["peptide"].nunique().max()
+    if single or number >= FEW_PEPTIDES:
+        return []
+    return [
+        f"Few peptides: {number}. An interval knows nothing of peptides that are not here: where a method misses a "
+        "state on one peptide in five or fewer, intervals of so few peptides hold its true mean less often than they "
+        "say (`prosebench bench calibration` measures how often)."
+    ]
+
+
 def _floor_line(scored: pd.DataFrame) -> str:
     if (scored["method"] == FLOOR).any():
+        apart = scored["reference_spread"].notna().any()  # known where halves are of different trajectories
         return (
-            "Floor (reference-draw): frames drawn from the half of the reference that is not scored against. "
+            "Floor (reference-draw): frames drawn from the half of the reference that is not scored against"
+            f"{', of other trajectories' if apart else ''}. "
             "Distances between finite samples do not reach zero; a perfect sampler scores the floor, not 0."
         )
     return "Distances between finite samples have a floor above zero, which no row of this table shows."
@@ -284,23 +400,48 @@ def _ceiling_lines(scored: pd.DataFrame) -> list[str]:
     ]
 
 
+_BOTH_WEIGHTINGS = (
+    "Weighted rows: frames are drawn by all of their weights, the tail of which is smoothed by a Pareto distribution; "
+    "this is what competes. Behind each stands the same row, filtered."
+)
+
+
 def _weight_lines(scored: pd.DataFrame) -> list[str]:
-    """What ESS is, and in how many cells of each weighted row the tail of the weights is too heavy to trust it."""
-    tails = scored[(scored["metric"] == "k-hat") & scored["value"].notna()]
-    if tails.empty:
+    """From which frames weighted rows are scored, what ESS is, and where the tail of the weights is too heavy."""
+    if not scored["weighting"].isin([SMOOTHED, FILTERED]).any():
         return []
+    both = (scored["weighting"] == SMOOTHED).any()
+    lines = [
+        *([_BOTH_WEIGHTINGS] if both else []),
+        f"Filtered: the highest {100 * PUBLISHED_FILTER_FRACTION:g} % of the weights are removed as in the published "
+        "protocol, which moves the mean of what is weighted.",
+        "ESS: Kish's, as a share of the weights by which frames are drawn; ≤ where one weight is all, so that it is "
+        "the least it can be. The density of the centre of mass is the Gaussian one unless a row has com = published: "
+        "ESS is then not that of the published term, which the paper used.",
+    ]
+    tails = scored[(scored["metric"] == "k-hat") & scored["value"].notna()]
     heavy = (tails["value"] > RELIABLE_PARETO_K).groupby(tails["row"]).agg(["sum", "size"])
     cells = ", ".join(f"{row} in {some} of {of} cells" for row, some, of in heavy.itertuples() if some)
-    lines = [
-        "ESS: Kish's, as a share of the weights, after the published filter of the highest "
-        f"{100 * PUBLISHED_FILTER_FRACTION:g} %."
-    ]
     if cells:
         lines.append(
             f"Heavy tails: k-hat, the Pareto shape of all weights, is above {RELIABLE_PARETO_K} for {cells}. "
             "There, estimates rest on a few proposals, and one more draw can change ESS and distances a lot."
         )
+    lines.append(
+        "A k-hat below that says nothing of states that no proposal has reached: see the mass seen and the share "
+        "missed, where they were measured."
+    )
     return lines
+
+
+def _doubt_lines(scored: pd.DataFrame) -> list[str]:
+    names = unconverged(scored)
+    if not names:
+        return []
+    return [
+        f"Not converged: the references of {', '.join(names)}. Halves of different trajectories are more than "
+        f"{LARGEST_SPREAD:g} times as far apart, in T-W2 or TICA-W2, as random draws: scores against them are in doubt."
+    ]
 
 
 def _declared_lines(scored: pd.DataFrame) -> list[str]:

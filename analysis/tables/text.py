@@ -39,6 +39,7 @@ _LATEX_ESCAPES = {
     "\u00a0": "~",
     "×": r"$\times$",
     "±": r"$\pm$",
+    "≤": r"$\leq$",
 }
 
 
@@ -54,6 +55,11 @@ def texts(found: Estimate) -> tuple[str, str]:
     decimals = _decimals(found.value, (found.high - found.low) / 2.0)
     low, high = (_number(end, decimals) for end in (found.low, found.high))
     return _number(found.value, decimals), f"[{low}, {high}]"
+
+
+def metric_texts(found: Estimate, metric: Metric) -> tuple[str, str]:
+    """An estimate of a metric as texts: on a logarithmic scale with as many digits of each end."""
+    return (ratio_texts if metric.scale == "log" else texts)(found)
 
 
 def ratio_texts(found: Estimate) -> tuple[str, str]:
@@ -121,7 +127,7 @@ def _piped(cells: list[str]) -> str:
 
 @dataclass(frozen=True)
 class TerminalTable:
-    """The table for rich: values with the half-widths of their intervals below them, one section a budget.
+    """The table for rich: values with their intervals below them, one section a budget.
 
     A terminal of fewer than FULL_WIDTH columns gets the metrics of NARROW_METRICS and the first cost alone.
     """
@@ -132,7 +138,9 @@ class TerminalTable:
         """What rich asks for when it prints this."""
         narrow = options.max_width < FULL_WIDTH
         metrics = tuple(
-            metric for metric in self.table.metrics if not narrow or metric.name in NARROW_METRICS
+            metric
+            for metric in self.table.metrics
+            if metric.name in NARROW_METRICS or not (narrow or metric.optional)
         )
         first = next(cost.name for cost in self.table.costs if not cost.adds_to)
         costs = tuple(cost for cost in self.table.costs if not narrow or first in (cost.name, cost.adds_to))
@@ -165,19 +173,21 @@ def _terminal_cells(table: Table, row: TableRow, mark: str) -> list[Text]:
     for metric in table.metrics:
         value, _ = _metric_texts(row, metric)
         cell = Text(value, style="bold green" if metric.name in row.best else "")
-        cells.append(cell.append(_half_width(row, metric), style="dim"))
+        cells.append(cell.append(_ends(row, metric), style="dim"))
     if row.gap:
         cells[1] = Text("n/a", style="yellow")
     costs = (text.replace(" + ", "\n+ ") for text in _costs(table, row))
     return [*cells, *map(Text, costs), Text(_standing(row))]
 
 
-def _half_width(row: TableRow, metric: Metric) -> str:
+def _ends(row: TableRow, metric: Metric) -> str:
+    """Both ends of an interval to two digits, below the value; a terminal is narrow."""
     found = row.estimates.get(metric.name)
-    if row.gap or found is None or found.low is None or found.high is None or _is_point(found):
+    if found is None or not _metric_texts(row, metric)[1]:
         return ""
-    half = (found.high - found.low) / 2.0
-    return f"\n±{_number(half, _decimals(found.value, half))}" if math.isfinite(half) else ""
+    low, high = (f"{end:.2g}" for end in found.ends)
+    dash = "–" if len(low) + len(high) < 9 else "–\n"
+    return f"\n{low}{dash}{high}"
 
 
 def csv_text(table: Table) -> str:
@@ -193,6 +203,7 @@ def csv_text(table: Table) -> str:
         "temperature_kelvin",
         "budget",
         "row",
+        "weighting",
         "floor",
         "peptides",
         "seeds",
@@ -296,7 +307,9 @@ def _metric_texts(row: TableRow, metric: Metric) -> tuple[str, str]:
     found = row.estimates.get(metric.name)
     if found is None:
         return _DASH, ""
-    return texts(found)
+    if metric.name in row.at_least:
+        return f"≤ {texts(found)[0]}", ""
+    return metric_texts(found, metric)
 
 
 def _standing(row: TableRow) -> str:

@@ -95,6 +95,7 @@ def _score_run(
     from analysis.scores.run import score_run
     from analysis.scores.table import write_scores
     from jobs.cluster.task import CORES
+    from jobs.making.reference_weights import write_reference_weights
 
     take_published(_peptides(directory), references)
     profile = load_profile(executor, cluster)
@@ -118,6 +119,7 @@ def _score_run(
 
         submit_each(shares, directory, profile, out, need=profile.need("score", "score"), progress=progress)
     # What jobs have left out, for whatever reason, is done here.
+    write_reference_weights(directory, references)
     table = score_run(directory, references, workers=cores)
     out.print(f"scores: {write_scores(directory, table)}", soft_wrap=True, markup=False)
 
@@ -164,8 +166,10 @@ def write_and_print(directory: Path, references: Sequence[Path], **options: Any)
     """
     from analysis.report.report import write_report
     from analysis.scores.statuses import SCORED
+    from jobs.making.reference_weights import write_reference_weights
 
     take_published(_peptides(directory), references)
+    write_reference_weights(directory, references)
     written = write_report(directory, references, **options)
     out.print(written.table)
     for failure in written.failures:

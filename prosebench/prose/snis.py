@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Literal, cast, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from prosebench.ensemble import Ensemble
 from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN
 from prosebench.flows.proposal import FlowProposal
 from prosebench.flows.snis import FlowSettings, FlowSNIS, LogWeights, weighted_chunk
 from prosebench.method import Carry, Chunk, MethodSettings, Run
+from prosebench.peptide import Peptide
 from prosebench.prose.flow import CentreDensity, Prose, ProseProposals
 
 CONTRACT_SPREAD_NM = 0.9 * 0.35
@@ -51,6 +56,14 @@ class ProseSNIS(FlowSNIS):
         """The flow as a start for annealing; see prosebench.proposal."""
         kelvin = self.settings.latent_kelvin(run.meter.temperature_kelvin)
         return FlowProposal(self.settings.load(), run.peptide, kelvin, self.settings.batch)
+
+    def frame_log_weights(
+        self, peptide: Peptide, frames: Ensemble, temperature_kelvin: float
+    ) -> NDArray[np.float64] | None:
+        """See FlowSNIS; None for another density of the centre, under which frames have no normalised weights."""
+        if self.settings.com != "gaussian":
+            return None
+        return super().frame_log_weights(peptide, frames, self.settings.latent_kelvin(temperature_kelvin))
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""

@@ -87,16 +87,33 @@ class Reference:
     @property
     def scored(self) -> Ensemble:
         """The frames that methods are scored against."""
-        return self.ensemble.select(slice(0, self._first_spare))
+        return self.ensemble.select(self.halves[0])
 
     @property
     def spare(self) -> Ensemble:
         """The other frames, never scored against: what a perfect sampler would return."""
-        return self.ensemble.select(slice(self._first_spare, None))
+        return self.ensemble.select(self.halves[1])
 
-    @property
-    def _first_spare(self) -> int:
-        return len(self) // 2 if self.n_scored is None else self.n_scored
+    @cached_property
+    def halves(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places of the frames that are scored against, and of the spare ones, each in the order of the ensemble.
+
+        Where several trajectories were run, each gives its frames to one half: frames of one trajectory know of each
+        other, and a perfect sampler's frames know nothing of the reference. A single trajectory, or a reference
+        that says how many frames are scored, is cut at a place in its random order.
+        """
+        ids, counts = np.unique(self.trajectory, return_counts=True)
+        if self.n_scored is not None or len(ids) < 2:
+            first = len(self) // 2 if self.n_scored is None else self.n_scored
+            return np.arange(first), np.arange(first, len(self))
+        sizes, chosen = [0, 0], []
+        for trajectory, number in zip(ids, counts, strict=True):
+            smaller = int(sizes[1] < sizes[0])
+            sizes[smaller] += int(number)
+            if smaller == 0:
+                chosen.append(trajectory)
+        is_scored = np.isin(self.trajectory, chosen)
+        return np.flatnonzero(is_scored), np.flatnonzero(~is_scored)
 
     @property
     def gate(self) -> Gate:

@@ -177,8 +177,8 @@ def test_scaling_draws_lines_the_floor_and_marks_infinity(tmp_path: Path):
     )
     found, levels = curves(table, BY_NAME["energy-w2"])
     assert [curve.row for curve in found] == ["md", "clashing"]
-    assert found[0].estimates[0].value == pytest.approx(3.15)
-    assert levels[FLOOR].value == pytest.approx(0.105)
+    assert found[0].estimates[0].value == pytest.approx(3.0 * 1.1**0.5)
+    assert levels[FLOOR].value == pytest.approx(0.1 * 1.1**0.5)
     figure = scaling(table, ["energy-w2"])
     assert r"$\infty$" in texts_of(figure)
     assert figure.axes[0].get_xscale() == figure.axes[0].get_yscale() == "log"

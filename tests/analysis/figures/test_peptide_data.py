@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.figures.drawing import Drawing
 from analysis.figures.peptide_data import (
     CellFrames,
     Cores,
@@ -84,8 +85,10 @@ def test_the_page_holds_the_numbers_and_only_the_figures_there_are(data: Peptide
     assert by_row["flow_a&b"]["round_trips"] is None
     assert len(by_row["md"]["round_trips"]) == 2
     assert sum(by_row["md"]["populations"]) == pytest.approx(1.0)
-    text = page_markdown(numbers, ["AA-energy", "AA-states"], ["png"])
-    assert "AA-energy.png" in text
+    shown = [Drawing(f"AA-{kind}", f"what {kind} shows", lambda: None, kind) for kind in ("energy", "states")]
+    shown = [Drawing(f"AA-{kind}", f"what {kind} shows", lambda: None, kind) for kind in ("energy", "states")]
+    text = page_markdown(numbers, shown, ["png"])
+    assert "AA-energy.png)\n\nwhat energy shows" in text
     assert "AA-walks" not in text
     assert ".pdf" not in text
     assert f"{by_row['md']['energy_overlap']:.3f}" in text

@@ -6,7 +6,7 @@ import pytest
 from analysis.metrics.frames import choose, prefix, thin
 from analysis.metrics.registry import DISTANCE_NAMES
 from analysis.metrics.score import score
-from analysis.metrics.weighting import PUBLISHED
+from analysis.metrics.weighting import FILTERED
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference, build_reference
@@ -89,11 +89,11 @@ def test_weights_are_filtered_and_resampled(reference, peptide):
     log_weights = np.random.default_rng(0).standard_normal(1000)
     log_weights[0], log_weights[1] = 50.0, np.nan
     weighted = Ensemble(pool.positions_nm, pool.energies_kt, log_weights)
-    chosen = choose(weighted, PUBLISHED, 300, seed=1).places
+    chosen = choose(weighted, FILTERED, 300, seed=1).places
     assert len(chosen) == 300
     assert not {0, 1} & set(chosen)
-    np.testing.assert_array_equal(chosen, choose(weighted, PUBLISHED, 300, seed=1).places)
-    assert not np.array_equal(chosen, choose(weighted, PUBLISHED, 300, seed=2).places)
+    np.testing.assert_array_equal(chosen, choose(weighted, FILTERED, 300, seed=1).places)
+    assert not np.array_equal(chosen, choose(weighted, FILTERED, 300, seed=2).places)
     values = _score(weighted, reference)
     assert 0.2 < values["ess"] < 0.6
     assert values["frames"] == 100
@@ -102,7 +102,7 @@ def test_weights_are_filtered_and_resampled(reference, peptide):
 def test_a_frame_without_energy_is_never_drawn(peptide):
     pool = _frames(peptide, 50, 7)
     energies = np.where(np.arange(50) < 40, np.inf, 0.0)
-    chosen = choose(Ensemble(pool.positions_nm, energies, np.zeros(50)), PUBLISHED, 200, seed=0).places
+    chosen = choose(Ensemble(pool.positions_nm, energies, np.zeros(50)), FILTERED, 200, seed=0).places
     assert set(chosen) <= set(range(40, 50))
 
 

@@ -56,7 +56,12 @@ def test_values_are_those_of_score_on_the_prefix(
 
 def test_a_weighted_row_has_the_scores_of_its_proposals_at_its_first_budget(table: pd.DataFrame):
     first, last = (metrics(table, row="flow_a&b", seed=0, budget=budget) for budget in BUDGETS)
-    plain = metrics(table, row="flow_a&b", seed=0, budget=BUDGETS[0], weighting="unweighted")
+    plain, filtered = (
+        metrics(table, row="flow_a&b", seed=0, budget=BUDGETS[0], weighting=one)
+        for one in ("unweighted", "filtered")
+    )
+    assert filtered["energy-w2"] not in (plain["energy-w2"], first["energy-w2"])
+    assert filtered["ess-bound"] > first["ess-bound"]
     assert plain["energy-w2"] > 0.0
     assert plain["energy-w2"] != first["energy-w2"]
     assert not metrics(table, row="flow_a&b", seed=0, budget=BUDGETS[1], weighting="unweighted")

@@ -211,3 +211,32 @@ def test_excess_over_the_floor_is_paired_and_needs_equal_frames():
     assert found.high - found.low < 0.1
     assert excess(row, floor.assign(frames=10)) is None
     assert excess(row, floor[floor.peptide != "P3"]) is None
+
+
+def test_one_peptide_is_judged_with_the_error_of_its_reference():
+    sides = [lines(row, {"AA": values}) for row, values in (("a", [0.10, 0.11]), ("b", [0.15, 0.16]))]
+    known = compare(*sides)
+    doubtful = compare(*(side.assign(reference_error=0.05) for side in sides))
+    assert known.p < 0.05 < doubtful.p
+    assert doubtful.effect.low < 0.0 < doubtful.effect.high
+    ratios = [side.assign(metric="torus-w2") for side in sides]
+    exact = compare(*ratios)
+    shaken = compare(*(side.assign(reference_error=0.5 * side["value"]) for side in ratios))
+    assert shaken.p > exact.p
+    assert shaken.effect.low < exact.effect.low
+
+
+def test_what_would_be_told_is_told_four_times_in_five():
+    rng = np.random.default_rng(0)
+    told, tried, seen = 0, 400, []
+    first = {f"P{i}": [float(np.exp(rng.normal(0.0, 0.3)))] for i in range(4)}
+    at = lines("b", first, metric="torus-w2")
+    found = compare(lines("a", {name: [1.0] for name in first}, metric="torus-w2"), at).detectable
+    assert found is not None
+    shift, spread = np.log(found), np.log([one[0] for one in first.values()]).std(ddof=1)
+    for _ in range(tried):
+        differences = rng.normal(shift, spread, 4)
+        seen.append(stats.ttest_1samp(differences, 0.0).pvalue)
+    told = float(np.mean(np.array(seen) < 0.05))
+    assert told == pytest.approx(0.8, abs=0.07)
+    assert compare(lines("a", {"AA": [1.0, 2.0]}), lines("b", {"AA": [1.0, 2.0]})).detectable is None

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis.statistics.estimates import Estimate, estimate, mean_interval
 
@@ -72,3 +73,26 @@ def test_nan_stays_visible():
 def test_no_values_are_refused():
     with pytest.raises(ValueError, match="no values"):
         estimate(table(np.zeros((0, 0))).reindex(columns=["peptide", "seed", "value"]))
+
+
+def test_distances_are_averaged_on_the_scale_on_which_they_are_tested():
+    values = {"AA": [1.0, 1.0], "KG": [100.0, 100.0], "SS": [10.0, 10.0]}
+    table = pd.DataFrame(
+        [
+            {"peptide": peptide, "seed": seed, "value": value}
+            for peptide, of_seeds in values.items()
+            for seed, value in enumerate(of_seeds)
+        ]
+    )
+    found = estimate(table, scale="log", bounds=(2.0, np.inf))
+    assert found.value == pytest.approx(10.0)
+    assert found.low == 2.0  # cut at the floor
+    half = stats.t.ppf(0.975, 2) * np.log(10.0) / np.sqrt(3)
+    assert found.high == pytest.approx(10.0 * np.exp(half))
+    seeds = {"peptide": "AA", "seed": range(5), "value": [1.0, 1.2, 1.1, 1.05, 1.15], "reference_error": 0.5}
+    alone = pd.DataFrame(seeds)
+    wide, narrow = (estimate(one, scale="log") for one in (alone, alone.drop(columns="reference_error")))
+    assert wide.value == pytest.approx(np.exp(np.log(alone["value"]).mean()))
+    assert wide.high - wide.low > narrow.high - narrow.low
+    nothing = estimate(table.assign(value=0.0), scale="log")
+    assert (nothing.value, nothing.low) == (0.0, None)

@@ -2,6 +2,7 @@ import csv
 import io
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from analysis.metrics.registry import BY_NAME
 from analysis.statistics.estimates import Estimate
 from analysis.tables.comparisons import comparison_groups
 from analysis.tables.main import Table, main_table, peptide_table
@@ -34,6 +36,7 @@ def lines_of(
         "cell_id": "c",
         "weighting": "",
         "planned": 0,
+        "reference_spread": np.nan,
     }
     return [
         common | {"peptide": peptide, "length": len(peptide), "seed": seed, "value": value} | changes
@@ -76,7 +79,8 @@ def test_rows_stand_in_order_with_the_floor_last(scores: pd.DataFrame):
     table = main_table(scores)
     assert [row.row for row in table.rows] == ["prose-snis", "tbg", "md", "half", "worse", "reference-draw"]
     assert table.rows[-1].floor
-    assert row_of(table, "md").estimates["energy-w2"].value == pytest.approx(1.15)
+    # Distances are averaged geometrically, over seeds and over peptides.
+    assert row_of(table, "md").estimates["energy-w2"].value == pytest.approx((1.0 * 1.2 * 1.1 * 1.3) ** 0.25)
     assert row_of(table, "md").peptides == "2/2"
     assert row_of(table, "md").seeds == "2"
 
@@ -120,15 +124,70 @@ def test_no_spread_however_wide_makes_a_hopeless_method_equal_to_the_best():
     assert any("by their logarithms" in line for line in table.footer)
 
 
+def test_a_weighted_row_competes_by_all_of_its_weights_and_shows_the_filter_behind_it():
+    names = [f"{one}{other}" for one in "ACDEF" for other in "AK"]
+    table = main_table(
+        pd.DataFrame(
+            [
+                *lines_of("md", {name: [2.0, 2.1] for name in names}),
+                *lines_of("flow", {name: [3.0, 3.1] for name in names}, weighting="smoothed"),
+                *lines_of("flow", {name: [1.0, 1.1] for name in names}, weighting="filtered"),
+                *lines_of("old", {name: [4.0, 4.1] for name in names}, weighting="filtered"),
+            ]
+        )
+    )
+    by_label = {row.label: row for row in table.rows}
+    assert list(by_label) == ["md", "flow", "flow, filtered", "old, filtered"]
+    assert {row.label for row in table.rows if row.best} == {"md"}
+    assert by_label["flow"].estimates["energy-w2"].value == pytest.approx(3.05, rel=1e-3)
+    assert (by_label["flow, filtered"].secondary, by_label["old, filtered"].secondary) == (True, False)
+    assert "flow, filtered" in markdown(table)
+
+
+def test_an_ess_at_its_bound_says_at_most_and_wins_nothing():
+    names = [f"{one}{other}" for one in "ACDEF" for other in "AK"]
+
+    def ess(row: str, value: float, bound: float) -> list[dict[str, object]]:
+        of = {"ess": value, "ess-bound": bound}
+        return [
+            line
+            for metric, one in of.items()
+            for line in lines_of(
+                row, {name: [one, one] for name in names}, metric=metric, weighting="smoothed"
+            )
+        ]
+
+    lines = [*ess("tbg", 1 / 15, 1 / 15), *ess("prose-snis", 0.05, 1e-4), *ess("bg", 0.01, 1e-4)]
+    table = main_table(pd.DataFrame(lines))
+    assert {row.row for row in table.rows if "ess" in row.best} == {"prose-snis"}
+    assert "≤ 0.0667" in markdown(table)
+    assert r"$\leq$ 0.0667" in latex(table)
+
+
+def test_no_interval_reaches_below_the_floor_and_unconverged_references_are_marked():
+    wide = {"AA": [0.2], "KG": [5.0], "SS": [0.3]}
+    floor = lines_of("reference-draw", {name: [0.15] for name in wide})
+    doubted = lines_of("md", wide, reference_spread=2.5)
+    table = main_table(pd.DataFrame([*floor, *doubted]))
+    md = row_of(table, "md")
+    assert md.estimates["energy-w2"].low == pytest.approx(0.15)
+    assert "not converged (AA, KG, SS)" in md.note
+    assert "Not converged: the references of AA, KG, SS" in markdown(table)
+    assert "Few peptides: 3" in markdown(table)
+    assert "not converged" not in markdown(main_table(pd.DataFrame(lines_of("md", wide))))
+
+
 def test_the_best_has_the_smallest_geometric_mean_although_another_has_the_smaller_mean():
     names = [f"{one}{other}" for one in "ACDEF" for other in "AK"]
     good = {name: [0.1, 0.11] for name in names[1:]} | {names[0]: [21.0, 22.0]}
     plain = {name: [2.0, 2.1] for name in names}
     table = main_table(pd.DataFrame([*lines_of("md", good), *lines_of("prose-snis", plain)]))
-    assert (
-        row_of(table, "md").estimates["energy-w2"].value
-        > row_of(table, "prose-snis").estimates["energy-w2"].value
+    by_mean = main_table(
+        pd.DataFrame([*lines_of("md", good), *lines_of("prose-snis", plain)]),
+        [replace(BY_NAME["energy-w2"], scale="linear")],
     )
+    md, other = (row_of(by_mean, name).estimates["energy-w2"].value for name in ("md", "prose-snis"))
+    assert md > other
     assert {row.row for row in table.rows if row.best} == {"md"}
 
 
@@ -265,6 +324,7 @@ def test_the_footer_says_what_the_numbers_are(scores: pd.DataFrame):
 
 def test_the_footer_counts_the_cells_whose_weights_have_a_heavy_tail(scores: pd.DataFrame):
     weighted = [
+        *lines_of("prose-snis", {"AA": [0.5, 0.5]}, metric="ess", weighting="filtered"),
         *lines_of("prose-snis", {"AA": [0.69, 0.71], "KG": [np.inf, np.nan]}, metric="k-hat"),
         *lines_of("bg", {"AA": [0.2, -np.inf]}, metric="k-hat"),
     ]

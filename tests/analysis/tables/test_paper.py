@@ -37,7 +37,7 @@ def long_table() -> pd.DataFrame:
                             lines.append(line(length, peptide, row, seed, name, 7.0, weighting="unweighted"))
                     for metric, value in values.items():
                         weighted = row == "prose-snis" and not metric.startswith("sampling")
-                        weighting = "published" if weighted else ""
+                        weighting = "filtered" if weighted else ""
                         lines.append(line(length, peptide, row, seed, metric, value, weighting=weighting))
             lines.append(
                 line(length, peptide, "tbg", 0, "", np.nan, status="skipped", reason="no 50 % & more")
@@ -57,6 +57,7 @@ def line(
         "cell_id": "c",
         "weighting": "",
         "planned": 0,
+        "reference_spread": np.nan,
     }
     place = {"suite": f"suite-{length}", "length": length, "peptide": peptide, "row": row, "method": row}
     return (
