@@ -26,15 +26,13 @@ from analysis.scores.reference_quality import reference_quality
 from analysis.scores.run import SCORE_VERSION, score_run
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import FLOATS, read_scores, scored_places, write_scores
+from analysis.tables.digits import kept
 from prosebench.names import name_at
 from prosebench.record import Cell, Provenance, Record, cell_folders, read_cell, read_record
 from prosebench.reference import Reference, find_reference
 from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_json, write_bytes, write_json
 
 SCHEMA = 2
-DIGITS = 9
-"""Digits of a kept number: what is beyond them depends on the machine that scored."""
-
 Progress = Callable[[str, int, int], None]
 
 
@@ -95,9 +93,9 @@ def collect(
         name_at(peptide, kelvin): Reference.load(find_reference(peptide, reference_folders, kelvin))
         for peptide, kelvin in scored_places(shown)
     }
-    kept = {path.name: path for path in cell_folders(directory) if (path / "record.json").exists()}
-    lines = [json.dumps(_kept(path), sort_keys=True, separators=(",", ":")) for path in kept.values()]
-    ids = {read_cell(path).id: path for path in kept.values()}
+    finished = {path.name: path for path in cell_folders(directory) if (path / "record.json").exists()}
+    lines = [json.dumps(_kept(path), sort_keys=True, separators=(",", ":")) for path in finished.values()]
+    ids = {read_cell(path).id: path for path in finished.values()}
     made = set()
     chosen = selections(scores)
     for number, choice in enumerate(chosen, start=1):
@@ -143,10 +141,10 @@ def read_run(folder: Path) -> KeptRun:
     path = folder / "records.jsonl"
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
-            kept = _read_line(json.loads(line))
+            one = _read_line(json.loads(line))
         except (ValueError, KeyError, ValidationError) as error:
             raise DamagedFile(f"{path}, line {number}: {str(error).splitlines()[0]}") from error
-        records[kept.record.cell_id] = kept
+        records[one.record.cell_id] = one
     scores = read_scores(folder / "scores.csv")
     unknown = sorted(set(scores.loc[scores["status"].isin(SCORED), "cell_id"]) - set(records) - {""})
     if unknown:
@@ -195,7 +193,7 @@ def _described(reference: Reference) -> dict[str, Any]:
 def _rounded(scores: pd.DataFrame) -> pd.DataFrame:
     made = scores.copy()
     for name in FLOATS:
-        made[name] = made[name].map(lambda value: float(f"{value:.{DIGITS}g}"))
+        made[name] = made[name].map(kept)
     return made
 
 

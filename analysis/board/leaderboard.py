@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.board.board import Board, make_board
-from analysis.board.kept_runs import DIGITS, read_runs
+from analysis.board.kept_runs import read_runs
 from analysis.board.site import site_files
 from analysis.board.views import cell_lines
 from analysis.figures.every import suite_figures
@@ -20,6 +20,7 @@ from analysis.scores.statuses import SCORED
 from analysis.statistics.estimates import Estimate
 from analysis.tables import comparisons as comparison_tables
 from analysis.tables import text as tables_text
+from analysis.tables.digits import DIGITS, kept
 from analysis.tables.main import Table
 from prosebench.store.storage import json_bytes, write_bytes
 
@@ -101,8 +102,7 @@ def _rounded(table: Table) -> Table:
 
     def short(found: Estimate) -> Estimate:
         value, low, high = (
-            None if number is None else float(f"{number:.{DIGITS}g}")
-            for number in (found.value, found.low, found.high)
+            None if number is None else kept(number) for number in (found.value, found.low, found.high)
         )
         assert value is not None
         return replace(found, value=value, low=low, high=high)

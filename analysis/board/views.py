@@ -1,6 +1,5 @@
 """What the pages of the leaderboard show of a row and of a cell, as texts and sortable numbers."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from analysis.metrics.metric import Metric
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import under
 from analysis.statistics.estimates import Estimate
+from analysis.tables.digits import kept_text
 from analysis.tables.main import TableRow
 from analysis.tables.text import metric_texts, texts
 from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
@@ -50,11 +50,6 @@ def board_looks(board: Board) -> dict[str, Look]:
 def slug(text: str) -> str:
     """A name that is safe in file names and addresses."""
     return "".join(one if one.isalnum() or one in "._-" else "-" for one in text).strip("-")
-
-
-def sortable(value: float | None) -> str:
-    """A number for sorting and drawing, to nine digits: beyond them machines differ. Empty for none."""
-    return "" if value is None or math.isnan(value) else f"{value:.9g}"
 
 
 def row_view(board: Board, row: TableRow, metrics: Sequence[Metric], notes: Notes) -> dict[str, Any]:
@@ -110,9 +105,9 @@ def number_view(found: Estimate | None) -> dict[str, Any]:
         return {"v": "", "value": "", "interval": "", "low": "", "high": ""}
     value, interval = texts(found)
     return {
-        "v": sortable(found.value),
-        "low": sortable(found.low),
-        "high": sortable(found.high),
+        "v": kept_text(found.value),
+        "low": kept_text(found.low),
+        "high": kept_text(found.high),
         "value": value,
         "interval": interval,
     }
@@ -124,7 +119,7 @@ def _spent(row: TableRow) -> dict[str, str]:
         return {"v": "", "value": "–", "interval": ""}
     more = f"+ {preparation.value:,.0f}" if preparation is not None and preparation.value else ""
     total = sampling.value + (preparation.value if preparation else 0.0)
-    return {"v": sortable(total), "value": f"{sampling.value:,.0f}", "interval": more}
+    return {"v": kept_text(total), "value": f"{sampling.value:,.0f}", "interval": more}
 
 
 def _notes(row: TableRow) -> Iterable[tuple[str, str]]:
@@ -161,11 +156,11 @@ def cell_lines(board: Board) -> list[dict[str, Any]]:
         found.append(
             dict(zip(place, key, strict=True))
             | {"method": first["method"], "status": first["status"], "reason": first["reason"]}
-            | {name: sortable(values.get(name)) for name in metrics}
-            | {gap: sortable(certificates.get(name)) for name, gap in gaps.items()}
+            | {name: kept_text(values.get(name)) for name in metrics}
+            | {gap: kept_text(certificates.get(name)) for name, gap in gaps.items()}
             | {"frames": int(first["frames"]), "cell_id": first["cell_id"], "reference": first["reference"]}
             | {
-                name: sortable(values.get(name))
+                name: kept_text(values.get(name))
                 for name in (
                     "sampling-evaluations",
                     "preparation-evaluations",

@@ -30,7 +30,7 @@ from analysis.figures.style import (
 from analysis.metrics.metric import Metric
 from analysis.metrics.registry import BY_NAME
 from analysis.scores.rows import without_temperature
-from analysis.scores.table import scored_lines, under
+from analysis.scores.table import doubt_text, scored_lines, under
 from analysis.statistics.comparisons import Comparison, UnequalComparison, compare
 from analysis.statistics.estimates import Estimate, estimate
 from prosebench.frames.importance import RELIABLE_PARETO_K, k_hat_text
@@ -178,6 +178,8 @@ def by_temperature(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure | Non
             plain_ticks(axes, "y")
             if len(kelvins) <= 6:
                 axes.set_xticks(kelvins, [f"{kelvin:g}" for kelvin in kelvins])
+        if doubt_text(lines):
+            note(panels[0], doubt_text(lines), "lower left")
         shared_legend(figure, panels)
         return figure
 
@@ -224,6 +226,8 @@ def pairs_by_peptide(
         panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
         for axes, (metric, sides, found) in zip(panels, panels_of, strict=True):
             _scatter(axes, metric, sides, found)
+        if doubt_text(both[0]):
+            note(panels[0], doubt_text(both[0]), "lower right")
         at = "" if without_temperature(row) == row else f", {both[0]['temperature_kelvin'].iloc[0]:g} K"
         figure.suptitle(f"{budget:,} energy evaluations{at}", fontsize=8, x=0.01, ha="left")
         return figure

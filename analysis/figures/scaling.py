@@ -26,7 +26,7 @@ from analysis.figures.style import (
 from analysis.metrics.metric import Metric
 from analysis.metrics.registry import TABLE_METRICS
 from analysis.scores.rows import without_temperature
-from analysis.scores.table import scored_lines, under
+from analysis.scores.table import doubt_text, scored_lines, under
 from analysis.statistics.estimates import Estimate, estimate
 from prosebench.names import CEILING, FLOOR
 
@@ -81,6 +81,8 @@ def scaling(scores: pd.DataFrame, metrics: Sequence[str], against: str = "evalua
                     panel_title(panels[line, column], f"{length} residues")
         for axes in panels[-1]:
             axes.set_xlabel(AGAINST[against] + at)
+        if doubt_text(scored):
+            note(panels[0, 0], doubt_text(scored), "lower left")
         shared_legend(figure, panels.ravel())
         return figure
 

@@ -23,6 +23,24 @@ from analysis.figures.style import (
 
 MOST_TRACES = 4
 MOST_DIAGNOSTICS = 6
+IN_WORDS = {
+    "ess": "effective share so far",
+    "ess-gaussian": "effective share, Gaussian centre",
+    "ess-published": "effective share, published centre",
+    "ess-of-chunk": "effective share of the chunk",
+    "k-hat": "Pareto shape of the weights",
+    "mirrored": "mirrored frames",
+    "clashing": "clashing frames",
+    "non-finite": "frames that are not finite",
+    "without-density": "draws without a density",
+    "wrong-chirality": "frames of wrong chirality",
+    "acceptance": "accepted moves",
+    "exchange-acceptance": "accepted exchanges",
+    "training-loss": "training loss",
+    "step-nm2": "step of a move (nm²)",
+    "log-z": "log Z",
+}
+"""Titles of the panels of diagnostics; any other has its own name as title."""
 
 
 def populations(data: PeptideData, states: States, look: dict[str, Look]) -> Figure:
@@ -180,7 +198,7 @@ def diagnostics(data: PeptideData, look: dict[str, Look]) -> Figure | None:
                     np.flatnonzero(there) + 1, values[there], color=style.colour, linestyle=style.line,
                     marker=style.marker if there.sum() < 30 else "", markersize=2.5, linewidth=0.8, label=cell.row,
                 )  # fmt: skip
-            panel_title(axes, name.replace("-", " "))
+            panel_title(axes, IN_WORDS.get(name, name.replace("-", " ")))
             axes.set(
                 xlabel="chunk",
                 xlim=(0.5, max(2, *(len(cell.diagnostics.get(name, [])) for cell in cells)) + 0.5),

@@ -9,6 +9,7 @@ from analysis.figures.drawing import Drawing
 from analysis.figures.peptide_data import Cores, PeptideData, States, energy_overlap
 from analysis.figures.style import FORMATS
 from analysis.scores.convergence import statement
+from analysis.tables.digits import kept
 
 
 def page_numbers(data: PeptideData, states: States, cores: Cores) -> dict[str, Any]:
@@ -56,8 +57,7 @@ def page_numbers(data: PeptideData, states: States, cores: Cores) -> dict[str, A
 
 
 def _rounded(values: Sequence[float] | np.ndarray) -> list[float]:
-    """Numbers to nine digits: what is beyond them depends on the machine."""
-    return [float(f"{value:.9g}") for value in values]
+    return [kept(value) for value in values]
 
 
 def page_markdown(

@@ -108,10 +108,21 @@ LARGEST_SPREAD = 1.5
 
 def unconverged(table: pd.DataFrame) -> list[str]:
     """Names of the peptides (`name_at`), sorted, whose reference is not converged by its own halves."""
+    if "reference_spread" not in table:
+        return []
     doubtful = scored_lines(table)
     doubtful = doubtful[doubtful["reference_spread"] > LARGEST_SPREAD]
     pairs = zip(doubtful["peptide"].tolist(), doubtful["temperature_kelvin"].tolist(), strict=True)
     return sorted({name_at(peptide, kelvin) for peptide, kelvin in pairs})
+
+
+def doubt_text(table: pd.DataFrame, most: int = 4) -> str:
+    """What a figure says of references that are not converged; empty where all are."""
+    names = unconverged(table)
+    if not names:
+        return ""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"references not converged:\n{', '.join(names[:most])}{more}"
 
 
 def scored_places(table: pd.DataFrame) -> list[tuple[str, float]]:

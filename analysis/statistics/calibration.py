@@ -112,6 +112,42 @@ RATIOS: Mapping[str, tuple[Draw, Draw]] = {
 """Pairs of methods whose ratio is estimated."""
 
 
+MISSED_FACTOR = 5.0
+"""How much larger the score is on a peptide of which a method misses a state."""
+
+
+def mixture_scores(rng: np.random.Generator, peptides: int, seeds: int, *, share: float) -> Floats:
+    """Scores around 1, by 0.3 in the logarithm over peptides, MISSED_FACTOR times that on a share of the peptides."""
+    missed = np.where(rng.random((peptides, 1)) < share, MISSED_FACTOR, 1.0)
+    return _with_seeds(rng, missed * np.exp(rng.normal(0.0, 0.3, (peptides, 1))), seeds)
+
+
+MIXTURES: Mapping[str, float] = {"20 % miss a state": 0.2, "5 % miss a state": 0.05}
+"""Share of the peptides of which a method misses a state, by name."""
+
+MEANS = ("mean", "geometric mean")
+
+
+def mixture_coverage(name: str, mean: str, peptides: int, seeds: int, *, trials: int) -> Rate:
+    """Share of trials in which the interval of a mean, arithmetic or geometric, holds that of all peptides.
+
+    Few peptides often hold none of those that miss a state, and then no interval can know of them.
+    """
+    share, is_geometric = MIXTURES[name], mean == "geometric mean"
+    rng = np.random.default_rng([peptides, seeds, 5])
+    usual = np.exp(0.5 * 0.3**2)
+    truth = share * math.log(MISSED_FACTOR) if is_geometric else usual * (1.0 + share * (MISSED_FACTOR - 1.0))
+    hits = 0
+    for _ in range(trials):
+        scores = mixture_scores(rng, peptides, seeds, share=share)
+        if is_geometric:
+            low, high = student_interval(np.log(np.maximum(scores, 1e-9)).mean(axis=1))
+        else:
+            low, high = mean_interval(scores.mean(axis=1))
+        hits += low <= truth <= high
+    return Rate(name, f"interval of the {mean}", peptides, seeds, hits / trials, CONFIDENCE, trials)
+
+
 def perfect_rows(rng: np.random.Generator, peptides: int, rows: int, seeds: int) -> Floats:
     """Scores (peptides, rows, seeds) of perfect samplers, against one reference a peptide."""
     return perfect_scores(rng, peptides, rows * seeds).reshape(peptides, rows, seeds)
@@ -133,6 +169,12 @@ def calibrate(trials: int = 1000) -> list[Rate]:
     """Coverage of the intervals of SAMPLERS and RATIOS at each of SIZES, and false alarms of EQUALS."""
     rates = [coverage(name, *size, trials=trials) for name in SAMPLERS for size in SIZES]
     rates += [ratio_coverage(name, *size, trials=trials) for name in RATIOS for size in SIZES]
+    rates += [
+        mixture_coverage(name, mean, *size, trials=trials)
+        for name in MIXTURES
+        for mean in MEANS
+        for size in SIZES
+    ]
     rates += [false_alarms(*size, trials=trials, kind=kind) for kind in EQUALS for size in SIZES]
     return [*rates, reference_coverage(trials=trials)]
 
@@ -272,13 +314,13 @@ def calibration_figure(trials: int = 1000) -> Figure:
             _coverage_panel(axes, name, trials)
         _ratio_panel(panels[-3], trials)
         _alarm_panel(panels[-2], trials)
-        for axes in panels[: len(SAMPLERS) + 2]:
+        _mixture_panel(panels[-1], trials)
+        for axes in panels:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axes.set_xticks(range(len(SIZES)), [f"{p}×{s}" for p, s in SIZES])
             axes.set_xlabel("peptides × seeds")
         for axes in panels[1 : len(SAMPLERS)]:
             axes.tick_params(labelleft=False)
-        panels[-1].set_axis_off()
         panels[0].set_ylabel("true mean inside")
         shared_legend(figure, panels)
         return figure
@@ -313,6 +355,17 @@ def _ratio_panel(axes: Axes, trials: int) -> None:
         _rates(axes, [ratio_coverage(name, *size, trials=trials) for size in SIZES], look, name)
     axes.set(ylim=(0.65, 1.0), ylabel="true ratio inside")
     panel_title(axes, "ratio of two methods")
+
+
+def _mixture_panel(axes: Axes, trials: int) -> None:
+    _accepted(axes)
+    colours, markers = {"mean": "#0072B2", "geometric mean": "#009E73"}, ("o", "s")
+    for name, marker in zip(MIXTURES, markers, strict=True):
+        for mean in MEANS:
+            found = [mixture_coverage(name, mean, *size, trials=trials) for size in SIZES]
+            _rates(axes, found, (colours[mean], marker), f"{mean}, {name}")
+    axes.set(ylim=(0.3, 1.0), ylabel="true mean inside")
+    panel_title(axes, "states missed on some peptides")
 
 
 def _alarm_panel(axes: Axes, trials: int) -> None:
