@@ -10,6 +10,7 @@ from analysis.figures.peptide_data import Cores, PeptideData, States, energy_ove
 from analysis.figures.style import FORMATS
 from analysis.scores.convergence import statement
 from analysis.tables.digits import kept
+from analysis.tables.grid import markdown_lines
 
 
 def page_numbers(data: PeptideData, states: States, cores: Cores) -> dict[str, Any]:
@@ -84,24 +85,22 @@ def page_markdown(
 
 
 def _overlaps(rows: Sequence[dict[str, Any]]) -> str:
-    lines = ["| method | evaluations | energy overlap | round trips, by seed |", "| :-- | --: | --: | :-- |"]
+    shown = []
     for row in rows:
         trips = "–" if row["round_trips"] is None else ", ".join(f"{trip:g}" for trip in row["round_trips"])
-        lines.append(f"| {row['row']} | {row['budget']:,} | {row['energy_overlap']:.3f} | {trips} |")
-    return "\n".join(lines)
+        shown.append([row["row"], f"{row['budget']:,}", f"{row['energy_overlap']:.3f}", trips])
+    headings = ["method", "evaluations", "energy overlap", "round trips, by seed"]
+    return "\n".join(markdown_lines(headings, "lrrl", shown))
 
 
 def _populations(rows: Sequence[dict[str, Any]], states: dict[str, Any]) -> str:
     """Populations in percent, with the difference to the reference."""
     number = len(states["populations"])
-    lines = [
-        "| method | evaluations | " + " | ".join(f"state {i + 1}" for i in range(number)) + " |",
-        "| :-- | --: |" + " --: |" * number,
-    ]
     pairs = zip(states["populations"], states["errors"], strict=True)
-    lines.append("| *reference* | | " + " | ".join(f"{100 * p:.1f} ± {100 * e:.1f}" for p, e in pairs) + " |")
+    shown = [["*reference*", "", *(f"{100 * p:.1f} ± {100 * e:.1f}" for p, e in pairs)]]
     for row in rows:
         of = zip(row["populations"], row["differences"], strict=True)
-        cells = " | ".join(f"{100 * p:.1f} ({100 * d:+.1f})" for p, d in of)
-        lines.append(f"| {row['row']} | {row['budget']:,} | {cells} |")
+        shown.append([row["row"], f"{row['budget']:,}", *(f"{100 * p:.1f} ({100 * d:+.1f})" for p, d in of)])
+    headings = ["method", "evaluations", *(f"state {i + 1}" for i in range(number))]
+    lines = markdown_lines(headings, "lr" + "r" * number, shown)
     return "\n".join([*lines, "", "Populations in percent, in brackets the difference to the reference."])

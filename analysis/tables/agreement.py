@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.metrics.weighting import FILTERED
 from analysis.scores.table import scored_lines, under
+from analysis.tables.grid import markdown_lines
 from analysis.tables.paper import published_rows
 from prosebench.names import name_at
 
@@ -166,11 +167,11 @@ def agreement_markdown(found: list[Agreement]) -> str:
     """A table of agreements in Markdown, sigma or what keeps it from being told; empty for none."""
     if not found:
         return ""
-    lines = [
-        "| published | row | peptide | evaluations | metric | 5 seeds | paper | measured | seeds | sigma | not as "
-        "published |",
-        "| :-- | :-- | :-- | --: | :-- | --: | --: | --: | --: | --: | :-- |",
-    ]
+    headings = [
+        "published", "row", "peptide", "evaluations", "metric", "5 seeds", "paper", "measured", "seeds", "sigma",
+        "not as published",
+    ]  # fmt: skip
+    rows = []
     for one in found:
         sigma = f"{one.sigma:+.1f}" if math.isfinite(one.sigma) else "–"
         cells = (
@@ -178,5 +179,6 @@ def agreement_markdown(found: list[Agreement]) -> str:
             f"{one.published:.4g} ± {one.published_spread:.2g}", f"{one.paper:.4g}", f"{one.measured:.4g}",
             str(one.seeds), sigma, "; ".join(one.differs) or "nothing",
         )  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
+    lines = markdown_lines(headings, "lllrlrrrrrl", rows)
     return "\n".join([*lines, "", NOTE, ""])

@@ -12,6 +12,7 @@ from analysis.metrics.registry import BY_NAME, TABLE_METRICS, WASSERSTEIN
 from analysis.scores.table import scored_lines, under
 from analysis.statistics.comparisons import Comparison, compare_rows, excess, ratio_to_floor
 from analysis.statistics.estimates import Estimate
+from analysis.tables.grid import markdown_lines
 from analysis.tables.text import ratio_texts, texts
 from prosebench.names import CEILING, EXTERNAL, FLOOR
 
@@ -134,10 +135,11 @@ def markdown(groups: list[Group]) -> str:
     if not groups:
         return ""
     names = titles(group.place for group in groups)
-    lines = [
-        "| evaluations | metric | rows | ratio or difference | wins | p, corrected (for) | test | would be told | |",
-        "|" + " --: | :-- | :-- | --: | --: | --: | :-- | --: | :-- |",
-    ]
+    headings = [
+        "evaluations", "metric", "rows", "ratio or difference", "wins", "p, corrected (for)", "test",
+        "would be told", "",
+    ]  # fmt: skip
+    rows = []
     for group in groups:
         for one in group.comparisons:
             value, interval = effect_texts(one)
@@ -148,7 +150,8 @@ def markdown(groups: list[Group]) -> str:
                 shown.strip(), f"{better} of {of}", f"{one.p_corrected:.2g} ({one.n_comparisons})", one.test,
                 detectable_text(one), "; ".join(one.marks),
             ]  # fmt: skip
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            rows.append(cells)
+    lines = markdown_lines(headings, "rllrrrlrl", rows)
     refused = dict.fromkeys(f"{names[group.place]}: {text}" for group in groups for text in group.refused)
     return "\n".join([*lines, "", NOTE, *(f"\nRefused at {text}." for text in refused), ""])
 
@@ -233,7 +236,7 @@ def excess_markdown(scores: pd.DataFrame) -> str:
     ratios = {(place, label): of for place, label, of in excess_rows(scores, ratio_to_floor)}
     heads = [f"{BY_NAME[name].heading} {sign} floor" for name in WASSERSTEIN for sign in ("−", "/")]
     names = titles(place for place, _, _ in rows)
-    lines = ["| budget | method | " + " | ".join(heads) + " |", "| :-- | :-- |" + " --: |" * len(heads)]
+    shown = []
     for place, label, over in rows:
         both = ((over, texts), (ratios.get((place, label), {}), ratio_texts))
         cells = [
@@ -241,7 +244,8 @@ def excess_markdown(scores: pd.DataFrame) -> str:
             for name in WASSERSTEIN
             for of, write in both
         ]
-        lines.append(f"| {names[place]} | {label} | " + " | ".join(cells) + " |")
+        shown.append([names[place], label, *cells])
+    lines = markdown_lines(["budget", "method", *heads], "ll" + "r" * len(heads), shown)
     note = (
         "Paired by peptide with the floor of as many frames. −: mean of the differences, /: geometric mean of the "
         "ratios. A perfect sampler's excess is 0 and its ratio 1, each within its interval. Where distances spread "

@@ -1,11 +1,10 @@
 """The tables of the paper as Markdown, CSV, LaTeX (booktabs) and HTML."""
 
-import csv
 import html
-import io
 from collections.abc import Callable, Mapping
 from itertools import groupby
 
+from analysis.tables.grid import csv_table, latex_frame, markdown_lines
 from analysis.tables.paper import Line, PaperTable, Place
 from analysis.tables.text import escape, texts
 
@@ -39,27 +38,27 @@ p:first-of-type { margin-top: .8rem; }
 def markdown(table: PaperTable) -> str:
     """The table in Markdown, its title as a heading."""
     heads = [f"{_metric(table, place)}, {place[0]} residues" for place in table.places]
-    lines = [f"### {table.layout.title}", "", _piped(["method", *heads, "peptides"])]
-    lines.append(_piped([":--", *["--:"] * len(heads), "--:"]))
+    rows = []
     for line in table.lines:
         name = f"*{line.label}*" if line.control else f"**{line.label}**" if line.measured else line.label
         cells = [_joined(*_cell(line, place), bold=lambda text: f"**{text}**") for place in table.places]
-        lines.append(_piped([name + _marks(table, line, " [{}]"), *cells, _peptides(table, line)]))
-    return "\n".join([*lines, "", *(f"{text}  " for text in _below(table)), ""])
+        rows.append([name + _marks(table, line, " [{}]"), *cells, _peptides(table, line)])
+    lines = markdown_lines(["method", *heads, "peptides"], "l" + "r" * (len(heads) + 1), rows)
+    below = (f"{text}  " for text in _below(table))
+    return "\n".join([f"### {table.layout.title}", "", *lines, "", *below, ""])
 
 
 def csv_text(table: PaperTable) -> str:
     """Every number in a line of its own, with all its digits."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(
-        ["table", "method", "source", "length", "metric", "value", "low", "high", "peptides", "best", "marks"]
-    )
+    headings = [
+        "table", "method", "source", "length", "metric", "value", "low", "high", "peptides", "best", "marks",
+    ]  # fmt: skip
+    rows: list[list[object]] = []
     for line in table.lines:
         source = "measured" if line.measured else "published"
         if not (line.texts or line.estimates):
             marks = "; ".join(line.marks)
-            writer.writerow([table.layout.name, line.label, source, "", "", "", "", "", "", "", marks])
+            rows.append([table.layout.name, line.label, source, *[""] * 7, marks])
         for place in table.places:
             numbers: list[object]
             if place in line.texts:
@@ -71,22 +70,18 @@ def csv_text(table: PaperTable) -> str:
                 continue
             best = place in line.best if line.measured else ""
             of = line.peptides.get(place[0], "")
-            row = [table.layout.name, line.label, source, *place, *numbers, of, best, "; ".join(line.marks)]
-            writer.writerow(row)
-    return buffer.getvalue()
+            marks = "; ".join(line.marks)
+            rows.append([table.layout.name, line.label, source, *place, *numbers, of, best, marks])
+    return csv_table(headings, rows)
 
 
 def latex(table: PaperTable) -> str:
     """The table in LaTeX: needs the packages booktabs and graphicx; what is wider than the page is shrunk to it."""
     places = table.places
-    lines = [
-        r"\begin{table*}[t]",
+    opening = [
         r"\centering\fontsize{6.5}{9}\selectfont\setlength{\tabcolsep}{1.5pt}",
         rf"\caption{{{escape(_caption(table))}}}",
         rf"\label{{tab:{table.layout.name}}}",
-        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{l{'c' * len(places)}r}}",
-        r"\toprule",
     ]
     column, spans, rules = 2, [], []
     for length, group in groupby(places, key=lambda place: place[0]):
@@ -94,19 +89,15 @@ def latex(table: PaperTable) -> str:
         spans.append(rf"\multicolumn{{{width}}}{{c}}{{{length} residues}}")
         rules.append(rf"\cmidrule(lr){{{column}-{column + width - 1}}}")
         column += width
-    lines += [" & ".join(["", *spans, ""]) + r" \\", "".join(rules)]
+    body = [" & ".join(["", *spans, ""]) + r" \\", "".join(rules)]
     heads = [escape(_metric(table, place)).split(" ") for place in places]
     stacked = [r"\shortstack{" + r" \\ ".join(parts) + "}" for parts in heads]
-    lines.append(" & ".join(["method", *stacked, "peptides"]) + r" \\")
+    body.append(" & ".join(["method", *stacked, "peptides"]) + r" \\")
     for _, members in groupby(table.lines, key=lambda line: (line.measured, line.control)):
-        lines.append(r"\midrule")
-        lines += [_latex_line(table, line) for line in members]
-    lines += [r"\bottomrule", r"\end{tabular}}"]
+        body.append(r"\midrule")
+        body += [_latex_line(table, line) for line in members]
     notes = r"\par ".join(escape(text) for text in _below(table))
-    lines.append(
-        rf"\par\smallskip\begin{{minipage}}{{\textwidth}}\scriptsize\raggedright {notes}\end{{minipage}}"
-    )
-    return "\n".join([*lines, r"\end{table*}", ""])
+    return latex_frame(opening, f"l{'c' * len(places)}r", body, notes)
 
 
 def _caption(table: PaperTable) -> str:
@@ -200,10 +191,6 @@ def _peptides(table: PaperTable, line: Line) -> str:
 
 def _below(table: PaperTable) -> list[str]:
     return [*(f"[{number}] {text}" for number, text in enumerate(table.remarks, start=1)), NOTE]
-
-
-def _piped(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 WRITERS: Mapping[str, Callable[[PaperTable], str]] = {

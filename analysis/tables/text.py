@@ -1,7 +1,5 @@
 """Tables as text: terminal, Markdown, CSV with full numbers, LaTeX (booktabs)."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ from rich.text import Text
 
 from analysis.metrics.metric import Cost, Metric
 from analysis.statistics.estimates import Estimate
+from analysis.tables.grid import csv_table, latex_frame, markdown_lines
 from analysis.tables.main import Table, TableRow
 
 FULL_WIDTH = 112
@@ -99,14 +98,15 @@ def markdown(table: Table) -> str:
     remarks = _remarks(table, gaps=False)
     first = ["peptide", "budget", "method"] if _has_peptides(table) else ["budget", "method"]
     headings = [*first, *_headings(table), "peptides", "seeds"]
-    lines = [_piped(headings), _piped([":--"] * len(first) + ["--:"] * (len(headings) - len(first)))]
+    rows = []
     for row in table.rows:
         mark = _mark(remarks, row)
         name = f"*{table.name(row)}*" if row.control else row.label
-        start = [f"{row.budget:,}", f"{name} [{mark}]" if mark else name]
-        if _has_peptides(table):
-            start.insert(0, row.peptide)
-        lines.append(_piped([*start, *_markdown_cells(table, row), row.peptides, row.seeds]))
+        start = [row.peptide] * _has_peptides(table)
+        start += [f"{row.budget:,}", f"{name} [{mark}]" if mark else name]
+        rows.append([*start, *_markdown_cells(table, row), row.peptides, row.seeds])
+    aligned = "l" * len(first) + "r" * (len(headings) - len(first))
+    lines = markdown_lines(headings, aligned, rows)
     return "\n".join([*lines, "", *(f"{line}  " for line in _below(table, remarks)), ""])
 
 
@@ -119,10 +119,6 @@ def _markdown_cells(table: Table, row: TableRow) -> list[str]:
     if row.gap:
         cells[0] = row.gap
     return [*cells, *_costs(table, row)]
-
-
-def _piped(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 @dataclass(frozen=True)
@@ -194,8 +190,6 @@ def csv_text(table: Table) -> str:
     """The table in CSV: every digit, interval ends in columns of their own, nothing where there is no
     number.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     columns = (
         "suite",
         "length",
@@ -210,11 +204,11 @@ def csv_text(table: Table) -> str:
     )
     shown = (*table.metrics, *table.costs)
     names = [part for metric in shown for part in _csv_names(metric)]
-    writer.writerow([*columns, *names, "note"])
+    rows = []
     for row in table.rows:
         numbers = [part for metric in shown for part in _csv_numbers(row.estimates.get(metric.name), metric)]
-        writer.writerow([*(getattr(row, name) for name in columns), *numbers, row.gap or row.note])
-    return buffer.getvalue()
+        rows.append([*(getattr(row, name) for name in columns), *numbers, row.gap or row.note])
+    return csv_table([*columns, *names, "note"], rows)
 
 
 def _csv_names(metric: Metric) -> list[str]:
@@ -235,32 +229,25 @@ def latex(table: Table, caption: str = "", label: str = "") -> str:
     """
     remarks = _remarks(table, gaps=False)
     headings = ["method", *_headings(table), "peptides\u00a0× seeds"]
-    columns = "l" + "c" * (len(headings) - 1)
-    lines = [
-        r"\begin{table*}[t]",
+    opening = [
         r"\newcommand{\lines}[2]{\begin{tabular}[#1]{@{}c@{}}#2\end{tabular}}",
         r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}",
         *([rf"\caption{{{escape(caption)}}}"] if caption else []),
         *([rf"\label{{{label}}}"] if label else []),
-        r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        " & ".join(_stacked(*map(escape, _heading_parts(heading)), place="b") for heading in headings)
-        + r" \\",
     ]
+    stacked = (_stacked(*map(escape, _heading_parts(heading)), place="b") for heading in headings)
+    body = [" & ".join(stacked) + r" \\"]
     for rows in table.groups:
         title = escape(table.group_title(rows[0]))
-        lines += [r"\midrule", rf"\multicolumn{{{len(headings)}}}{{l}}{{\emph{{{title}}}}} \\"]
+        body += [r"\midrule", rf"\multicolumn{{{len(headings)}}}{{l}}{{\emph{{{title}}}}} \\"]
         for is_control, members in groupby(rows, key=lambda row: row.control):
             if is_control:
-                lines.append(rf"\cmidrule(lr){{1-{len(headings)}}}")
-            lines += [
+                body.append(rf"\cmidrule(lr){{1-{len(headings)}}}")
+            body += [
                 " & ".join(_latex_cells(table, row, _mark(remarks, row))) + r" \\[2pt]" for row in members
             ]
-    lines += [r"\bottomrule", r"\end{tabular}}"]
     notes = r"\par ".join(escape(line) for line in _below(table, remarks))
-    lines += [r"\par\smallskip\begin{minipage}{\textwidth}\scriptsize\raggedright", notes, r"\end{minipage}"]
-    return "\n".join([*lines, r"\end{table*}", ""])
+    return latex_frame(opening, "l" + "c" * (len(headings) - 1), body, notes)
 
 
 def _latex_cells(table: Table, row: TableRow, mark: str) -> list[str]:
