@@ -210,7 +210,7 @@ def _rows_of(layout: Layout) -> list[dict[str, str]]:
 def _standing(layout: Layout, cells: pd.DataFrame) -> pd.DataFrame:
     """The scores that stand in a table; all of its rows compete for bold."""
     if layout.metrics == (RATE,):
-        return _with_rate(under(cells, FILTERED))
+        return _with_rate(under(cells, FILTERED)).assign(weighting=PLAIN)
     plain = cells[cells["weighting"] == PLAIN]
     parts = [plain]
     for weighting in layout.weightings:
