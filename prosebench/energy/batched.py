@@ -103,10 +103,13 @@ class BatchedEnergy:
         )
 
     def describe(self) -> Description:
-        """Engine, path, precision, and the instruction set or device, for the record."""
+        """Engine, path and precision, and the GPU where it is one, for the record.
+
+        The CPU's instruction set decides no bit of a number.
+        """
         common: Description = {"engine": "batched", "precision": self.precision}
         if isinstance(self._engine, NativeEnergy):
-            return common | {"path": "native", "instruction_set": self._engine.instruction_set}
+            return common | {"path": "native"}
         return common | {"path": "warp", "device": self.device, "hardware": self._engine.hardware}
 
 

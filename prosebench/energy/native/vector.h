@@ -2,9 +2,10 @@
 //
 // `Vec<float>` fills one register of the instruction set this file is compiled for: 16 lanes with AVX-512, 8 with
 // AVX2, 4 otherwise; `Vec<double>` has half as many. Operators come from the compiler's vector extensions; what
-// they lack (fused multiply-add, reciprocal estimates, masks) follows once per instruction set.
+// they lack (fused multiply-add, square root, masks) follows once per instruction set.
 // Compile with -ffp-contract=off: every fused operation is written out, so a lane gives the same bits whatever its
-// neighbours do and whichever template it runs through.
+// neighbours do, whichever template it runs through, and on every instruction set: all that is used here is exact or
+// rounded once, as IEEE 754 has it. Estimates of reciprocals, which differ from one CPU to another, are not used.
 // Everything is in an anonymous namespace: no instruction set may lend its code to another.
 
 #pragma once
@@ -73,7 +74,8 @@ template <class Real> struct DoubleSum {
     INLINE double lane(int k) const { return part[k * kParts / Vec<Real>::lanes][k % Vec<double>::lanes]; }
 };
 
-// ---- Per instruction set: fma = a b + c, fnma = c - a b, sqrt, rsqrt, rcp, max, min, scale = x 2^n, masks ----
+// ---- Per instruction set: fma = a b + c and fnma = c - a b with one rounding, sqrt, masks; max and min, which give b
+// where a and b are equal or one of them is not a number; scale = x 2^n for a whole n in the range of the exponent ----
 
 #if defined(__AVX512F__)
 
@@ -93,13 +95,12 @@ INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) {
 INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) {
     return (DoubleRegister)_mm512_fnmadd_pd(a.v, b.v, c.v);
 }
+INLINE Vec<float> sqrt(Vec<float> x) { return (FloatRegister)_mm512_sqrt_ps(x.v); }
 INLINE Vec<double> sqrt(Vec<double> x) { return (DoubleRegister)_mm512_sqrt_pd(x.v); }
 INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return (FloatRegister)_mm512_max_ps(a.v, b.v); }
 INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return (DoubleRegister)_mm512_max_pd(a.v, b.v); }
 INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return (FloatRegister)_mm512_min_ps(a.v, b.v); }
 INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return (DoubleRegister)_mm512_min_pd(a.v, b.v); }
-INLINE Vec<float> round(Vec<float> x) { return (FloatRegister)_mm512_roundscale_ps(x.v, 8); }
-INLINE Vec<double> round(Vec<double> x) { return (DoubleRegister)_mm512_roundscale_pd(x.v, 8); }
 INLINE Vec<float> scale(Vec<float> x, Vec<float> n) { return (FloatRegister)_mm512_scalef_ps(x.v, n.v); }
 INLINE Vec<double> scale(Vec<double> x, Vec<double> n) { return (DoubleRegister)_mm512_scalef_pd(x.v, n.v); }
 
@@ -113,15 +114,6 @@ INLINE Vec<double> select(Mask<double> m, Vec<double> a, Vec<double> b) {
 }
 template <class Real> INLINE bool any(Mask<Real> mask) { return mask.m != 0; }
 
-// One Newton step on the 14-bit estimates: relative error below 1e-7.
-INLINE Vec<float> rsqrt(Vec<float> x) {
-    Vec<float> y = (FloatRegister)_mm512_rsqrt14_ps(x.v);
-    return fma(0.5f * y, fnma(x * y, y, 1.0f), y);
-}
-INLINE Vec<float> rcp(Vec<float> x) {
-    Vec<float> y = (FloatRegister)_mm512_rcp14_ps(x.v);
-    return fma(y, fnma(x, y, 1.0f), y);
-}
 INLINE Word64Register multiply_low_words(Word64Register a, Word64Register b) {
     return (Word64Register)_mm512_mul_epu32((__m512i)a, (__m512i)b);
 }
@@ -137,18 +129,13 @@ INLINE Mask<float> operator<(Vec<float> a, Vec<float> b) { return {a.v < b.v}; }
 INLINE Mask<double> operator<(Vec<double> a, Vec<double> b) { return {a.v < b.v}; }
 template <class Real> INLINE Vec<Real> select(Mask<Real> m, Vec<Real> a, Vec<Real> b) { return m.m ? a.v : b.v; }
 
-// 2^n for a whole n in the range of the exponent, put together from its bits.
+// 2^n is put together from its bits.
 INLINE Vec<float> scale(Vec<float> x, Vec<float> n) {
-    n = select(n < Vec<float>(-126.0), Vec<float>(-126.0), n);
     return x.v * (FloatRegister)((__builtin_convertvector(n.v, Int32Register) + 127) << 23);
 }
 INLINE Vec<double> scale(Vec<double> x, Vec<double> n) {
-    n = select(n < Vec<double>(-1022.0), Vec<double>(-1022.0), n);
     return x.v * (DoubleRegister)((__builtin_convertvector(n.v, Int64Register) + 1023) << 52);
 }
-// Nearest whole number for |x| < 2^22 (2^51), by pushing the fraction out of the mantissa.
-INLINE Vec<float> round(Vec<float> x) { return (x.v + 12582912.0f) - 12582912.0f; }
-INLINE Vec<double> round(Vec<double> x) { return (x.v + 6755399441055744.0) - 6755399441055744.0; }
 
 #if defined(__AVX2__)
 
@@ -164,6 +151,7 @@ INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) {
 INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) {
     return (DoubleRegister)_mm256_fnmadd_pd(a.v, b.v, c.v);
 }
+INLINE Vec<float> sqrt(Vec<float> x) { return (FloatRegister)_mm256_sqrt_ps(x.v); }
 INLINE Vec<double> sqrt(Vec<double> x) { return (DoubleRegister)_mm256_sqrt_pd(x.v); }
 INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return (FloatRegister)_mm256_max_ps(a.v, b.v); }
 INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return (DoubleRegister)_mm256_max_pd(a.v, b.v); }
@@ -172,15 +160,6 @@ INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return (DoubleRegister)_m
 INLINE bool any(Mask<float> m) { return _mm256_movemask_ps((__m256)m.m) != 0; }
 INLINE bool any(Mask<double> m) { return _mm256_movemask_pd((__m256d)m.m) != 0; }
 
-// A third-order step on the 12-bit estimates: relative error below 1e-7.
-INLINE Vec<float> rsqrt(Vec<float> x) {
-    Vec<float> y = (FloatRegister)_mm256_rsqrt_ps(x.v), e = fnma(x * y, y, 1.0f);
-    return fma(y * e, fma(e, 0.375f, 0.5f), y);
-}
-INLINE Vec<float> rcp(Vec<float> x) {
-    Vec<float> y = (FloatRegister)_mm256_rcp_ps(x.v), e = fnma(x, y, 1.0f);
-    return fma(y * e, e + 1.0f, y);
-}
 INLINE Word64Register multiply_low_words(Word64Register a, Word64Register b) {
     return (Word64Register)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 }
@@ -202,16 +181,38 @@ INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) {
     return (DoubleRegister)vfmsq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v);
 }
 #else
-INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return a * b + c; }
-INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return a * b + c; }
-INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return c - a * b; }
-INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) { return c - a * b; }
+#if defined(__FP_FAST_FMAF)
+INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+    for (int k = 0; k < Vec<float>::lanes; k++) c.v[k] = __builtin_fmaf(a.v[k], b.v[k], c.v[k]);
+    return c;
+}
+#else
+// CPUs without the instruction get its bits, some twenty times slower. The product of two floats is exact in double; the
+// sum is rounded to odd, which rounding to float afterwards does not spoil (Boldo and Melquiond, IEEE Trans. Comput.
+// 2008, 57, 462): where it is not exact and its last bit is 0, it goes one step towards what is missing.
+typedef double WideRegister __attribute__((vector_size(2 * kVectorBytes)));
+typedef int64_t WideBits __attribute__((vector_size(2 * kVectorBytes)));
+INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+    const WideRegister product = __builtin_convertvector(a.v, WideRegister) * __builtin_convertvector(b.v, WideRegister);
+    const WideRegister addend = __builtin_convertvector(c.v, WideRegister), sum = product + addend;
+    const WideRegister part = sum - product, missing = (product - (sum - part)) + (addend - part);
+    const WideBits bits = (WideBits)sum, inexact = (missing < 0.0) | (missing > 0.0), even = (bits & 1) == 0;
+    const WideBits away = ((WideBits)missing ^ bits) >= 0;  // -1 where what is missing has the sign of the sum
+    return __builtin_convertvector((WideRegister)(bits + ((inexact & even) & (-2 * away - 1))), FloatRegister);
+}
+#endif
+INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+    for (int k = 0; k < Vec<double>::lanes; k++) c.v[k] = __builtin_fma(a.v[k], b.v[k], c.v[k]);
+    return c;
+}
+INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return fma(-a, b, c); }
+INLINE Vec<double> fnma(Vec<double> a, Vec<double> b, Vec<double> c) { return fma(-a, b, c); }
 #endif
 
-INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return select(a < b, b, a); }
-INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return select(a < b, b, a); }
-INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return select(b < a, b, a); }
-INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return select(b < a, b, a); }
+INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return select(b < a, a, b); }
+INLINE Vec<double> max(Vec<double> a, Vec<double> b) { return select(b < a, a, b); }
+INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return select(a < b, a, b); }
+INLINE Vec<double> min(Vec<double> a, Vec<double> b) { return select(a < b, a, b); }
 INLINE Vec<float> sqrt(Vec<float> x) {
     for (int k = 0; k < Vec<float>::lanes; k++) x.v[k] = __builtin_sqrtf(x.v[k]);
     return x;
@@ -224,8 +225,6 @@ template <class Real> INLINE bool any(Mask<Real> mask) {
     Int64Register halves = (Int64Register)mask.m;
     return (halves[0] | halves[1]) != 0;
 }
-INLINE Vec<float> rsqrt(Vec<float> x) { return Vec<float>(1.0f) / sqrt(x); }
-INLINE Vec<float> rcp(Vec<float> x) { return Vec<float>(1.0f) / x; }
 INLINE Word64Register multiply_low_words(Word64Register a, Word64Register b) {
     return (a & 0xffffffffu) * (b & 0xffffffffu);
 }
@@ -234,10 +233,14 @@ INLINE Word64Register high_words(Word64Register a) { return a >> 32; }
 #endif
 #endif
 
-INLINE Vec<double> rsqrt(Vec<double> x) { return Vec<double>(1.0) / sqrt(x); }
-INLINE Vec<double> rcp(Vec<double> x) { return Vec<double>(1.0) / x; }
-
 // ---- Functions built from these, for every instruction set; series are as long as the precision asks for ----
+
+template <class Real> INLINE Vec<Real> rcp(Vec<Real> x) { return Vec<Real>(1.0) / x; }
+template <class Real> INLINE Vec<Real> rsqrt(Vec<Real> x) { return Vec<Real>(1.0) / sqrt(x); }
+
+// Nearest whole number for |x| < 2^22 (2^51), by pushing the fraction out of the mantissa.
+INLINE Vec<float> round(Vec<float> x) { return (x.v + 12582912.0f) - 12582912.0f; }
+INLINE Vec<double> round(Vec<double> x) { return (x.v + 6755399441055744.0) - 6755399441055744.0; }
 
 template <class Real> constexpr int digits(int single_terms, int double_terms) {
     return sizeof(Real) == 4 ? single_terms : double_terms;
@@ -260,8 +263,9 @@ INLINE Vec<double> exp2_series(Vec<double> x) {
     for (int k = 14; k > 0; k--) sum = fma(sum * x, 0.693147180559945309417 / k, 1.0);
     return sum;
 }
-// 2^x for x <= 100; as good as 0 below the smallest normal number.
+// 2^x for x <= 100; as good as 0 below the smallest normal number, and not a number where x is none.
 template <class Real> INLINE Vec<Real> exp2(Vec<Real> x) {
+    x = max(Vec<Real>(digits<Real>(-126, -1022)), x);
     const Vec<Real> n = round(x);
     return scale(exp2_series(x - n), n);
 }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from prosebench.energy import native
 from prosebench.energy.native import NativeEnergy, NativeUnavailable, library
 from prosebench.energy.parameters import EnergyParameters, GBParameters, UnsupportedForce, read_parameters
+from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import ForceField
 from tests.prosebench.energy.frames import md_frames, reference, relative_error
@@ -271,6 +272,30 @@ def test_gradients_of_any_frames_have_one_bar_on_every_instruction_set(
     kernel = NativeEnergy(read_parameters(system))
     for moved in (frames, frames + np.array([3.1, -0.7, 1.9])):
         assert relative_error(kernel.energy_and_gradient(moved)[1], reference(system, moved)[1]) < 5e-6
+
+
+@pytest.mark.parametrize("precision", ["single", "double"])
+@pytest.mark.parametrize("model", [SOLVENT, GBN2, VACUUM], ids=["solvent", "gbn2", "vacuum"])
+def test_bits_are_the_same_on_every_instruction_set(
+    model: ForceField, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of energies, gradients and dynamics: sound frames, clashes, frames beyond a cutoff, frames that are none."""
+    frames = np.concatenate([noisy_frames(width, 7) for width in (0.003, 0.02, 0.08)])
+    frames = np.concatenate([frames, frames[:2] * 30.0, frames[:1] * 1e5, frames[:1] * np.nan])
+    state = PhaseState(frames[:7], np.zeros_like(frames[:7]))
+    found = {}
+    for name in native.INSTRUCTION_SETS:
+        monkeypatch.setenv(native.ENVIRONMENT_VARIABLE, name)
+        if native.available():
+            kernel = NativeEnergy(parameters(model), precision=precision)  # type: ignore[arg-type]
+            end = kernel.langevin(
+                state, 60, LangevinSettings(friction_per_ps=5.0), 3, 230, np.array([20, 60])
+            )
+            parts = (*kernel.energy_and_gradient(frames), end.state.positions_nm, end.state.velocities_nm_ps)
+            found[name] = b"".join(part.tobytes() for part in (*parts, end.frames_nm, end.energies_kt))
+    if len(found) < 2:
+        pytest.skip("this CPU has one instruction set")
+    assert len(set(found.values())) == 1, f"bits differ between {', '.join(found)}"
 
 
 def test_an_instruction_set_the_cpu_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
