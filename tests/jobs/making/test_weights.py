@@ -17,7 +17,7 @@ from jobs.cells.worker import Desk, run_cell
 from jobs.making.weights import fetch_weights
 from prosebench.cli import app
 from prosebench.flows.weight_files import hub_source
-from prosebench.prose.weights import to_published
+from prosebench.prose.weights import PUBLISHED, to_published
 from prosebench.record import Cell, open_weights, read_record
 from prosebench.store.hub import hub_problem
 from prosebench.store.manifest import Manifest, PublishedFile, write_manifest
@@ -276,7 +276,7 @@ def test_a_file_that_differs_from_the_list_of_its_folder_is_refused(
     filled, missing = fetch_weights(load_suite(str(small)))
     assert not missing
     assert not any(open_weights(settings) for settings in filled.methods.values())
-    assert hub_source("prose-up-to-8aa", file)["commit"] == "c" * 40
+    assert hub_source("prose-up-to-8aa", PUBLISHED["prose-up-to-8aa"], file)["commit"] == "c" * 40
     another = narrow(load_suite(str(small)), methods=["naive"], settings=["naive.revision=v2"])
     assert [one.weights for one in fetch_weights(another)[1]] == ["prose-up-to-8aa"], (
         "it is not of that revision"
