@@ -11,6 +11,7 @@ from prosebench.cli.options import app, check_kelvin, err, fail, out
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble
+    from prosebench.flows.flow import Flow
     from prosebench.method import MethodSettings
     from prosebench.peptide import Peptide
     from prosebench.prose import Prose
@@ -49,17 +50,17 @@ def sample(
     check_sequence(sequence)
     check_kelvin(temperature_kelvin)
     from prosebench.flows.export import check_writable, write_frames
-    from prosebench.prose import Prose
-    from prosebench.prose.flow import as_peptide
+    from prosebench.flows.flow import as_peptide
+    from prosebench.pretrained import load_flow
 
     check_writable(path)
     peptide = as_peptide(sequence)
-    prose = Prose.from_pretrained(weights, size=size or None)
-    _warn_of_unknown(prose, weights, peptide)
-    if "set" in prose.source:
-        others = ", ".join(prose.source["other_sets"])
-        out.print(f"weights: {prose.source['set']} of {weights}, not {others}", soft_wrap=True, markup=False)
-    ensemble = _proposals(prose, peptide, n, temperature_kelvin, seed)
+    flow = load_flow(weights, size=size or None)
+    _warn_of_unknown(flow, weights, peptide)
+    if "set" in flow.source:
+        others = ", ".join(flow.source["other_sets"])
+        out.print(f"weights: {flow.source['set']} of {weights}, not {others}", soft_wrap=True, markup=False)
+    ensemble = _proposals(flow, peptide, n, temperature_kelvin, seed)
     if resample:
         ensemble = _drawn(ensemble, seed, weighting)
     elif path.suffix != ".npz":
@@ -71,31 +72,39 @@ def sample(
 
 
 def _proposals(
-    prose: "Prose", peptide: "Peptide", n: int, temperature_kelvin: float, seed: int
+    flow: "Flow[Any]", peptide: "Peptide", n: int, temperature_kelvin: float, seed: int
 ) -> "Ensemble":
     """Proposals with their weights; says how far they can be trusted."""
     import numpy as np
 
     from prosebench.flows.diagnostics import proposal_shares
+    from prosebench.flows.flow import Proposals
     from prosebench.frames.importance import RELIABLE_PARETO_K, ess, k_hat_text, pareto_k
     from prosebench.prose.flow import ProseProposals
 
     shares: list[dict[str, float]] = []
     published: list[np.ndarray] = []
+    done = 0
     with err.status(f"0 of {n:,} proposals") as status:
 
-        def watch(proposals: ProseProposals, energies_kt: np.ndarray) -> None:
+        def watch(proposals: Proposals, energies_kt: np.ndarray) -> None:
+            nonlocal done
             counted = proposal_shares(proposals, energies_kt)
             shares.append({name: share * len(energies_kt) for name, share in counted.items()})
-            published.append(proposals.log_weights(energies_kt, "published"))
-            status.update(f"{sum(map(len, published)):,} of {n:,} proposals")
+            if isinstance(proposals, ProseProposals):
+                published.append(proposals.log_weights(energies_kt, "published"))
+            done += len(energies_kt)
+            status.update(f"{done:,} of {n:,} proposals")
 
-        ensemble = prose.sample(peptide, n, temperature_kelvin, seed, watch=watch)
+        ensemble = flow.sample(peptide, n, temperature_kelvin, seed, watch=watch)
     assert ensemble.log_weights is not None
     share, k_hat = ess(ensemble.log_weights), pareto_k(ensemble.log_weights)
+    of_centre = ""
+    if published:
+        of_centre = f"; {ess(np.concatenate(published)):.3%} with the published density of the centre"
     out.print(
         f"median energy {np.median(ensemble.energies_kt):.1f} kT; effective sample size {share * n:,.0f} of {n:,} "
-        f"proposals ({share:.3%}; {ess(np.concatenate(published)):.3%} with the published density of the centre), "
+        f"proposals ({share:.3%}{of_centre}), "
         f"Pareto k-hat {k_hat_text(k_hat)}; below {RELIABLE_PARETO_K} is reliable",
         soft_wrap=True,
     )
@@ -120,8 +129,8 @@ def _drawn(ensemble: "Ensemble", seed: int, weighting: Literal["smoothed", "filt
     return drawn
 
 
-def _warn_of_unknown(prose: "Prose", weights: str, peptide: "Peptide") -> None:
-    unknown = prose.unknown(peptide)
+def _warn_of_unknown(flow: "Flow[Any]", weights: str, peptide: "Peptide") -> None:
+    unknown = flow.unknown(peptide)
     if unknown:
         err.print(f"[yellow]warning:[/yellow] {peptide.sequence}: {weights} {unknown}", soft_wrap=True)
 

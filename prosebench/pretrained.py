@@ -1,0 +1,62 @@
+"""Flows by the name of their weights, whatever kind of flow that is.
+
+load_flow("arbg-small").sample("ARIP", 1000)
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prosebench.arbg.config import ArbgConfig
+from prosebench.arbg.flow import Arbg
+from prosebench.flows.flow import Flow
+from prosebench.flows.weight_files import WeightsError, bundled_in
+from prosebench.prose.config import ProseConfig
+from prosebench.prose.flow import Prose
+from prosebench.robin.config import RobinConfig
+from prosebench.robin.flow import Robin
+from prosebench.store.storage import DamagedFile, array_text, read_arrays
+
+KINDS: tuple[tuple[type[Flow[Any]], Any], ...] = (
+    (Prose, ProseConfig),
+    (Arbg, ArbgConfig),
+    (Robin, RobinConfig),
+)
+"""Flows that can be drawn from by name, with the description of their size."""
+
+
+def load_flow(
+    name_or_path: str | Path, *, size: str | Path | None = None, device: str | None = None
+) -> Flow[Any]:
+    """A bundled model, published weights by name, or a file: an own `.npz` knows its kind, any other is taken for
+    Prose.
+
+    size tells what a published file holds, where its name does not. Raises WeightsError.
+    """
+    return kind_of(name_or_path).from_pretrained(name_or_path, size=size, device=device)
+
+
+def kind_of(name_or_path: str | Path) -> type[Flow[Any]]:
+    """The class of flow that weights belong to. Raises WeightsError for a name that no kind knows, or a damaged
+    file.""" name = str(name_or_path)
+    for kind, _ in KINDS:
+        if name in bundled_in(kind.bundled) or name in kind.published:
+            return kind
+    path = Path(name)
+    if path.suffix == ".npz" and path.is_file():
+        return _kind_of_file(path)
+    if path.suffix or path.is_file():
+        return Prose
+    known = [one for kind, _ in KINDS for one in (*bundled_in(kind.bundled), *kind.published)]
+    raise WeightsError(f"there are no weights {name!r}; known: {', '.join(known)}, or the path of a file")
+
+
+def _kind_of_file(path: Path) -> type[Flow[Any]]:
+    try:
+        config = json.loads(array_text(read_arrays(path)["meta"]))["config"]
+    except (DamagedFile, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} is not a model of prosebench ({error}); get it again") from error
+    for kind, of_size in KINDS:
+        if set(config) <= set(of_size.model_fields):
+            return kind
+    raise WeightsError(f"{path} holds weights of a flow that frames cannot be drawn from by name")
