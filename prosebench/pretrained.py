@@ -37,8 +37,8 @@ def load_flow(
 
 
 def kind_of(name_or_path: str | Path) -> type[Flow[Any]]:
-    """The class of flow that weights belong to. Raises WeightsError for a name that no kind knows, or a damaged
-    file.""" name = str(name_or_path)
+    """The class of flow that weights belong to. Raises WeightsError for an unknown name, or a damaged file."""
+    name = str(name_or_path)
     for kind, _ in KINDS:
         if name in bundled_in(kind.bundled) or name in kind.published:
             return kind
