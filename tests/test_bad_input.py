@@ -18,6 +18,8 @@ SUITE = 'name = "s"\npeptides = ["AA"]\nbudgets = [10]\n[methods.md]\n'
 def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What a command says that must end with status 2 and without a traceback."""
     monkeypatch.setenv("COLUMNS", "1000")
+    # A machine without a scheduler, wherever this is run.
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     monkeypatch.setattr(sys, "argv", ["prosebench", *arguments])
     with pytest.raises(SystemExit) as ending:
         cli.main()
@@ -57,7 +59,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
         ),
         ((*RUN, "--ranks", "0"), "--ranks 0: should be greater than or equal to 1"),
         ((*RUN, "--references", "nowhere"), "--references nowhere: "),
-        ((*RUN, "--executor", "slurm"), "there is no sbatch on this machine"),
+        ((*RUN, "--executor", "slurm"), "there are no commands of SLURM on this machine"),
         ((*RUN, "--executor", "cloud"), "unknown --executor 'cloud'"),
         (("run", "--suite", "quickstarts"), "unknown suite 'quickstarts'; known: "),
         (("run", "--suite", "no.toml"), "there is no suite file no.toml"),

@@ -62,8 +62,6 @@ def test_an_interrupted_night_leaves_finished_references(tmp_path: Path) -> None
         ),
         (["--frames", "20", "--md-ns", "0.06"], "GG: TICA of 21 features needs more pairs .* have 20 pairs"),
         (["--frames", "20", "--md-ns", "0.16", "--lag-ns", "0.16"], "GG: TICA at a lag of 16 frames"),
-        (["--frames", "1", "--md-ns", "0.16"], "1 frames cannot be drawn"),
-        (["--frames", "20", "--replicas", "0"], "cannot be drawn from 0"),
     ],
 )
 @pytest.mark.parametrize("dry_run", [True, False])
