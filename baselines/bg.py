@@ -18,6 +18,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from baselines.md_replicas import MDReplicas
 from prosebench.energy.dynamics import minimisation_limit
+from prosebench.flows.device import choose_device, is_gpu, repeatable
 from prosebench.flows.proposal import FlowProposal
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.prose.config import load_size, size_names
@@ -138,6 +139,13 @@ class BoltzmannGenerator(Method):
 
     def _train(self, run: Run, index: int, carry: Carry) -> Chunk:
         """Some steps of training; the carry holds weights and moments, and, until training is over, the frames."""
+        device = choose_device()
+        if is_gpu(device):
+            # Exchanging gradients takes GPUs longer than computing them: the first rank trains for all.
+            return run.ranks.of_first(lambda: self._trained(run, index, carry))
+        return self._trained(run, index, carry)
+
+    def _trained(self, run: Run, index: int, carry: Carry) -> Chunk:
         settings, first = self.settings, int(carry["step"])
         last = min(first + settings.chunk_steps, settings.steps)
         prose, rng = self._flow(run, carry), run.rng(index)
@@ -148,8 +156,8 @@ class BoltzmannGenerator(Method):
         _set_moments(optimiser, network, carry)
         loss, tokens = FlowLoss(network), prose.tokens(run.peptide)
         orientation = network.config.orientation([run.peptide.topology])
-        atoms, losses = np.full(settings.training_batch, run.peptide.n_atoms), []
-        with run.meter.phase("training"):
+        atoms, losses = np.full(settings.training_batch, run.peptide.n_atoms), list[torch.Tensor]()
+        with run.meter.phase("training"), repeatable(prose.device):
             for step in range(first, last):
                 chosen = carry["frames"][rng.integers(len(carry["frames"]), size=settings.training_batch)]
                 x = torch.from_numpy(
@@ -161,22 +169,26 @@ class BoltzmannGenerator(Method):
                     for group in optimiser.param_groups:
                         group["lr"] = one_cycle(step, settings.steps, settings.learning_rate)
                     optimiser.step()
-                    losses.append(float(value.detach()))
+                    losses.append(value.detach())
                 optimiser.zero_grad(set_to_none=True)
         kept: Carry = {"weights": _numpy(parameters_to_vector(network.parameters())), "step": np.array(last)}
         if last < settings.steps:
             kept |= {"frames": carry["frames"]} | _moments(optimiser, network)
-        return Chunk(None, kept, diagnostics={"training-loss": float(np.mean(losses))} if losses else {})
+        return Chunk(
+            None,
+            kept,
+            diagnostics={"training-loss": float(torch.stack(losses).double().mean())} if losses else {},
+        )
 
     def _propose(self, run: Run, index: int, carry: Carry) -> Chunk:
         proposals = run.budgets[-1] - run.meter.ledger.preparation.evaluations
-        number = min(self.settings.chunk_proposals, proposals - run.meter.spent)
         chunk = weighted_proposals(
             self._flow(run, carry),
             run,
             index,
             carry,
-            number=number,
+            stream_proposals=self.settings.chunk_proposals,
+            most=proposals - run.meter.spent,
             # The flow was trained at the temperature of the target, whatever that is.
             latent_kelvin=TRAINING_TEMPERATURE_KELVIN,
             com=self.settings.com,
@@ -187,8 +199,9 @@ class BoltzmannGenerator(Method):
 
     def _flow(self, run: Run, carry: Carry) -> Prose:
         """The flow with the weights of the carry, or as it begins."""
-        with torch.random.fork_rng():
-            torch.manual_seed(run.random_key % 2**63)
+        # Only the CPU's generator: that of each GPU would be made, read and written for nothing.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(run.random_key % 2**63)
             network = Network(load_size(self.settings.size))
         if "weights" in carry:
             vector_to_parameters(torch.from_numpy(carry["weights"]), network.parameters())

@@ -6,6 +6,7 @@ for prose-snis; what a proposal costs in seconds is another matter, and `prosebe
 temperature than that of training, the weights alone know it.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal, cast
 
@@ -15,9 +16,13 @@ from prosebench.ecnf.flow import Ecnf, Integration
 from prosebench.ecnf.proposal import EcnfProposal
 from prosebench.ecnf.weights import PUBLISHED, weights_file
 from prosebench.flows.snis import weighted_chunk
+from prosebench.flows.streams import Streams
 from prosebench.flows.weight_files import HUB_REVISION, check_content, content_sha256
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
+
+GPU_CHUNK = 1024
+"""Proposals of a chunk on a GPU: an exact divergence takes long."""
 
 
 class TBG(Method):
@@ -31,8 +36,8 @@ class TBG(Method):
 
         steps equal ones, or, where 0, as many as each frame needs for the tolerance (the published solver). divergence
         "hutchinson" is fast and gives weights that are wrong; it is marked in the diagnostics. gradient_steps are those
-        of a gradient of the log-density, where another method anneals from this one. batch frames are integrated, and
-        chunk_proposals stored, together.
+        of a gradient of the log-density, where another method anneals from this one. batch frames are integrated
+        together; chunk_proposals share a random stream, and are stored together. A GPU takes more of both at once.
         """
 
         weights: str = "tbg-mini"
@@ -68,15 +73,19 @@ class TBG(Method):
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""
         settings = self.settings
-        number = min(settings.chunk_proposals, run.meter.remaining)
-        found = self._flow().propose(
-            run.peptide, number, run.rng(index), batch=settings.batch, ranks=run.ranks
+        flow = self._flow()
+        streams = Streams.of(
+            index, carry, settings.chunk_proposals, run.meter.remaining, flow.device, together=GPU_CHUNK
+        )
+        found = flow.propose(
+            run.peptide, streams.n, streams.generator(run.rng), batch=settings.batch, ranks=run.ranks
         )
         numbers = {
             "field-evaluations": float(found.field_evaluations.mean()),
             "density-estimated": float(settings.divergence != "exact"),
         }
-        return weighted_chunk(run, carry, found, {"ess": found.log_weights}, numbers)
+        chunk = weighted_chunk(run, carry, found, {"ess": found.log_weights}, numbers)
+        return replace(chunk, carry={**chunk.carry, **streams.carry})
 
     def _flow(self) -> Ecnf:
         settings = self.settings

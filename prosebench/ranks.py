@@ -28,5 +28,10 @@ class Ranks:
         parts = self.gather(mine)
         return [parts[index % self.size][index // self.size] for index in range(len(pieces))]
 
+    def of_first(self, work: Callable[[], Result]) -> Result:
+        """What work() gives to the first rank, on every rank; the others wait for it."""
+        found: Result = self.gather(work() if self.rank == 0 else None)[0]
+        return found
+
 
 ALONE = Ranks()

@@ -20,8 +20,9 @@ from torch.func import jvp
 from prosebench.ecnf.network import Edges, Layer, Pairs, VelocityField, centred, move, pairing
 from prosebench.ecnf.nodes import Nodes
 
-BLOCK_NUMBERS = 2**18
-"""Numbers in the largest temporary array, where atoms are taken in blocks: as many as stay in a core's cache."""
+BLOCK_NUMBERS = {"cpu": 2**18, "cuda": 2**28}
+"""Numbers in the largest temporary array, where atoms are taken in blocks, by kind of device: as many as stay in a
+core's cache, and as many as make few launches of many numbers each on a GPU."""
 
 
 class Slopes(NamedTuple):
@@ -153,7 +154,7 @@ def _heard(slopes: Slopes, edge_out: Tensor, own: Tensor, sent: Tensor) -> Tenso
     """Change of the sums of messages for changes (frames, atoms, channels, directions) of `Edges.first` by receiver and
     by sender; block by block of receivers."""
     n, atoms, channels, directions = own.shape
-    size = max(1, BLOCK_NUMBERS // (atoms * channels**2))
+    size = max(1, BLOCK_NUMBERS.get(own.device.type, BLOCK_NUMBERS["cpu"]) // (atoms * channels**2))
     parts: list[Tensor] = []
     for frame in range(n):
         for first in range(0, atoms, size):

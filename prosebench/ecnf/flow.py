@@ -26,11 +26,16 @@ from prosebench.ecnf.network import VelocityField
 from prosebench.ecnf.nodes import Nodes
 from prosebench.ecnf.weights import load_weights
 from prosebench.energy.target import check_frames
-from prosebench.flows.device import choose_device
+from prosebench.flows.device import choose_device, is_gpu, memory_bytes
 from prosebench.flows.weight_files import HUB_REVISION
 from prosebench.frames.geometry import fix_chirality, remove_center
 from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks
+
+GPU_BATCH = 256
+"""Frames that fill a GPU: for each of them, derivatives to all coordinates are carried along."""
+ARRAYS_KEPT = 8
+"""Arrays of derivatives of all features that are there at once, beside those of all pairs."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +121,14 @@ class Ecnf:
     ) -> CentredProposals:
         """n draws without energies; all random numbers come first from rng, so batches change nothing but rounding.
 
-        ranks share the batches out among them; all must call this with the same arguments.
+        A GPU takes at least as many frames together as fill it. ranks share the batches out among them; all must call
+        this with the same arguments.
         """
         z = self._tensor(remove_center(rng.standard_normal((n, peptide.n_atoms, 3))))
         signs = self._tensor(2.0 * rng.integers(0, 2, tuple(z.shape)) - 1.0)
+        batch = (
+            max(batch, gpu_batch(self.config, peptide.n_atoms, self.device)) if is_gpu(self.device) else batch
+        )
         nodes = self.nodes(peptide)
 
         def carried(part: tuple[Tensor, Tensor]) -> list[NDArray[Any]]:
@@ -130,7 +139,7 @@ class Ecnf:
         u, log_q, evaluations = (np.concatenate(values) for values in zip(*pieces, strict=True))
         frames = (remove_center(u.astype(np.float64)) * self.config.nm_per_unit).astype(np.float32)
         log_q -= (3 * peptide.n_atoms - 3) * math.log(self.config.nm_per_unit)
-        mirrored = still_wrong = np.zeros(n, dtype=bool)
+        mirrored = still_wrong = np.zeros(len(frames), dtype=bool)
         if mirror:
             frames, mirrored, still_wrong = fix_chirality(frames, peptide.topology, peptide.start_nm)
         return CentredProposals(frames, log_q, mirrored, still_wrong, evaluations)
@@ -200,6 +209,13 @@ class Ecnf:
     @property
     def _dtype(self) -> torch.dtype:
         return next(self.field.parameters()).dtype
+
+
+def gpu_batch(config: EcnfConfig, atoms: int, device: str) -> int:
+    """Frames of a peptide that fill a GPU: 256, or the power of two that its memory holds."""
+    numbers = ARRAYS_KEPT * config.channels * atoms * (3 * atoms + atoms)
+    room = memory_bytes(device) // 2 // (4 * numbers)
+    return min(GPU_BATCH, 1 << max(0, room.bit_length() - 1))
 
 
 def _log_normal(z: Tensor) -> Tensor:

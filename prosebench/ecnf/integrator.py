@@ -29,6 +29,8 @@ ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 
 """The step of order 5 less that of order 4."""
 
 SAFETY, LEAST_FACTOR, MOST_FACTOR = 0.9, 0.2, 10.0
+STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 4}
+"""Steps after which frames that have ended are left out, by kind of device: to count them, the host waits for a GPU."""
 FIRST_SHARE = 0.01
 """A first step changes the state by about this share of its size (II.4, step a of the automatic choice)."""
 LEAST_STEP = 1e-5
@@ -53,30 +55,34 @@ def integrate(
     """
     n, length = len(parts[0]), end - start
     device = parts[0].device
+    looks = STEPS_BETWEEN_LOOKS.get(device.type, 1)
     t = torch.full((n,), start, dtype=torch.float64, device=device)
-    active = torch.arange(n, device=device)
+    rows, running = torch.arange(n, device=device), torch.ones(n, dtype=torch.bool, device=device)
     slope = rate(t, parts)
     step = _first_step(parts, slope, absolute, relative).clamp(max=abs(length)).copysign(torch.tensor(length))
     done, evaluations = [part.clone() for part in parts], torch.ones(n, dtype=torch.int64, device=device)
-    while len(active):
-        final = (t + step - end) * length >= 0
-        step = torch.where(final, end - t, step)
-        new, new_slope, error = _step(rate, t, parts, slope, step)
-        evaluations[active] += len(TIMES) - 1
-        size = _error_size(error, parts, new, absolute, relative)
-        accepted = size <= 1.0
-        t, parts = torch.where(accepted, t + step, t), _where(accepted, new, parts)
-        slope = _where(accepted, new_slope, slope)
-        factor = (SAFETY * size**-0.2).nan_to_num(LEAST_FACTOR, MOST_FACTOR).clamp(LEAST_FACTOR, MOST_FACTOR)
-        step = step * torch.where(accepted, factor, factor.clamp(max=1.0))
-        lost = ~accepted & (step.abs() < LEAST_STEP * abs(length))
-        ended = (accepted & final) | lost
+    while len(rows):
+        for _ in range(looks):
+            final = (t + step - end) * length >= 0
+            step = torch.where(final, end - t, step)
+            new, new_slope, error = _step(rate, t, parts, slope, step)
+            evaluations[rows] += running * (len(TIMES) - 1)
+            size = _error_size(error, parts, new, absolute, relative)
+            # Frames that have ended stay as they are until they are left out.
+            accepted = (size <= 1.0) & running
+            t, parts = torch.where(accepted, t + step, t), _where(accepted, new, parts)
+            slope = _where(accepted, new_slope, slope)
+            factor = (SAFETY * size**-0.2).nan_to_num(LEAST_FACTOR, MOST_FACTOR)
+            factor = factor.clamp(LEAST_FACTOR, MOST_FACTOR)
+            step = step * torch.where(accepted, factor, factor.clamp(max=1.0))
+            lost = running & ~accepted & (step.abs() < LEAST_STEP * abs(length))
+            parts = tuple(part.where(~_spread(lost, part, torch.bool), torch.nan) for part in parts)
+            running = running & ~((accepted & final) | lost)
         for target, part in zip(done, parts, strict=True):
-            part[lost] = torch.nan
-            target[active[ended]] = part[ended]
-        keep = ~ended
-        active, t, step = active[keep], t[keep], step[keep]
-        parts, slope = tuple(part[keep] for part in parts), tuple(part[keep] for part in slope)
+            target[rows] = part
+        (left,) = running.nonzero(as_tuple=True)
+        rows, t, step, running = rows[left], t[left], step[left], running[left]
+        parts, slope = tuple(part[left] for part in parts), tuple(part[left] for part in slope)
     return Solution(tuple(done), evaluations)
 
 
@@ -115,9 +121,9 @@ def _combined(weights: tuple[float, ...], slopes: list[Tensor], step: Tensor) ->
     return _spread(step, total) * total
 
 
-def _spread(values: Tensor, like: Tensor) -> Tensor:
-    """Numbers of frames (frames,) in a shape that multiplies a part."""
-    return values.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
+def _spread(values: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Numbers of frames (frames,) in a shape that goes with a part, in its precision or another."""
+    return values.to(dtype or like.dtype).view(-1, *[1] * (like.ndim - 1))
 
 
 def _where(condition: Tensor, new: Parts, old: Parts) -> Parts:

@@ -1,21 +1,158 @@
-"""The device of torch that a network computes on."""
+"""The device of torch that a network computes on: chosen, checked by a real kernel, and described for the record."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
+DEVICE_VARIABLE = "PROSEBENCH_DEVICE"
+"""The device of all networks of a process, where a caller names none; "cpu" leaves allotted GPUs alone."""
+
+_ALLOTTED = ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
+"""Where a scheduler says which GPUs a process may use; the first that is there counts."""
+_NONE = ("", "-1", "none", "nodevfiles")
+_DRIVER, _DRIVER_VERSION = Path("/proc/driver/nvidia"), Path("/sys/module/nvidia/version")
+
+
+class DeviceError(ValueError):
+    """A device that cannot be used; the message says why, and what to do."""
+
 
 def choose_device(name: str | None = None) -> str:
-    """A device by its name, such as cpu or cuda:1; without one, the first GPU where there is one.
+    """A device by its name, such as cpu or cuda:1; without one, that of PROSEBENCH_DEVICE, or else the first GPU.
 
-    Raises ValueError for a device that torch does not know or this machine does not have.
+    The CPU where there is no GPU. Raises DeviceError for a device that is not there or runs no kernel, and for GPUs
+    that were allotted to this process but cannot be used: to compute on the CPU all the same, ask for it.
     """
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
+    name = name or os.environ.get(DEVICE_VARIABLE) or _first_device()
     try:
-        torch.empty(1, device=name)
+        kind = torch.device(name).type
+        works = float(torch.ones(2, device=name).add(1.0).sum()) == 4.0
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # torch built without CUDA raises an AssertionError.
-        raise ValueError(
-            f"there is no device {name!r} here ({str(error).splitlines()[0][:80]}); give cpu, or cuda on a machine "
-            "with a GPU"
+        reason = why_no_gpu() if str(name).startswith("cuda") else str(error).splitlines()[0][:80]
+        raise DeviceError(
+            f"there is no device {name!r} here ({reason}); give cpu, or cuda on a machine with a GPU"
         ) from error
+    if not works:
+        raise DeviceError(f"device {name!r} adds 1 and 1 to something else than 2; do not use it")
+    if kind == "cuda" and (unfit := why_too_new_or_old(name)):
+        raise DeviceError(f"device {name!r} cannot be used: {unfit}")
     return name
+
+
+def _first_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    if allotted := allotted_gpus():
+        raise DeviceError(
+            f"GPU {','.join(allotted)} is allotted to this process, but cannot be used: {why_no_gpu()}. To compute on "
+            f"the CPU all the same, set {DEVICE_VARIABLE}=cpu (in a cluster profile: under `environment`)"
+        )
+    return "cpu"
+
+
+def allotted_gpus() -> list[str]:
+    """Names of the GPUs that a scheduler gave this process, as it says them; none where nothing says so."""
+    for variable in _ALLOTTED:
+        if variable in os.environ:
+            found = os.environ[variable].split(",")
+            return [] if found[0].strip().lower() in _NONE else [one.strip() for one in found]
+    return []
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use: those allotted, or else all that the driver shows."""
+    if any(variable in os.environ for variable in _ALLOTTED):
+        return allotted_gpus()
+    return [str(index) for index, _ in enumerate(sorted((_DRIVER / "gpus").glob("*")))]
+
+
+def why_no_gpu() -> str:
+    """Why torch cannot use a GPU here: its wheel, the driver, or what CUDA says."""
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built for CPUs alone; install its wheel for CUDA"
+    if not _DRIVER_VERSION.exists():
+        return f"there is no NVIDIA driver on this machine (torch is built for CUDA {torch.version.cuda})"
+    try:
+        torch.cuda.init()
+        count = torch.cuda.device_count()
+    except RuntimeError as error:
+        said = str(error).splitlines()[0]
+        return f"driver {driver_version()}, torch for CUDA {torch.version.cuda}: {said}"
+    return f"CUDA sees {count} devices (driver {driver_version()}, torch for CUDA {torch.version.cuda})"
+
+
+def why_too_new_or_old(device: str) -> str | None:
+    """Why torch has no kernels for the architecture of a GPU, or None where it has."""
+    major, minor = torch.cuda.get_device_capability(device)
+    built = torch.cuda.get_arch_list()
+    known = [one.partition("_") for one in built if one.partition("_")[2].rstrip("af").isdigit()]
+    numbers = [(kind, divmod(int(number.rstrip("af")), 10)) for kind, _, number in known]
+    # Binaries run on later minor versions of their architecture; PTX is compiled for all later ones.
+    fits = [
+        (kind == "sm" and own[0] == major and own[1] <= minor)
+        or (kind == "compute" and own <= (major, minor))
+        for kind, own in numbers
+    ]
+    if any(fits) or not numbers:
+        return None
+    return (
+        f"it is of architecture sm_{major}{minor}, and torch {torch.__version__} has kernels for {', '.join(built)}; "
+        "install a torch that is built for it"
+    )
+
+
+def driver_version() -> str:
+    """Version of the NVIDIA driver; empty where there is none."""
+    return _DRIVER_VERSION.read_text().strip() if _DRIVER_VERSION.exists() else ""
+
+
+def describe_device(device: str) -> str:
+    """A device with its name and driver, for the record: "cpu", or "cuda: NVIDIA H100, driver 550.54, CUDA 12.8"."""
+    if torch.device(device).type != "cuda":
+        return device
+    driver = f", driver {driver_version()}" if driver_version() else ""
+    return f"cuda: {torch.cuda.get_device_name(device)}{driver}, CUDA {torch.version.cuda}"
+
+
+def is_gpu(device: str | torch.device) -> bool:
+    """Whether a device is a GPU."""
+    return torch.device(device).type == "cuda"
+
+
+def memory_bytes(device: str | torch.device) -> int:
+    """All memory of a GPU: what is free now would make numbers depend on who else is there."""
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Inside, float32 matrix products on a GPU may round their factors to 10 bits of mantissa, or may not."""
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if allowed else "ieee"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+
+
+@contextmanager
+def repeatable(device: str | torch.device) -> Iterator[None]:
+    """Inside, kernels of a GPU give the same sums every time, where torch has such kernels; it warns where not."""
+    if not is_gpu(device):
+        yield
+        return
+    # cuBLAS reads this when it first makes a handle.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before, warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)

@@ -11,6 +11,7 @@ leave importance weights valid, and those that the flow has itself cost no effec
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble, concatenate
+from prosebench.flows.streams import Streams
 from prosebench.flows.weight_files import HUB_REVISION, HubFile, file_of
 from prosebench.frames.geometry import fix_chirality
 from prosebench.frames.placement import Placement
@@ -103,6 +105,10 @@ class Flow(ABC, Generic[Drawn]):
     """Published weights by name."""
     bundled: ClassVar[Path]
     """Folder of the models that come with prosebench, `NAME.npz` each."""
+
+    joins_streams: ClassVar[bool] = False
+    """Whether all that `propose` draws from its generator has one row a proposal, by `standard_normal` or `integers`:
+    then a GPU takes several random streams at once (`prosebench.flows.streams`)."""
 
     device: str
     source: dict[str, Any]
@@ -197,16 +203,23 @@ class Flow(ABC, Generic[Drawn]):
         if seed < 0:
             raise ValueError(f"the seed is {seed}; give 0 or a larger whole number")
         target = target or make_target(peptide, TargetSettings(temperature_kelvin=temperature_kelvin))
-        parts = []
-        for chunk, first in enumerate(range(0, n, CHUNK_FRAMES)):
-            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, chunk])))
-            size = min(CHUNK_FRAMES, n - first)
-            proposals = self.propose(peptide, size, rng, temperature_kelvin=temperature_kelvin, batch=batch)
+        parts, streams, first = list[Ensemble](), Streams([], {}), 0
+        while first < n:
+            streams = self.streams(len(parts), streams.carry, CHUNK_FRAMES, n - first)
+            rng = streams.generator(partial(_stream, seed))
+            proposals = self.propose(
+                peptide, streams.n, rng, temperature_kelvin=temperature_kelvin, batch=batch
+            )
             energies = target.energy(proposals.frames_nm)
             watch(proposals, energies)
-            spent = np.arange(first + 1, first + size + 1)
+            spent = np.arange(first + 1, first + streams.n + 1)
             parts.append(Ensemble(proposals.frames_nm, energies, weigh(proposals, energies), spent))
+            first += streams.n
         return concatenate(parts)
+
+    def streams(self, index: int, carry: Mapping[str, NDArray[Any]], size: int, most: int) -> Streams:
+        """Random streams of chunk `index`, of `size` proposals each; see `prosebench.flows.streams`."""
+        return Streams.of(index, carry, size, most, self.device if self.joins_streams else "cpu")
 
     @torch.no_grad()
     def log_prob(
@@ -228,6 +241,11 @@ class Flow(ABC, Generic[Drawn]):
             x = torch.as_tensor(frames[part], dtype=torch.float64, device=self.device)
             log_q[part] = self.log_density(peptide, x).cpu().numpy()
         return log_q
+
+
+def _stream(seed: int, number: int) -> np.random.Generator:
+    """A random stream of `Flow.sample`."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, number])))
 
 
 def as_peptide(sequence: str | Peptide) -> Peptide:

@@ -115,20 +115,25 @@ def to_local(
     return y.scatter(1, first, centre), (change * turns).sum(dim=1) + 1.5 * atoms.log()
 
 
-def to_cartesian(y: Tensor, order: Tensor, references: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+def to_cartesian(
+    y: Tensor, placing: tuple[list[int], list[list[int]]], turns: Tensor
+) -> tuple[Tensor, Tensor]:
     """x (frames, atoms, 3) of local coordinates y of one peptide without padding, and log |det dx/dy| (frames,), NaN
-    where y has no density; both in normalised units, but for t, which has none."""
+    where y has no density; both in normalised units, but for t, which has none.
+
+    placing is `Tokens.placing`, numbers of the host: a GPU would have to be waited for to read them.
+    """
     atoms = y.shape[1]
     turned, change = _from_cylinder(y.where(turns[..., None], y.new_ones(())))
     local = torch.where(turns[..., None], turned, y)[..., None]
     points = [axis.expand(len(y), 3) for axis in _fixed_axes(y)] + [y.new_zeros(len(y), 3)] * atoms
-    placed, seen_from = order[0].tolist(), references[0].tolist()
+    placed, seen_from = placing
     for atom in placed[1:]:
         parent, behind, beside = (points[i] for i in seen_from[atom])
         axes = _axes(behind - parent, beside - parent)
         points[FIXED + atom] = parent + sum(axis * local[:, atom, i] for i, axis in enumerate(axes))
     x = torch.stack(points[FIXED:], dim=1)
-    centre = y[:, placed[:1]] / math.sqrt(atoms)
+    centre = y[:, placed[0] : placed[0] + 1] / math.sqrt(atoms)
     return x - x.mean(dim=1, keepdim=True) + centre, (change * turns).sum(dim=1) - 1.5 * math.log(atoms)
 
 

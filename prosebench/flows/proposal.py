@@ -8,13 +8,16 @@ import torch
 from numpy.typing import NDArray
 
 from prosebench.energy.target import check_frames
+from prosebench.flows.device import is_gpu, memory_bytes
 from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN, Drawn, Flow
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
 from prosebench.proposal import Draws, finite_or_nothing
 
-GRADIENT_BYTES = {"cpu": 2**30, "cuda": 24 * 2**30}
-"""Memory of a backward pass, by kind of device."""
+GRADIENT_BYTES = 2**30
+"""Memory of a backward pass on a CPU."""
+GRADIENT_SHARE = 0.3
+"""Share of all memory of a GPU for it."""
 
 
 class SmoothFlow(Flow[Drawn]):
@@ -73,7 +76,7 @@ class FlowProposal:
         frames = check_frames(frames_nm, self.n_atoms)
         log_q, gradients = np.empty(len(frames)), np.empty(frames.shape)
         device = torch.device(self.flow.device)
-        memory = GRADIENT_BYTES.get(device.type, GRADIENT_BYTES["cpu"])
+        memory = int(GRADIENT_SHARE * memory_bytes(device)) if is_gpu(device) else GRADIENT_BYTES
         size = max(1, memory // self.flow.gradient_bytes(self.peptide))
         for first in range(0, len(frames), size):
             part = slice(first, first + size)

@@ -6,6 +6,7 @@ log-weights; the filter and the resampling of the published protocol are part of
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -40,7 +41,7 @@ class FlowSettings(MethodSettings):
     its name does not. weights_sha256 makes their content part of what identifies a cell: it is filled in here for
     files on this machine, and for published weights, which come from a revision of the hub, when a run is planned.
     extrapolate admits peptides longer than the flow was made for. batch decides rounding, so it is a setting and not
-    left to the free memory.
+    left to the free memory; a GPU takes at least as many frames as fill it.
     """
 
     kind: ClassVar[type[Flow[Any]]]
@@ -62,7 +63,13 @@ class FlowSettings(MethodSettings):
 
     def load(self) -> Flow[Any]:
         """The flow, from memory where this process has it already. Raises WeightsError."""
-        return _load(self.kind, self.weights, self.weights_sha256, self.size, self.revision)
+        return _load(
+            self.kind, self.weights, self.weights_sha256, self.size, self.revision, *self.loading().items()
+        )
+
+    def loading(self) -> dict[str, Any]:
+        """Further arguments of `from_pretrained`."""
+        return {}
 
     def reason_to_skip(self, peptide: Peptide) -> str | None:
         """Why the flow does not know a peptide, or None."""
@@ -74,7 +81,8 @@ class FlowSNIS(Method):
     """Proposals of a flow with importance weights. A subclass names the kind of flow in its Settings."""
 
     class Settings(FlowSettings):
-        """See FlowSettings; chunk_proposals are drawn and stored together."""
+        """See FlowSettings; chunk_proposals share a random stream, and are drawn and stored together. On a GPU several
+        streams are."""
 
         chunk_proposals: int = Field(1000, gt=0)
 
@@ -113,15 +121,18 @@ class FlowSNIS(Method):
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""
-        proposals = self.settings.load().propose(
+        flow = self.settings.load()
+        streams = flow.streams(index, carry, self.settings.chunk_proposals, run.meter.remaining)
+        proposals = flow.propose(
             run.peptide,
-            min(self.settings.chunk_proposals, run.meter.remaining),
-            run.rng(index),
+            streams.n,
+            streams.generator(run.rng),
             temperature_kelvin=run.meter.temperature_kelvin,
             batch=self.settings.batch,
             ranks=run.ranks,
         )
-        return weighted_chunk(run, carry, proposals, {"ess": proposals.log_weights})
+        chunk = weighted_chunk(run, carry, proposals, {"ess": proposals.log_weights})
+        return replace(chunk, carry={**chunk.carry, **streams.carry})
 
 
 def weighted_chunk(
@@ -156,7 +167,9 @@ def weighted_chunk(
 
 
 @lru_cache(maxsize=1)
-def _load(kind: type[Flow[Any]], weights: str, sha256: str, size: str, revision: str) -> Flow[Any]:
-    flow = kind.from_pretrained(weights, size=size or None, revision=revision)
+def _load(
+    kind: type[Flow[Any]], weights: str, sha256: str, size: str, revision: str, *more: tuple[str, Any]
+) -> Flow[Any]:
+    flow = kind.from_pretrained(weights, size=size or None, revision=revision, **dict(more))
     check_content(weights, flow.source["sha256"], sha256)
     return flow

@@ -1,7 +1,8 @@
 """What the network knows of the peptides in a batch: codes of their atoms, and the order of each block."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import mdtraj
 import numpy as np
@@ -49,7 +50,7 @@ class Tokens:
         parts = [part._padded(atoms - part.mask.shape[1]) for part in parts]
         joined = {
             name: torch.cat([getattr(part, name) for part in parts], dim=1 if name == "orders" else 0)
-            for name in vars(parts[0])
+            for name in (field.name for field in fields(parts[0]))
         }
         return cls(**joined)
 
@@ -87,9 +88,14 @@ class Tokens:
             F.pad(self.turns, (0, more)),
         )
 
+    @cached_property
+    def placing(self) -> tuple[list[int], list[list[int]]]:
+        """Order of placing and references of the first peptide, as numbers of the host."""
+        return self.placing_order[0].tolist(), self.references[0].tolist()
+
     def to(self, device: torch.device | str) -> "Tokens":
         """The same on another device."""
-        return Tokens(*(value.to(device) for value in vars(self).values()))
+        return Tokens(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def take(values: Tensor, order: Tensor) -> Tensor:

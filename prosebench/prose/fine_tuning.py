@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from prosebench.flows.device import is_gpu, repeatable
 from prosebench.flows.handedness import one_handed
 from prosebench.flows.tokens import Tokens
 from prosebench.frames.importance import clean_log_weights, filter_top, resample
@@ -69,28 +70,50 @@ def fine_tune(
     """Train a network in place on frames (n, atoms, 3) in nm; batches are of one peptide, in turn. The last loss.
 
     latent_kelvin is the temperature at which the latent of the next proposals is drawn. Ranks share the batches of a
-    network on a CPU; on GPUs, where passing gradients on takes longer than computing them, each does all.
+    network on a CPU; on GPUs, where passing gradients on takes longer than computing them, the first one trains and
+    hands the weights to the others.
     """
+    device = str(next(network.parameters()).device)
+    if not (is_gpu(device) and ranks.size > 1):
+        return _train(network, teacher, buffers, settings, rng, latent_kelvin, ranks)
+
+    def trained() -> tuple[float, dict[str, NDArray[np.float32]]]:
+        return _train(network, teacher, buffers, settings, rng, latent_kelvin, ALONE), weights_of(network)
+
+    loss, weights = ranks.of_first(trained)
+    put_weights(network.eval(), weights)
+    return loss
+
+
+def _train(
+    network: Network,
+    teacher: Network,
+    buffers: Mapping[Peptide, Frames],
+    settings: TuningSettings,
+    rng: np.random.Generator,
+    latent_kelvin: float,
+    ranks: Ranks,
+) -> float:
     spread = latent_spread(latent_kelvin)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True
     )
     device = str(next(network.parameters()).device)
-    shared = ranks if device == "cpu" else ALONE
     loss_of = _Loss(
         FlowLoss(network.train(), spread=spread), FlowLoss(teacher, spread=spread), settings.teacher
     )
     tokens = {peptide: Prose(teacher, device=device).tokens(peptide) for peptide in buffers}
-    last = math.nan
-    for step, peptide in zip(range(settings.steps), itertools.cycle(buffers), strict=False):
-        x = _draw_batch(network, peptide, buffers[peptide], settings.tuning_batch, rng, spread).to(device)
-        backward = partial(loss_of.backward, tokens=tokens[peptide], whole=len(x))
-        loss = _sum_gradients(backward, x.split(PIECE_FRAMES), list(network.parameters()), shared)
-        rate = one_cycle(step, settings.steps, settings.learning_rate)
-        if _step(network, optimiser, rate, settings.clip_norm):
-            last = loss
+    last: float | Tensor = math.nan
+    with repeatable(device):
+        for step, peptide in zip(range(settings.steps), itertools.cycle(buffers), strict=False):
+            x = _draw_batch(network, peptide, buffers[peptide], settings.tuning_batch, rng, spread).to(device)
+            backward = partial(loss_of.backward, tokens=tokens[peptide], whole=len(x))
+            loss = _sum_gradients(backward, x.split(PIECE_FRAMES), list(network.parameters()), ranks)
+            rate = one_cycle(step, settings.steps, settings.learning_rate)
+            if _step(network, optimiser, rate, settings.clip_norm):
+                last = loss
     network.eval()
-    return last
+    return float(last)
 
 
 def weights_of(network: Network) -> dict[str, NDArray[np.float32]]:
@@ -137,7 +160,7 @@ class _Loss:
     start: FlowLoss
     teacher: float
 
-    def backward(self, piece: Tensor, tokens: Tokens, whole: int) -> float:
+    def backward(self, piece: Tensor, tokens: Tokens, whole: int) -> Tensor:
         """Add the gradients of a piece of a batch of `whole` frames; its part of the loss."""
         nll = self.tuned(piece, tokens)
         with torch.no_grad():
@@ -145,20 +168,20 @@ class _Loss:
         difference = 3 * piece.shape[1] * (nll - start_nll)
         loss = (nll.mean() + self.teacher * difference.square().mean()) * (len(piece) / whole)
         loss.backward()
-        return float(loss.detach())
+        return loss.detach()
 
 
 def _sum_gradients(
-    backward: Callable[[Tensor], float],
+    backward: Callable[[Tensor], Tensor],
     pieces: Sequence[Tensor],
     parameters: list[nn.Parameter],
     ranks: Ranks,
-) -> float:
+) -> Tensor:
     """Leave the sum of the pieces' gradients, taken in their order, in .grad of the parameters; the sum of losses."""
     if ranks.size == 1:
-        return sum(backward(piece) for piece in pieces)
+        return _sum([backward(piece) for piece in pieces])
 
-    def gradients(piece: Tensor) -> tuple[float, list[NDArray[np.float32] | None]]:
+    def gradients(piece: Tensor) -> tuple[Tensor, list[NDArray[np.float32] | None]]:
         for parameter in parameters:
             parameter.grad = None
         loss = backward(piece)
@@ -167,5 +190,10 @@ def _sum_gradients(
     losses, found = zip(*ranks.map(gradients, pieces), strict=True)
     for parameter, parts in zip(parameters, zip(*found, strict=True), strict=True):
         there = [torch.from_numpy(part) for part in parts if part is not None]
-        parameter.grad = functools.reduce(torch.add, there) if there else None
-    return sum(losses)
+        parameter.grad = _sum(there) if there else None
+    return _sum(losses)
+
+
+def _sum(values: Sequence[Tensor]) -> Tensor:
+    """In their order."""
+    return functools.reduce(torch.add, values)

@@ -38,12 +38,15 @@ from prosebench.frames.importance import com_energy_adjustment
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
-from prosebench.prose.inverse import Inverter
+from prosebench.prose.inverse import Inverter, PeptideInverter, Precision
 from prosebench.prose.network import Network
 from prosebench.prose.weights import BUNDLED, HUB_REVISION, PUBLISHED, Weights, load_weights
 from prosebench.ranks import ALONE, Ranks
 
 CentreDensity = Literal["gaussian", "published"]
+
+RECOMPUTED_FRAMES = 256
+"""Frames whose densities are computed again together."""
 
 _NUMBERS_KEPT = 40
 """Float32 numbers that a backward pass keeps of an atom for each channel of each layer, with an expansion of 4."""
@@ -79,13 +82,21 @@ class Prose(SmoothFlow[ProseProposals]):
     published = PUBLISHED
     bundled = BUNDLED
 
+    joins_streams = True
+
     def __init__(
-        self, network: Network, source: dict[str, Any] | None = None, device: str | None = None
+        self,
+        network: Network,
+        source: dict[str, Any] | None = None,
+        device: str | None = None,
+        precision: Precision = "float32",
     ) -> None:
-        self.device = choose_device(device)
+        self.device, self.precision = choose_device(device), precision
         self.network = network.to(self.device).eval()
         self.source = source or {}
         self._inverter: Inverter | None = None
+        self._known: tuple[Peptide, Tokens] | None = None
+        self._prepared: tuple[Peptide, PeptideInverter] | None = None
 
     @classmethod
     def from_pretrained(
@@ -96,15 +107,16 @@ class Prose(SmoothFlow[ProseProposals]):
         revision: str = HUB_REVISION,
         cache: Path | None = None,
         device: str | None = None,
+        precision: Precision = "float32",
     ) -> "Prose":
         """A bundled model, published weights from the hub, or a file (`.npz`, `.pth`, `.ckpt`,
         `.safetensors`).
 
-        See `prosebench.prose.weights.load_weights`. Raises WeightsError, which says what is wrong and what to
-        do.
+        precision is that of draws on a GPU. See `prosebench.prose.weights.load_weights`. Raises WeightsError, which
+        says what is wrong and what to do.
         """
         weights: Weights = load_weights(name_or_path, size=size, revision=revision, cache=cache)
-        return cls(weights.network, weights.source, device)
+        return cls(weights.network, weights.source, device, precision)
 
     @property
     def config(self) -> ProseConfig:
@@ -147,12 +159,13 @@ class Prose(SmoothFlow[ProseProposals]):
         peptide = as_peptide(peptide)
         spread = latent_spread(temperature_kelvin)
         z = rng.standard_normal((n, peptide.n_atoms, 3)) * math.sqrt(spread)
-        self._inverter = self._inverter or Inverter(self.network)
         start = torch.as_tensor(z, dtype=self._dtype, device=self.device)
-        x, log_det = self._inverter.of(self.tokens(peptide))(start, batch, ranks)
-        log_q = (
-            _log_normal(z, spread) - log_det.double().cpu().numpy() - _log_volume(z, self.config.nm_per_unit)
-        )
+        x, log_det = self._inverter_of(peptide)(start, batch, ranks)
+        if self.precision == "bfloat16":
+            log_q = self._recomputed(x, log_det, peptide, spread)
+        else:
+            log_q = _log_normal(z, spread) - log_det.double().cpu().numpy()
+        log_q = log_q - _log_volume(z, self.config.nm_per_unit)
         unit = self.config.nm_per_unit
         return ProseProposals.of(
             peptide,
@@ -226,8 +239,27 @@ class Prose(SmoothFlow[ProseProposals]):
         return unknown_residues(peptide, self.source.get("notes", {}).get("residues"))
 
     def tokens(self, peptide: Peptide) -> Tokens:
-        """What the network is told of a peptide."""
-        return Tokens.of([peptide.topology], self.config.block_orders).to(self.device)
+        """What the network is told of a peptide; kept for the last one."""
+        if self._known is None or self._known[0] is not peptide:
+            self._known = peptide, Tokens.of([peptide.topology], self.config.block_orders).to(self.device)
+        return self._known[1]
+
+    def _inverter_of(self, peptide: Peptide) -> PeptideInverter:
+        """The inverse for a peptide; kept for the last one, with what a GPU has recorded for it."""
+        if self._prepared is None or self._prepared[0] is not peptide:
+            self._inverter = self._inverter or Inverter(self.network, self.precision)
+            self._prepared = peptide, self._inverter.of(self.tokens(peptide))
+        return self._prepared[1]
+
+    @torch.no_grad()
+    def _recomputed(self, x: Tensor, log_det: Tensor, peptide: Peptide, spread: float) -> NDArray[np.float64]:
+        """Log-density (n,) of draws x in normalised units by the direction x -> z in float32; NaN where a draw has
+        none. Rounded keys and values lead to slightly other frames, and the weights go by where these are."""
+        values = []
+        for part in x.split(RECOMPUTED_FRAMES):
+            z, change = self.network(part, self.tokens(peptide))
+            values.append(_log_normal(z.double().cpu().numpy(), spread) + change.double().cpu().numpy())
+        return np.where(np.isnan(log_det.cpu().numpy()), np.nan, np.concatenate(values))
 
     @property
     def _dtype(self) -> torch.dtype:

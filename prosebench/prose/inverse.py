@@ -3,28 +3,43 @@
 `Inverter` is the fast way. It does once what does not depend on the frames: the affine parts of layer norms
 are folded into the linear maps behind them, weights are laid out for the matrix products, and the conditions
 of a peptide are computed at batch 1, so that an adaptive layer norm is a plain layer norm whose weight and
-bias are those of the token. Keys and values go into arrays made once. `inverse_reference` is the
-straightforward way, against which it is tested.
+bias are those of the token. Keys and values go into arrays made once. On a GPU, which would wait for the host
+between so many small kernels, the launches of each block are recorded once for a peptide and a batch size, and
+repeated as a whole (`prosebench.flows.recording`). `inverse_reference` is the straightforward way, against which it is
+tested.
 """
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prosebench.flows.device import is_gpu, memory_bytes, tf32
 from prosebench.flows.local_frames import to_cartesian
+from prosebench.flows.recording import Recording
 from prosebench.flows.tokens import Tokens, take
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import AdaptiveLayer, Modulation, Past, PlainLayer, SwiGLU
 from prosebench.prose.network import Block, Network
 from prosebench.ranks import ALONE, Ranks
 
-LARGEST_BATCH = {"cpu": 512, "cuda": 8192}
-"""Beyond these, a larger batch made nothing faster."""
+LARGEST_BATCH = 512
+"""Beyond this, a larger batch made nothing faster on a CPU."""
+
+GPU_BATCH = 2048
+"""Frames that fill a GPU: weights are read once for all of them, and each token's products are of so many rows."""
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""How a GPU draws. "tf32" lets products inside the layers round their factors to 10 bits of mantissa; "bfloat16"
+also keeps keys and values in bfloat16. Maps between coordinates and channels are float32 always. On a CPU, where there
+is no TF32, its products are those of float32."""
 
 _MKL = torch.backends.mkl.is_available() and hasattr(torch.ops.mkl, "_mkl_linear")
 
@@ -57,7 +72,7 @@ def _placed(config: ProseConfig, x: Tensor, log_det: Tensor, tokens: Tokens) -> 
     """From what the blocks leave, local coordinates where a flow has them, to x, with the log-determinant of all."""
     if config.coordinates == "cartesian":
         return x, log_det
-    x, change = to_cartesian(x, tokens.placing_order, tokens.references, tokens.turns)
+    x, change = to_cartesian(x, tokens.placing, tokens.turns)
     return x, log_det + change
 
 
@@ -78,8 +93,8 @@ class Inverter:
     changed."""
 
     @torch.no_grad()
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, precision: Precision = "float32") -> None:
+        self.network, self.precision = network, precision
         self.blocks = [_Block(block) for block in network.blocks if isinstance(block, Block)]
         self.packed_for = 0
 
@@ -110,39 +125,110 @@ class PeptideInverter:
         self, inverter: Inverter, tokens: Tokens, orders: list[Tensor], steps: list[list["_Step"]]
     ) -> None:
         self.inverter, self.tokens, self.orders, self.steps = inverter, tokens, orders, steps
+        self._work: _Work | None = None
+        self._recording: Recording | None = None
 
     @torch.no_grad()
     def __call__(self, z: Tensor, batch: int | None = None, ranks: Ranks = ALONE) -> tuple[Tensor, Tensor]:
         """x (frames, atoms, 3) and log |det dx/dz| (frames,) of z, `batch` frames at a time (by default, what
-        fits). Ranks, which all have the same z, do a batch each, and get the whole result. Raises ValueError for a
-        batch below 1."""
+        fits); a GPU takes at least what fills it, and the last batch is filled up with zeros, so that a frame's numbers
+        do not depend on how many there are. Ranks, which all have the same z, do a batch each, and get the whole
+        result. Raises ValueError for a batch below 1."""
         if batch is not None and batch < 1:
             raise ValueError(f"the batch is {batch} frames; give at least one, or leave it out")
-        size = min(batch or batch_that_fits(self.inverter.network.config, z), max(1, len(z)))
-        self.inverter.pack(size)
-        parts = ranks.map(self._batch, z.split(size))
+        size = self.frames_at_once(z, batch)
+        if not is_gpu(z.device):
+            self.inverter.pack(size)
+        parts = ranks.map(partial(self._batch, size), z.split(size))
         return torch.cat([x for x, _ in parts]), torch.cat([log_det for _, log_det in parts])
 
-    def _batch(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        # (atoms, frames, 3): a token is one piece of memory
-        x = z.transpose(0, 1).clone(memory_format=torch.contiguous_format)
-        log_det = z.new_zeros(len(z))
-        caches = [_Cache.empty(z, self.inverter.network.config) for _ in self.inverter.blocks[0].layers]
-        for block, order, steps in zip(
-            self.inverter.blocks[::-1], self.orders[::-1], self.steps[::-1], strict=True
-        ):
-            moved = x[order]
-            block.undo(moved, log_det, steps, caches)
-            x[order] = moved
-        return _placed(self.inverter.network.config, x.transpose(0, 1).contiguous(), log_det, self.tokens)
+    def frames_at_once(self, z: Tensor, batch: int | None) -> int:
+        """Frames of a batch; see the call."""
+        config = self.inverter.network.config
+        if is_gpu(z.device):
+            return max(batch or 1, gpu_batch(config, z.shape[1], z.device, z.element_size()))
+        return min(batch or batch_that_fits(config, z), max(1, len(z)))
+
+    def _batch(self, size: int, z: Tensor) -> tuple[Tensor, Tensor]:
+        if not is_gpu(z.device):
+            work = _Work.of(self.inverter.network.config, z, self.inverter.precision)
+            for step in self._stages(work):
+                step()
+            return work.x, work.log_det
+        if self._recording is None or self._work is None or len(self._work.log_det) != size:
+            room = z.new_zeros(size, *z.shape[1:])
+            self._work = _Work.of(self.inverter.network.config, room, self.inverter.precision)
+            self._recording = Recording(self._stages(self._work))
+        self._work.start(z)
+        self._recording.run()
+        return self._work.x[: len(z)].clone(), self._work.log_det[: len(z)].clone()
+
+    def _stages(self, work: "_Work") -> list[Callable[[], None]]:
+        """What turns z into x, in place: block after block, then from local coordinates."""
+
+        def undo(block: "_Block", order: Tensor, steps: list["_Step"]) -> None:
+            moved = work.tokens[order]
+            block.undo(
+                moved, work.log_det, steps, work.caches, allow_tf32=self.inverter.precision != "float32"
+            )
+            work.tokens[order] = moved
+
+        def place() -> None:
+            x, log_det = _placed(
+                self.inverter.network.config,
+                work.tokens.transpose(0, 1).contiguous(),
+                work.log_det,
+                self.tokens,
+            )
+            work.x.copy_(x)
+            work.log_det.copy_(log_det)
+
+        backwards = zip(self.inverter.blocks[::-1], self.orders[::-1], self.steps[::-1], strict=True)
+        return [*(partial(undo, *one) for one in backwards), place]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Arrays that a batch is worked on in: tokens (atoms, frames, 3), so that a token is one piece of memory; x
+    (frames, atoms, 3) and log_det (frames,), the result; keys and values of each layer."""
+
+    tokens: Tensor
+    x: Tensor
+    log_det: Tensor
+    caches: list["_Cache"]
+
+    @classmethod
+    def of(cls, config: ProseConfig, z: Tensor, precision: Precision) -> "_Work":
+        """For frames z (frames, atoms, 3), which they begin with."""
+        caches = [_Cache.empty(z, config, precision) for _ in range(config.layers_per_block)]
+        tokens = z.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        return cls(tokens, torch.empty_like(z), z.new_zeros(len(z)), caches)
+
+    def start(self, z: Tensor) -> None:
+        """Begin again with other frames, at most as many as there is room for; 0 behind them."""
+        self.tokens[:, : len(z)] = z.transpose(0, 1)
+        self.tokens[:, len(z) :].zero_()
+        self.log_det.zero_()
+
+
+def gpu_batch(config: ProseConfig, atoms: int, device: torch.device, element_size: int = 4) -> int:
+    """Frames of a peptide that fill a GPU: 2,048, or the power of two that its memory holds. It goes by all of its
+    memory, not by what is free, which would let rounding depend on who else is there."""
+    room = int(MEMORY_SHARE * memory_bytes(device)) // (_values_a_frame(config, atoms) * element_size)
+    return min(GPU_BATCH, 1 << max(0, room.bit_length() - 1))
 
 
 def batch_that_fits(config: ProseConfig, z: Tensor) -> int:
-    """Frames at a time for z (frames, atoms, 3): what half of the free memory of its device holds, within
-    limits."""
-    values_a_frame = config.channels * (2 * config.layers_per_block * z.shape[1] + 8 * config.expansion)
-    fitting = int(MEMORY_SHARE * free_bytes(z.device)) // (values_a_frame * z.element_size())
-    return max(1, min(fitting, LARGEST_BATCH.get(z.device.type, LARGEST_BATCH["cuda"]), max(1, len(z))))
+    """Frames at a time for z (frames, atoms, 3) on a CPU: what half of the free memory holds, within limits."""
+    fitting = int(MEMORY_SHARE * free_bytes(z.device)) // (
+        _values_a_frame(config, z.shape[1]) * z.element_size()
+    )
+    return max(1, min(fitting, LARGEST_BATCH, max(1, len(z))))
+
+
+def _values_a_frame(config: ProseConfig, atoms: int) -> int:
+    """Numbers that a frame needs while it is drawn: keys and values of a block, and activations of a token."""
+    return config.channels * (2 * config.layers_per_block * atoms + 8 * config.expansion)
 
 
 def free_bytes(device: torch.device) -> int:
@@ -164,9 +250,10 @@ class _Cache:
     values: Tensor
 
     @classmethod
-    def empty(cls, z: Tensor, config: ProseConfig) -> "_Cache":
+    def empty(cls, z: Tensor, config: ProseConfig, precision: Precision) -> "_Cache":
         shape = (len(z), z.shape[1] - 1, config.heads, config.head_dim)
-        return cls(z.new_empty(shape), z.new_empty(shape))
+        dtype = torch.bfloat16 if precision == "bfloat16" else z.dtype
+        return cls(z.new_empty(shape, dtype=dtype), z.new_empty(shape, dtype=dtype))
 
 
 @dataclass(frozen=True)
@@ -217,12 +304,21 @@ class _Block:
             for k, start in enumerate(starts)
         ]
 
-    def undo(self, x: Tensor, log_det: Tensor, steps: list[_Step], caches: list[_Cache]) -> None:
+    def undo(
+        self,
+        x: Tensor,
+        log_det: Tensor,
+        steps: list[_Step],
+        caches: list[_Cache],
+        *,
+        allow_tf32: bool = False,
+    ) -> None:
         """Turn z into x (atoms, frames, 3) and add to log_det (frames,), both in place."""
         for k, step in enumerate(steps):
             h = F.linear(x[k], self.block.project_in.weight, step.start)
-            for layer, of_layer, cache in zip(self.layers, step.layers, caches, strict=True):
-                h = layer.update(h, of_layer, cache, k)
+            with tf32(allow_tf32):
+                for layer, of_layer, cache in zip(self.layers, step.layers, caches, strict=True):
+                    h = layer.update(h, of_layer, cache, k)
             log_scale, shift = self.block.project_out(h).chunk(2, dim=-1)
             x[k + 1].mul_(log_scale.exp()).add_(shift)
             log_det += log_scale.sum(dim=-1)
@@ -274,13 +370,12 @@ class _Core:
 
     def _attended(self, normed: Tensor, cache: _Cache, k: int) -> Tensor:
         query, key, value = self.qkv(normed).chunk(3, dim=-1)
-        query = F.layer_norm(query, query.shape[-1:], self.query_weight, self.query_bias)
+        query = F.layer_norm(query, query.shape[-1:], self.query_weight, self.query_bias).to(cache.keys.dtype)
         cache.keys[:, k] = _normed(key).view_as(cache.keys[:, k])
         cache.values[:, k] = value.unflatten(-1, cache.values.shape[2:])
         keys, values = cache.keys[:, : k + 1].transpose(1, 2), cache.values[:, : k + 1].transpose(1, 2)
-        return F.scaled_dot_product_attention(query.view_as(keys[:, :, 0])[:, :, None], keys, values).flatten(
-            1
-        )
+        query = query.view_as(keys[:, :, 0])[:, :, None]
+        return F.scaled_dot_product_attention(query, keys, values).flatten(1).to(normed.dtype)
 
 
 class _Transition:

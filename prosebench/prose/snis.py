@@ -1,8 +1,11 @@
 """Prose with self-normalised importance sampling; see `prosebench.flows.snis`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
+
+from pydantic import Field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,7 @@ from prosebench.flows.snis import FlowSettings, FlowSNIS, LogWeights, weighted_c
 from prosebench.method import Carry, Chunk, MethodSettings, Run
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import CentreDensity, Prose, ProseProposals
+from prosebench.prose.inverse import Precision
 
 CONTRACT_SPREAD_NM = 0.9 * 0.35
 """Of the wells on which flows are checked: nine tenths of the median width of what "breathing" proposes."""
@@ -30,12 +34,19 @@ class LatentSettings(MethodSettings):
 
 
 class ProseSettings(FlowSettings, LatentSettings):
-    """See FlowSettings, and LatentSettings for temperatures; com is the density of the centre that is taken out."""
+    """See FlowSettings, and LatentSettings for temperatures; com is the density of the centre that is taken out.
+    precision is that of draws on a GPU: see `prosebench.prose.inverse.Precision`."""
 
     kind = Prose
 
     weights: str = "prose-mini"
     com: CentreDensity = "gaussian"
+    # Cells of the default have the id that they had before there was a choice.
+    precision: Precision = Field("float32", exclude_if=lambda value: value == "float32")
+
+    def loading(self) -> dict[str, Any]:
+        """See FlowSettings."""
+        return {"precision": self.precision}
 
     def load(self) -> Prose:
         """See FlowSettings."""
@@ -46,7 +57,7 @@ class ProseSNIS(FlowSNIS):
     """Proposals of the flow with importance weights."""
 
     class Settings(ProseSettings, FlowSNIS.Settings):
-        """See ProseSettings; chunk_proposals are drawn and stored together."""
+        """See ProseSettings and `FlowSNIS.Settings`."""
 
     settings: Settings
     contract_settings = {"weights": "breathing", "chunk_proposals": 250}
@@ -73,7 +84,8 @@ class ProseSNIS(FlowSNIS):
             run,
             index,
             carry,
-            number=min(settings.chunk_proposals, run.meter.remaining),
+            stream_proposals=settings.chunk_proposals,
+            most=run.meter.remaining,
             latent_kelvin=settings.latent_kelvin(run.meter.temperature_kelvin),
             com=settings.com,
             batch=settings.batch,
@@ -86,16 +98,26 @@ def weighted_proposals(
     index: int,
     carry: Carry,
     *,
-    number: int,
+    stream_proposals: int,
+    most: int,
     latent_kelvin: float,
     com: CentreDensity,
     batch: int,
 ) -> Chunk:
-    """A chunk of proposals of a flow with energies and weights; its carry is what the next one's diagnostics need."""
+    """A chunk of at most so many proposals of a flow with energies and weights; its carry is what the next one's
+    diagnostics need, and, where a chunk takes several random streams, the next one's first stream.
+    """
+    streams = prose.streams(index, carry, stream_proposals, most)
     proposals = prose.propose(
-        run.peptide, number, run.rng(index), temperature_kelvin=latent_kelvin, batch=batch, ranks=run.ranks
+        run.peptide,
+        streams.n,
+        streams.generator(run.rng),
+        temperature_kelvin=latent_kelvin,
+        batch=batch,
+        ranks=run.ranks,
     )
-    return weighted_chunk(run, carry, proposals, _weightings(proposals, com))
+    chunk = weighted_chunk(run, carry, proposals, _weightings(proposals, com))
+    return replace(chunk, carry={**chunk.carry, **streams.carry})
 
 
 def _weightings(proposals: ProseProposals, com: CentreDensity) -> Mapping[str, LogWeights]:

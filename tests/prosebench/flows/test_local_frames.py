@@ -44,7 +44,7 @@ def test_every_atom_is_placed_once_and_after_what_it_refers_to(sequence: str) ->
 def test_there_and_back(sequence: str) -> None:
     tokens, x = tokens_of(sequence), frames_of(sequence)
     y, log_det = local(x, tokens)
-    back, log_det_back = to_cartesian(y, tokens.placing_order, tokens.references, tokens.turns)
+    back, log_det_back = to_cartesian(y, tokens.placing, tokens.turns)
     torch.testing.assert_close(back, x, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(log_det_back, -log_det, rtol=1e-9, atol=1e-9)
 
@@ -148,7 +148,7 @@ def test_what_no_frame_has_gets_no_density(dtype: torch.dtype) -> None:
     tokens, x = tokens_of("GG"), frames_of("GG", 1).to(dtype)
     y = local(x, tokens)[0].repeat(len(edges), 1, 1)
     y[:, tokens.turns[0].nonzero()[0, 0], 1:] = edges
-    x, log_det = to_cartesian(y, tokens.placing_order, tokens.references, tokens.turns)
+    x, log_det = to_cartesian(y, tokens.placing, tokens.turns)
     has_one = (edges[:, 0] > 0) & (edges[:, 1].abs() < 4.89)
     assert has_one.sum() == 6
     assert torch.isnan(log_det[~has_one]).all()
@@ -171,7 +171,7 @@ def test_there_and_back_near_the_edges(dtype: torch.dtype, radius: float, t: flo
     tokens, x = tokens_of("GG"), frames_of("GG", 1).to(dtype)
     y = local(x, tokens)[0]
     y[0, tokens.turns[0].nonzero()[-1, 0], 1:] = torch.tensor([radius, t], dtype=dtype)
-    x, log_det_back = to_cartesian(y, tokens.placing_order, tokens.references, tokens.turns)
+    x, log_det_back = to_cartesian(y, tokens.placing, tokens.turns)
     again, log_det = local(x, tokens)
     torch.testing.assert_close(again, y, rtol=0, atol=atol)
     torch.testing.assert_close(log_det, -log_det_back, rtol=0, atol=10 * atol)
@@ -183,7 +183,7 @@ def test_frames_at_the_cut_are_kept_off_it() -> None:
     y = local(x, tokens)[0]
     turning = tokens.turns[0].nonzero()[-1, 0]
     y[0, turning, 2] = 9.0
-    x = to_cartesian(y, tokens.placing_order, tokens.references, tokens.turns)[0]
+    x = to_cartesian(y, tokens.placing, tokens.turns)[0]
     clamped, log_det = local(x, tokens)
     assert clamped[0, turning, 2].abs().item() == pytest.approx(4.8916, abs=1e-4)
     assert torch.isfinite(log_det).all()
