@@ -17,6 +17,7 @@ from jobs.cells.heartbeat import SILENT_SECONDS, read_beat
 from jobs.cells.signals import STOP_SIGNALS, listen, stop_asked
 from jobs.cells.spread import spread_cell
 from jobs.cells.worker import Desk, DiskFull, run_cell
+from prosebench.flows.gpus import bind_gpu
 
 LOCKED_PAUSE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
@@ -42,9 +43,10 @@ def run_local(
 
     With several ranks, each worker has a cell done by so many processes of `threads` threads, through mpirun.
 
-    watch is called a few times a second. Cells that another process works on are waited for. A worker that dies
-    (killed, out of memory) is replaced, and its cell is marked as failed. On KeyboardInterrupt all workers are ended
-    and the interrupt goes on: what was stored stays. Raises DiskFull, or ChildProcessError where workers cannot start.
+    Each worker has a GPU of its own, as far as they go. watch is called a few times a second. Cells that another
+    process works on are waited for. A worker that dies (killed, out of memory) is replaced, and its cell is marked as
+    failed. On KeyboardInterrupt all workers are ended and the interrupt goes on: what was stored stays. Raises
+    DiskFull, or ChildProcessError where workers cannot start.
     """
     desk = Desk(directory, uuid.uuid4().hex, threads, tuple(reference_folders), ranks=ranks)
     run_pool(folders, desk, workers, watch)
@@ -60,7 +62,9 @@ def run_pool(
 
     def start(index: int) -> BaseProcess:
         turned = [*folders[index:], *folders[:index]]
-        process = context.Process(target=work, args=(turned, desk), daemon=True)
+        process = context.Process(
+            target=work, args=(turned, desk, index if number > 1 else None), daemon=True
+        )
         # A signal that comes before the new process can note it waits until then.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS if desk.in_job else ())
         process.start()
@@ -96,8 +100,11 @@ def run_pool(
             process.join()
 
 
-def work(folders: Sequence[Path], desk: Desk) -> None:
-    """Be a worker process: go through the cells until none is left that this session may run."""
+def work(folders: Sequence[Path], desk: Desk, index: int | None = None) -> None:
+    """Be a worker process: go through the cells until none is left that this session may run. Worker `index` of several
+    takes one of the GPUs."""
+    if index is not None:
+        bind_gpu(index)
     # The terminal sends Ctrl-C to the whole group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if desk.in_job:

@@ -8,12 +8,12 @@ import hashlib
 import os
 import pickle
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jobs.cells.signals import note, stop_asked
+from prosebench.flows.gpus import VISIBLE, bind_gpu
 from prosebench.method import Chunk
 from prosebench.ranks import Ranks
 
@@ -94,12 +94,9 @@ class MPIRanks(Ranks):
 
     def bind_gpu(self) -> None:
         """Leave one GPU of the node visible, another one for each rank on it as far as they go; before torch looks."""
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        found = visible.split(",") if visible is not None else _gpus_of_node()
         # Where the launcher gave each rank GPUs of its own, the ranks of a node see different ones already.
-        shared = len(set(self._local.allgather(visible))) == 1
-        if found and found != [""] and shared:
-            os.environ["CUDA_VISIBLE_DEVICES"] = found[self._local.rank % len(found)]
+        if len(set(self._local.allgather(os.environ.get(VISIBLE)))) == 1:
+            bind_gpu(self._local.rank)
 
 
 def _wait(request: Any) -> None:
@@ -108,10 +105,6 @@ def _wait(request: Any) -> None:
     while not request.Test():
         if time.monotonic() - begun > _SPIN_SECONDS:
             time.sleep(_PAUSE_SECONDS)
-
-
-def _gpus_of_node() -> list[str]:
-    return [str(index) for index, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
 
 
 def agree(ranks: Ranks, chunk: Chunk) -> bool:

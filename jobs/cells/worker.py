@@ -25,7 +25,9 @@ from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import Account, BudgetExhausted, Clock, Ledger, Meter, count_calls
 from prosebench.energy.settings import make_target
 from prosebench.energy.sharded import ShardedTarget
+from prosebench.energy.target import Description
 from prosebench.ensemble import concatenate, tidied
+from prosebench.flows.gpus import allocations, used_since
 from prosebench.method import Carry, Chunk, Method, Run, check_chunk, load_method
 from prosebench.ranks import ALONE, Ranks
 from prosebench.record import Cell, Provenance, Record, read_cell, write_record
@@ -121,6 +123,7 @@ def assist(folder: Path, desk: Desk, ranks: Ranks) -> None:
 
 
 def _work(folder: Path, desk: Desk, ranks: Ranks) -> None:
+    before = allocations()
     cell, run, method, record, books = _set_up(folder, desk, ranks)
     chain, warnings = read_chain(folder / "chunks", cell.id, desk.directory / "set-aside")
     for warning in warnings:
@@ -130,12 +133,13 @@ def _work(folder: Path, desk: Desk, ranks: Ranks) -> None:
     reason = method.skip(run)
     if reason:
         skipped = record.model_copy(update={"status": "skipped", "reason": one_line(reason)})
-        _leave(folder, skipped, chain, ranks, desk.threads)
+        _leave(folder, skipped, chain, Place("cpu", ranks.size, desk.threads))
         return
     ranks.gather(_beginning(chain, books))
     with Heartbeat(folder, desk.session, books.account, cell.budgets[-1], len(chain)) as heartbeat:
         _continue(folder, cell, run, method, chain, heartbeat, books)
-        _leave(folder, record, chain, ranks, desk.threads)
+        device = _device(_hardware(record.target), used_since(before))
+        _leave(folder, record, chain, Place(device, ranks.size, desk.threads))
     remove_beat(folder)
 
 
@@ -278,7 +282,35 @@ def _next_chunk(method: Method, run: Run, index: int, carry: Carry, books: Books
     return replace(chunk, done=chunk.done or books.spent >= run.budgets[-1])
 
 
-def _leave(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks, threads: int) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where a cell was done: on what, by how many ranks, of how many threads each."""
+
+    device: str
+    ranks: int
+    threads: int
+
+
+def _hardware(target: Description) -> str:
+    """What computed the energies, in words, as far as the target says so."""
+    device, name = str(target.get("device", "cpu")), target.get("hardware")
+    return f"{device}: {name}" if name and device != "cpu" else device
+
+
+def _device(of_target: str, gpus: Sequence[int]) -> str:
+    """What computed a cell, in words: what the target says, and the GPUs on which torch was at work; or the CPU."""
+    if not gpus and not of_target.startswith("cuda"):
+        return of_target
+    from prosebench.flows.device import describe_device
+
+    found = [describe_device(f"cuda:{index}") for index in gpus]
+    return (
+        "; ".join(dict.fromkeys([*([] if of_target in ("cpu", "cuda") else [of_target]), *found]))
+        or of_target
+    )
+
+
+def _leave(folder: Path, record: Record, chain: list[StoredChunk], place: Place) -> None:
     """Write ensemble, provenance and record, in this order, then remove the chunks they were made from."""
     parts = [stored.chunk.ensemble for stored in chain if stored.chunk.ensemble is not None]
     if record.status == "done":
@@ -299,7 +331,7 @@ def _leave(folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks,
                 },
             }
         )
-    provenance = _provenance(folder, record, chain, ranks, threads)
+    provenance = _provenance(folder, chain, place)
     write_record(folder, record, provenance)
     for path in sorted((folder / "chunks").iterdir()) if (folder / "chunks").is_dir() else []:
         path.unlink(missing_ok=True)
@@ -312,21 +344,19 @@ def _numbers(chunk: Chunk, name: str) -> list[float | None]:
     return [None if number is None or not math.isfinite(number) else float(number) for number in numbers]
 
 
-def _provenance(
-    folder: Path, record: Record, chain: list[StoredChunk], ranks: Ranks, threads: int
-) -> Provenance:
+def _provenance(folder: Path, chain: list[StoredChunk], place: Place) -> Provenance:
     phases = chain[0].seconds if chain else {}
     return Provenance(
         host=one_line(socket.gethostname()),
-        device=str(record.target.get("device", "cpu")),
+        device=one_line(place.device),
         commit=code_commit(),
         started=datetime.fromtimestamp((folder / "cell.json").stat().st_mtime, UTC).isoformat(
             timespec="seconds"
         ),
         finished=_now(),
         sittings=len({stored.sitting for stored in chain}),
-        ranks=ranks.size,
-        threads=threads,
+        ranks=place.ranks,
+        threads=place.threads,
         seconds={phase: round(sum(stored.seconds[phase] for stored in chain), 6) for phase in phases},
     )
 

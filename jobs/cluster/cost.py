@@ -2,12 +2,14 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+import prosebench
 from prosebench.peptide.residues import ONE_LETTER, residue_atoms
 from prosebench.record import Cell, cell_folders, read_provenance, read_record
 from prosebench.store.storage import DamagedFile
@@ -16,11 +18,15 @@ CELL_SECONDS = 1.0
 """What a cell takes besides evaluations: its topology, the gate, its files."""
 GUESSED_SECONDS = 60e-6
 """An evaluation of TYPICAL_ATOMS on one core, before anything was measured."""
+GUESSED_PROPOSAL_FLOP_PER_SECOND = {"cpu": 5e10, "gpu": 2e13}
+"""Of a flow that draws: 2 FLOP a weight and atom; on a GPU a twentieth of what it can, before anything was measured."""
+GUESSED_WEIGHTS = 285_000_000
+"""Of published flows."""
 GUESSED_PREPARATION = 60_000
 GUESSED_EXPONENT = 1.5
 """Between bonded terms (1) and all pairs (2)."""
 TYPICAL_ATOMS = 40
-_KIND = tuple[str, str, str]
+_KIND = tuple[str, str, str, str, str]
 
 
 @dataclass
@@ -35,8 +41,8 @@ class _Seen:
 class CostModel:
     """Seconds of a cell on one rank = CELL_SECONDS + evaluations x c x atoms^p, where c and p are learned.
 
-    c is the median over finished cells of the same kind (method, engine, platform); p is fitted where they have several
-    sizes. Cells of a kind never seen are guessed.
+    c is the median over finished cells of the same kind (method, weights of its flow, engine, platform, and whether on
+    a GPU); p is fitted where they have several sizes. Cells of a kind never seen are guessed.
     """
 
     def __init__(self) -> None:
@@ -49,17 +55,17 @@ class CostModel:
                 self._learn_cell(folder)
         return self
 
-    def seconds(self, cell: Cell) -> float:
-        """Wall seconds of a whole cell on one worker."""
-        seen = self._seen.get(_kind(cell), _Seen())
+    def seconds(self, cell: Cell, *, gpu: bool = False) -> float:
+        """Wall seconds of a whole cell on one worker, with a GPU or without."""
+        seen, atoms = self._seen.get(_kind(cell, gpu), _Seen()), count_atoms(cell.peptide)
+        if not seen.atoms and _found(cell.settings, "weights"):
+            return CELL_SECONDS + cell.budgets[-1] * _guessed_proposal(cell, atoms, gpu)
         preparation = float(np.median(seen.preparation)) if seen.preparation else GUESSED_PREPARATION
-        return CELL_SECONDS + (cell.budgets[-1] + preparation) * _per_evaluation(
-            seen, count_atoms(cell.peptide)
-        )
+        return CELL_SECONDS + (cell.budgets[-1] + preparation) * _per_evaluation(seen, atoms)
 
-    def knows(self, cell: Cell) -> bool:
+    def knows(self, cell: Cell, *, gpu: bool = False) -> bool:
         """Whether cells of this kind were seen, so that their time is no guess."""
-        return bool(self._seen.get(_kind(cell), _Seen()).atoms)
+        return bool(self._seen.get(_kind(cell, gpu), _Seen()).atoms)
 
     def _learn_cell(self, folder: Path) -> None:
         try:
@@ -72,7 +78,7 @@ class CostModel:
         seconds *= provenance.ranks
         if record.status != "done" or not evaluations or seconds <= 0:
             return
-        seen = self._seen[_kind(record.cell)]
+        seen = self._seen[_kind(record.cell, provenance.device not in ("", "cpu"))]
         seen.atoms.append(count_atoms(record.cell.peptide))
         seen.seconds.append(seconds / evaluations)
         seen.preparation.append(ledger.preparation.evaluations)
@@ -88,8 +94,36 @@ def count_atoms(sequence: str) -> int:
     )
 
 
-def _kind(cell: Cell) -> _KIND:
-    return cell.method, cell.target.engine, cell.target.platform
+def _kind(cell: Cell, gpu: bool) -> _KIND:
+    return cell.method, _weights(cell), cell.target.engine, cell.target.platform, "gpu" if gpu else "cpu"
+
+
+def _weights(cell: Cell) -> str:
+    """What tells the flow of a cell: the hash of its weights, or their name, or its size; empty for dynamics."""
+    return (
+        _found(cell.settings, "weights_sha256")
+        or _found(cell.settings, "weights")
+        or _found(cell.settings, "size")
+    )
+
+
+def _found(settings: Mapping[str, Any], name: str) -> str:
+    """The first setting of that name, also in those of a proposal within."""
+    inner = (_found(value, name) for value in settings.values() if isinstance(value, Mapping))
+    return str(settings.get(name) or "") or next((value for value in inner if value), "")
+
+
+def _guessed_proposal(cell: Cell, atoms: int, gpu: bool) -> float:
+    """Seconds of a draw of a flow, from the size of the file of its weights where it is on this machine."""
+    path = Path(_found(cell.settings, "weights"))
+    for folder in (Path(), *(package / "models" for package in Path(prosebench.__path__[0]).iterdir())):
+        file = folder / (path if path.suffix else f"{path}.npz")
+        if file.is_file():
+            weights = file.stat().st_size // 4
+            break
+    else:
+        weights = GUESSED_WEIGHTS
+    return 2 * weights * atoms / GUESSED_PROPOSAL_FLOP_PER_SECOND["gpu" if gpu else "cpu"]
 
 
 def _per_evaluation(seen: _Seen, atoms: int) -> float:

@@ -115,6 +115,14 @@ class Cluster(Need):
         }
         return Need(**own | tables[0] | tables[1] | {"environment": environment})
 
+    def kinds(self) -> list[tuple[list[str], Need]]:
+        """What jobs of this profile ask for, each kind once, with the rows that it is for."""
+        found: dict[str, tuple[list[str], Need]] = {}
+        for name in ("all other rows", *self.methods):
+            need = self.need(name, name)
+            found.setdefault(need.model_dump_json(exclude={"minutes"}), ([], need))[0].append(name)
+        return list(found.values())
+
 
 def cluster_names() -> list[str]:
     """Names of the example profiles that come with prosebench."""

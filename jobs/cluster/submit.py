@@ -61,7 +61,8 @@ def make_plan(
         elif is_parked(folder):
             parked += 1
         else:
-            missing.append(_work(cell, folder, costs))
+            gpu = schedulers()[cluster.scheduler].gpus(cluster.need(cell.row, cell.method)) > 0
+            missing.append(_work(cell, folder, costs, gpu))
     size = cluster.max_array_size or _array_size(cluster)
     return Plan(pack(missing, cluster, size), finished, parked, waiting)
 
@@ -175,11 +176,11 @@ def follow(folders: Sequence[Path], directory: Path, watch: Callable[[str], None
         time.sleep(0.25)
 
 
-def _work(cell: Cell, folder: Path, costs: CostModel) -> Work:
+def _work(cell: Cell, folder: Path, costs: CostModel, gpu: bool) -> Work:
     spent = read_state(folder).spent if folder.exists() else 0
     left = cell.budgets[-1] - spent
-    seconds = max(1.0, costs.seconds(cell) * left / cell.budgets[-1])
-    return Work(folder, cell, seconds, left, guessed=not costs.knows(cell))
+    seconds = max(1.0, costs.seconds(cell, gpu=gpu) * left / cell.budgets[-1])
+    return Work(folder, cell, seconds, left, guessed=not costs.knows(cell, gpu=gpu))
 
 
 def _sources(directory: Path) -> list[Path]:

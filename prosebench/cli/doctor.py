@@ -1,5 +1,7 @@
 """The command that looks at a machine, and at what it computes."""
 
+import os
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +10,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from prosebench.cli.options import app, out
+from prosebench.cli.options import ClusterFile, Executor, app, load_profile, out
+
+if TYPE_CHECKING:
+    from jobs.cluster.profile import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,12 +43,30 @@ def _schedulers() -> "Iterator[Finding]":
         )
 
 
+NODE_MINUTES = 10
+"""Time limit of a check on a node; loading everything from a slow file system takes the most of it."""
+
+
 @app.command()
 def doctor(
     vectors: Annotated[Path | None, typer.Option(help="Folder of conformance files to check.")] = None,
     device: Annotated[str, typer.Option(help="Where networks compute: cpu, cuda, cuda:1 ...")] = "cpu",
+    on_node: Annotated[
+        bool,
+        typer.Option("--on-node", help="Try every GPU, OpenMM platform and MPI here, with real kernels."),
+    ] = False,
+    executor: Executor = "local",
+    cluster: ClusterFile = "",
 ) -> None:
-    """What this machine can do; with --vectors, whether it computes the published functions."""
+    """What this machine can do; with --vectors, whether it computes the published functions.
+
+    With --executor slurm, that is done by jobs, one for each kind of node that the profile asks for.
+    """
+    profile = load_profile(executor, cluster)
+    if executor != "local":
+        raise typer.Exit(_on_nodes(profile))
+    if on_node:
+        raise typer.Exit(_on_this_node())
     from prosebench.check.doctor import Checker, check_vectors, examine
 
     bad = 0
@@ -86,3 +109,45 @@ def doctor(
                 soft_wrap=True,
             )
     raise typer.Exit(1 if bad else 0)
+
+
+def _on_this_node() -> int:
+    """Try everything here; the exit status."""
+    from prosebench.check.node import NodeFinding, examine_node, verdict
+
+    findings: list[NodeFinding] = []
+    # Of the tasks of a step, all try, and one speaks.
+    if os.environ.get("SLURM_PROCID", "0") != "0":
+        return 0 if verdict(list(examine_node()))[1] else 1
+    for one in examine_node():
+        findings.append(one)
+        out.print(f"{one.what:<18} {one.state:<8} {escape(one.found)}", soft_wrap=True, highlight=False)
+    line, ready = verdict(findings)
+    out.print(f"[{'green' if ready else 'red'}]{escape(line)}[/]", soft_wrap=True, highlight=False)
+    return 0 if ready else 1
+
+
+def _on_nodes(profile: "Cluster") -> int:
+    """The same as a job of each kind that the profile asks for, one after the other; 1 where a node is not ready."""
+    from jobs.cluster.remote import submit_each
+
+    worst, begun = 0, time.strftime("%Y%m%d-%H%M%S")
+    for number, (names, need) in enumerate(profile.kinds()):
+        out.print(f"[bold]jobs of {', '.join(names)}[/bold]")
+        folder = Path("runs/doctor") / f"{begun}-{number}"
+        said = partial(_said_on_node, folder)
+        alone = need.model_copy(update={"ranks": 1, "workers": 1, "minutes": min(need.minutes, NODE_MINUTES)})
+        command = ["doctor", "--on-node"]
+        submit_each([command], folder, profile, out, need=alone, progress=lambda said=said: said()[1:])
+        text, _, finished = said()
+        out.print(text or f"no word from the job; its output is in {folder}", markup=False, soft_wrap=True)
+        worst = max(worst, int(not finished or "; not for " in text or "ready for nothing" in text))
+    return worst
+
+
+def _said_on_node(folder: Path) -> tuple[str, str, bool]:
+    """What a job has printed, how far that is in words, and whether its last line is there."""
+    logs = sorted(folder.glob("jobs/*/logs/*"))
+    text = "\n".join(path.read_text(errors="replace") for path in logs if path.is_file())
+    finished = any(line.startswith("ready for ") for line in text.splitlines())
+    return text, "the node has answered" if finished else "waiting for a node", finished

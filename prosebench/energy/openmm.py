@@ -59,6 +59,8 @@ class OpenMMEnergy:
         )
         if platform in ("CUDA", "OpenCL", "HIP"):
             self._properties = {"Precision": self.precision}
+            if "DeterministicForces" in self._platform.getPropertyNames():
+                self._properties["DeterministicForces"] = "true"
         self._context = self._make_context(openmm.VerletIntegrator(0.001))
 
     def energy(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -123,13 +125,17 @@ class OpenMMEnergy:
         return LangevinResult(PhaseState(positions, velocities), frames, energies, failed)
 
     def describe(self) -> Description:
-        """Engine, version, platform and precision, for the record."""
-        return {
+        """Engine, version, platform, precision, and the device of a platform that has several, for the record."""
+        found: Description = {
             "engine": "openmm",
             "version": openmm.__version__,
             "platform": self._platform.getName(),
             "precision": self.precision,
         }
+        if "DeviceName" not in self._platform.getPropertyNames():
+            return found
+        name = self._platform.getPropertyValue(self._context, "DeviceName")
+        return found | {"device": f"{self._platform.getName()}: {name}"}
 
     def _evaluate(
         self, frame: NDArray[np.float64], *, gradient: bool
@@ -187,8 +193,23 @@ def platforms() -> list[str]:
 
 def _find_platform(name: str) -> openmm.Platform:
     if name not in platforms():
-        raise ValueError(f"OpenMM has no platform {name!r} on this machine; it has {', '.join(platforms())}")
+        raise ValueError(
+            f"OpenMM has no platform {name!r} on this machine; it has {', '.join(platforms())}{_remedy(name)}"
+        )
     return openmm.Platform.getPlatformByName(name)
+
+
+def _remedy(name: str) -> str:
+    """How to come by a platform that is not there, and why its plug-in was not loaded, as far as OpenMM says."""
+    failures = [
+        one.splitlines()[0] for one in openmm.Platform.getPluginLoadFailures() if name.lower() in one.lower()
+    ]
+    said = f" ({failures[0]})" if failures else ""
+    if name == "CUDA":
+        return f"{said}; install openmm[cuda12] or openmm[cuda13], as the driver goes, where there is a GPU"
+    if name == "OpenCL":
+        return f"{said}; install an OpenCL driver: that of the GPU, or pocl for CPUs"
+    return said
 
 
 def _check_precision(platform: str, precision: str | None) -> str:

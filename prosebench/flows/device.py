@@ -3,17 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
+from prosebench.flows.gpus import allotted_gpus, driver_version
+
 DEVICE_VARIABLE = "PROSEBENCH_DEVICE"
 """The device of all networks of a process, where a caller names none; "cpu" leaves allotted GPUs alone."""
-
-_ALLOTTED = ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
-"""Where a scheduler says which GPUs a process may use; the first that is there counts."""
-_NONE = ("", "-1", "none", "nodevfiles")
-_DRIVER, _DRIVER_VERSION = Path("/proc/driver/nvidia"), Path("/sys/module/nvidia/version")
 
 
 class DeviceError(ValueError):
@@ -54,27 +50,11 @@ def _first_device() -> str:
     return "cpu"
 
 
-def allotted_gpus() -> list[str]:
-    """Names of the GPUs that a scheduler gave this process, as it says them; none where nothing says so."""
-    for variable in _ALLOTTED:
-        if variable in os.environ:
-            found = os.environ[variable].split(",")
-            return [] if found[0].strip().lower() in _NONE else [one.strip() for one in found]
-    return []
-
-
-def visible_gpus() -> list[str]:
-    """Names of the GPUs that this process may use: those allotted, or else all that the driver shows."""
-    if any(variable in os.environ for variable in _ALLOTTED):
-        return allotted_gpus()
-    return [str(index) for index, _ in enumerate(sorted((_DRIVER / "gpus").glob("*")))]
-
-
 def why_no_gpu() -> str:
     """Why torch cannot use a GPU here: its wheel, the driver, or what CUDA says."""
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is built for CPUs alone; install its wheel for CUDA"
-    if not _DRIVER_VERSION.exists():
+    if not driver_version():
         return f"there is no NVIDIA driver on this machine (torch is built for CUDA {torch.version.cuda})"
     try:
         torch.cuda.init()
@@ -105,14 +85,9 @@ def why_too_new_or_old(device: str) -> str | None:
     )
 
 
-def driver_version() -> str:
-    """Version of the NVIDIA driver; empty where there is none."""
-    return _DRIVER_VERSION.read_text().strip() if _DRIVER_VERSION.exists() else ""
-
-
 def describe_device(device: str) -> str:
     """A device with its name and driver, for the record: "cpu", or "cuda: NVIDIA H100, driver 550.54, CUDA 12.8"."""
-    if torch.device(device).type != "cuda":
+    if not is_gpu(device):
         return device
     driver = f", driver {driver_version()}" if driver_version() else ""
     return f"cuda: {torch.cuda.get_device_name(device)}{driver}, CUDA {torch.version.cuda}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from prosebench.flows.device import choose_device
+from prosebench.flows.device import choose_device, is_gpu
 from prosebench.flows.tokens import Tokens
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig, load_size
@@ -41,8 +41,8 @@ class Clock:
         return wall, cpu if self.device == "cpu" else wall
 
     def _wait(self) -> None:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
+        if is_gpu(self.device):
+            torch.cuda.synchronize(self.device)
 
 
 def bench_inverse(
@@ -145,7 +145,7 @@ def _measure(
 
 def _matrix_rate(clock: Clock) -> float:
     """FLOP per second of a product of two large square matrices in float32; the best of three."""
-    rows = MATRIX[clock.device]
+    rows = MATRIX[torch.device(clock.device).type]
     a, b = torch.randn(2, rows, rows, device=clock.device)
     return max(2 * rows**3 / clock(lambda: a @ b)[1] for _ in range(3))
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from prosebench.flows.device import choose_device
+from prosebench.flows.device import choose_device, is_gpu
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
 from prosebench.training.optimiser import RunOptimiser
@@ -124,7 +124,7 @@ def _flop(recipe: Recipe, peptide: Peptide, batch: int, device: str) -> float:
 
 def _matrix_rate(precision: Precision, device: str) -> float:
     """FLOP per second of a product of two large square matrices; the best of five."""
-    rows = MATRIX_ROWS[device]
+    rows = MATRIX_ROWS[torch.device(device).type]
     a, b = torch.randn(2, rows, rows, device=device).to(getattr(torch, precision))
     _timed(lambda: a @ b, device)
     return max(2 * rows**3 / _timed(lambda: a @ b, device)[1] for _ in range(5))
@@ -132,11 +132,11 @@ def _matrix_rate(precision: Precision, device: str) -> float:
 
 def _timed(run: Callable[[], object], device: str) -> tuple[float, float]:
     """Wall and CPU seconds; on a GPU, wall seconds twice."""
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if is_gpu(device):
+        torch.cuda.synchronize(device)
     wall, busy = time.perf_counter(), time.process_time()
     run()
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if is_gpu(device):
+        torch.cuda.synchronize(device)
     wall, busy = time.perf_counter() - wall, time.process_time() - busy
     return wall, busy if device == "cpu" else wall

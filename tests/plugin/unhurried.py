@@ -5,6 +5,7 @@ How fast a machine computes then decides nothing.
 
 import os
 import time
+from dataclasses import replace
 
 from baselines.md import MD
 from baselines.md_replicas import MDReplicas
@@ -21,6 +22,16 @@ class Unhurried(MDReplicas):
         """The same chunk, later."""
         _rest()
         return super().chunk(run, index, carry)
+
+
+class WhichGpu(MDReplicas):
+    """MDReplicas that says which GPU its process sees, at leisure."""
+
+    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+        """The same chunk, later."""
+        _rest()
+        gpu = float(os.environ.get("CUDA_VISIBLE_DEVICES", "-1"))
+        return replace(super().chunk(run, index, carry), diagnostics={"gpu": gpu})
 
 
 class UnhurriedMD(MD):

@@ -50,7 +50,7 @@ class PretendedGpu:
     """The context; see the module. kernels, waits and uploads are counted by operator or by line of prosebench."""
 
     def __init__(self, memory_bytes: int = 80 * 2**30) -> None:
-        self.memory_bytes = memory_bytes
+        self.memory_bytes, self.capability = memory_bytes, (9, 0)
         self.kernels: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self.uploads: Counter[str] = Counter()
@@ -301,7 +301,7 @@ def _patches(gpu: PretendedGpu) -> Iterator[Any]:
         "mem_get_info": lambda device=None: (gpu.memory_bytes, gpu.memory_bytes),
         "get_device_properties": lambda device=None: mock.Mock(total_memory=gpu.memory_bytes),
         "get_device_name": lambda device=None: "pretended GPU",
-        "get_device_capability": lambda device=None: (9, 0),
+        "get_device_capability": lambda device=None: gpu.capability,
         "get_arch_list": lambda: ["sm_80", "sm_90"],
         "memory_stats": lambda device=None: {"allocation.all.allocated": sum(gpu.kernels.values())},
         "is_bf16_supported": lambda *args, **kwargs: True,
