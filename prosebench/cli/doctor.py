@@ -135,19 +135,22 @@ def _on_nodes(profile: "Cluster") -> int:
     for number, (names, need) in enumerate(profile.kinds()):
         out.print(f"[bold]jobs of {', '.join(names)}[/bold]")
         folder = Path("runs/doctor") / f"{begun}-{number}"
-        said = partial(_said_on_node, folder)
         alone = need.model_copy(update={"ranks": 1, "workers": 1, "minutes": min(need.minutes, NODE_MINUTES)})
         command = ["doctor", "--on-node"]
-        submit_each([command], folder, profile, out, need=alone, progress=lambda said=said: said()[1:])
-        text, _, finished = said()
+        submit_each([command], folder, profile, out, need=alone, progress=partial(_heard, folder))
+        text, (_, finished) = _said_on_node(folder), _heard(folder)
         out.print(text or f"no word from the job; its output is in {folder}", markup=False, soft_wrap=True)
         worst = max(worst, int(not finished or "; not for " in text or "ready for nothing" in text))
     return worst
 
 
-def _said_on_node(folder: Path) -> tuple[str, str, bool]:
-    """What a job has printed, how far that is in words, and whether its last line is there."""
+def _said_on_node(folder: Path) -> str:
+    """What the job of a folder has printed so far."""
     logs = sorted(folder.glob("jobs/*/logs/*"))
-    text = "\n".join(path.read_text(errors="replace") for path in logs if path.is_file())
-    finished = any(line.startswith("ready for ") for line in text.splitlines())
-    return text, "the node has answered" if finished else "waiting for a node", finished
+    return "\n".join(path.read_text(errors="replace") for path in logs if path.is_file())
+
+
+def _heard(folder: Path) -> tuple[str, bool]:
+    """How far a check is, in words, and whether its last line is there."""
+    finished = any(line.startswith("ready for ") for line in _said_on_node(folder).splitlines())
+    return "the node has answered" if finished else "waiting for a node", finished

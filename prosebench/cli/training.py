@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from prosebench.training.recipe import Recipe
 
 
+GPU_MEMORIES_GB = (24, 48, 80, 141)
+"""Of GPUs that one meets on clusters: A10 and the like, L40S, H100, H200."""
+
+
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a path to a .toml file.")],
@@ -46,17 +50,49 @@ def train(
     follow: Annotated[
         bool, typer.Option(help="On a cluster: wait for the job and show how far it is.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how large steps are and what memory they need; do nothing.")
+    ] = False,
 ) -> None:
     """Train a model by a recipe, from its last checkpoint on; under torchrun, with all its processes."""
     from prosebench.training.recipe import load_recipe
 
     followed = load_recipe(recipe, set_ or [])
     directory = directory or Path("runs") / Path(recipe).stem
-    if executor != "local":
+    if dry_run:
+        _describe_steps(followed)
+    elif executor != "local":
         _submit(followed, directory, executor, cluster, nodes, gpus, follow)
     else:
         load_profile(executor, cluster)
         _train(followed, directory, minutes, threads)
+
+
+def _describe_steps(recipe: "Recipe") -> None:
+    """Print the size of a step and the memory that it needs, measured with a few frames on the CPU."""
+    from prosebench.peptide import Peptide
+    from prosebench.training.memory import step_memory
+
+    peptide = Peptide.from_sequence("ARIP" if (recipe.data.longest or 4) >= 4 else "AR")
+    found, data = step_memory(recipe, peptide), recipe.data
+    out.print(
+        f"{recipe.steps:,} steps of {data.batches * data.batch} frames for each process: {data.batches} batches of "
+        f"{data.batch}, one after the other; {found.parameters:,} parameters, {recipe.precision}",
+        soft_wrap=True,
+    )
+    each, batch_gb = found.frame_bytes / 2**20, data.batch * found.frame_bytes / 2**30
+    out.print(
+        f"memory: weights, gradients and optimiser {found.fixed_bytes / 2**30:.2f} GB; a frame of {peptide.sequence} "
+        f"({found.atoms} atoms) {each:.1f} MB, {each / found.atoms:.3f} MB an atom; a batch {batch_gb:.1f} GB",
+        soft_wrap=True,
+    )
+    for memory_gb in GPU_MEMORIES_GB:
+        fitting = found.frames_that_fit(memory_gb * 2**30)
+        verdict = "fits" if fitting >= data.batch else "does not fit: lower data.batch, raise data.batches"
+        out.print(
+            f"a GPU of {memory_gb} GB holds {fitting:,} such frames: data.batch = {data.batch} {verdict}",
+            soft_wrap=True,
+        )
 
 
 def _submit(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from prosebench.ensemble import Ensemble
 from prosebench.flows.handedness import one_handed
@@ -75,6 +77,8 @@ class TrainableProse:
         self.module = FlowLoss(
             self.network, low_precision=recipe.precision == "bfloat16", recipe=recipe.dispersion
         )
+        if recipe.recompute == "layers":
+            recompute_layers(self.network)
         if recipe.compile == "layers":
             compile_layers(self.network)
 
@@ -189,11 +193,20 @@ def augment(
 
 def compile_layers(network: Network) -> None:
     """Compile the layer that the network repeats, in place: once for all, whatever the number of atoms."""
-    for module in network.modules():
-        if isinstance(module, AdaptiveLayer) or (
-            isinstance(module, PlainLayer) and network.config.conditioning == "additive"
-        ):
-            module.compile(dynamic=True)
+    for layer in _repeated(network):
+        layer.compile(dynamic=True)
+
+
+def recompute_layers(network: Network) -> None:
+    """Have each layer keep its input alone for the backward pass, which computes the layer again."""
+    for layer in _repeated(network):
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+
+
+def _repeated(network: Network) -> list[nn.Module]:
+    """The layers of all blocks."""
+    kind = PlainLayer if network.config.conditioning == "additive" else AdaptiveLayer
+    return [module for module in network.modules() if isinstance(module, kind)]
 
 
 def _network(recipe: Recipe) -> Network:

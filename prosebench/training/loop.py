@@ -4,24 +4,27 @@ Step k is a function of the recipe, the data and the state after step k - 1: its
 (seed, process, k), so a run that was stopped continues with the same numbers.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from prosebench.ensemble import Ensemble
+from prosebench.flows.device import is_gpu
 from prosebench.peptide import Peptide
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.store.storage import make_folder
 from prosebench.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from prosebench.training.curve import LOSSES, Row, write_curve
-from prosebench.training.data import BatchStream, FrameBatch, Position, TrainingData
+from prosebench.training.data import BatchStream, Position, TrainingData
 from prosebench.training.optimiser import RunOptimiser
 from prosebench.training.processes import Processes
 from prosebench.training.recipe import Recipe, ValidationRecipe
@@ -32,6 +35,11 @@ CHECKPOINT = "checkpoint.pt"
 MODEL = "model.npz"
 MOST_SKIPPED = 20
 """More steps in a row than this without a finite gradient end a run."""
+
+
+T = TypeVar("T")
+Prepared = tuple[tuple[Any, ...], int, Position]
+"""Arguments of the module, number of frames, and where the stream of batches stands behind them."""
 
 
 @dataclass
@@ -87,7 +95,9 @@ class Training:
     def run(self, stop_step: int | None = None, stop_seconds: float = math.inf) -> Progress:
         """Train; see the class."""
         progress, recipe, started = self.progress, self.recipe, time.perf_counter()
-        batches = self.stream.batches(progress.positions[self.processes.rank])
+        batches = self._prepared()
+        if is_gpu(self.processes.device):
+            batches = ahead(batches)
         last, in_a_row, ending = min(recipe.steps, stop_step or recipe.steps), 0, False
         while progress.step < last and not ending:
             in_a_row = 0 if self._step(batches) else in_a_row + 1
@@ -106,18 +116,27 @@ class Training:
             self._leave()
         return progress
 
-    def _step(self, batches: Iterator[tuple[FrameBatch, Position]]) -> bool:
+    def _prepared(self) -> Iterator[Prepared]:
+        """Batches from here on, each ready for the module, with its number of frames and the position after it."""
+        recipe, rank, step = self.recipe, self.processes.rank, self.progress.step
+        batches = self.stream.batches(self.progress.positions[rank])
+        while True:
+            rng = np.random.default_rng([recipe.seed, 2, rank, step])
+            for batch, position in itertools.islice(batches, recipe.data.batches):
+                arguments = self.trainable.prepare(batch, self.data.peptide, rng, part=step / recipe.steps)
+                yield arguments, len(batch.sequences), position
+            step += 1
+
+    def _step(self, batches: Iterator[Prepared]) -> bool:
         """One step of the optimiser; False where it was left out because the gradient is not finite."""
         recipe, progress, rank, started = self.recipe, self.progress, self.processes.rank, time.perf_counter()
-        rng = np.random.default_rng([recipe.seed, 2, rank, progress.step])
         total = torch.zeros((), device=self.processes.device)
         for _ in range(recipe.data.batches):
-            batch, progress.positions[rank] = next(batches)
-            part = progress.step / recipe.steps
-            loss = self._module(*self.trainable.prepare(batch, self.data.peptide, rng, part=part)).mean()
+            arguments, frames, progress.positions[rank] = next(batches)
+            loss = self._module(*arguments).mean()
             (loss / recipe.data.batches).backward()
             total += loss.detach() / recipe.data.batches
-            progress.frames += len(batch.sequences) * self.processes.world
+            progress.frames += frames * self.processes.world
         norm = float(nn.utils.clip_grad_norm_(self._module.parameters(), recipe.optimiser.clip_norm))
         finite = math.isfinite(norm)
         if finite:
@@ -188,6 +207,16 @@ class Training:
             "residues": self.data.residues,
             "last": self.progress.rows[-1] if self.progress.rows else {},
         }
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each made by a thread while the one before it is worked on: so a GPU need not wait for it."""
+    with ThreadPoolExecutor(max_workers=1) as maker:
+        coming = maker.submit(next, items)
+        while True:
+            item = coming.result()
+            coming = maker.submit(next, items)
+            yield item
 
 
 Validation = list[tuple[Peptide, Ensemble | None]]

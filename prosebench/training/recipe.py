@@ -27,8 +27,9 @@ class _Part(BaseModel):
 class DataRecipe(_Part):
     """source: a folder of the published layout, or "published". longest: residues of the longest peptide taken.
 
-    A step averages over `batches` batches of `batch` frames each, in every process; with mix "peptide", each of them is
-    of one peptide. window_shards are read and shuffled together: the more, the better mixed, and the more memory.
+    A step averages over `batches` batches of `batch` frames each, in every process; one batch is in memory at a time.
+    With mix "peptide", each of them is of one peptide. window_shards are read and shuffled together: the more, the
+    better mixed, and the more memory.
     """
 
     source: str
@@ -73,6 +74,8 @@ class Recipe(_Part):
     """A training run. trainable is the class that is trained, "module:Class"; model is what it is made with.
 
     compile "layers" compiles the repeated layer of the network once for all (minutes saved against compiling it whole).
+    recompute "layers" keeps only the input of each layer for the backward pass, which computes the layer again: a third
+    more time, and a small part of the memory. `prosebench train RECIPE --dry-run` says what a frame takes.
     """
 
     description: str = ""
@@ -82,6 +85,7 @@ class Recipe(_Part):
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: Literal["no", "layers"] = "no"
+    recompute: Literal["no", "layers"] = "no"
     log_every: Positive = 50
     checkpoint_every: Positive = 1000
     data: DataRecipe
