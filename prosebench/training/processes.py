@@ -9,6 +9,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from prosebench.flows.device import choose_device, is_gpu
+
 T = TypeVar("T")
 
 
@@ -22,8 +24,9 @@ class Processes:
 
     @classmethod
     def from_environment(cls) -> "Processes":
-        """From the variables that torchrun sets; joins the others (NCCL on GPUs, Gloo on CPUs)."""
-        cuda = torch.cuda.is_available()
+        """From the variables that torchrun sets; joins the others (NCCL on GPUs, Gloo on CPUs). Raises DeviceError for
+        GPUs that are allotted but cannot be used."""
+        cuda = is_gpu(choose_device())
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu"
         if cuda:
             torch.cuda.set_device(device)

@@ -139,6 +139,8 @@ class Site:
     def profile(self, text: str = "") -> None:
         """Write the cluster profile: the usual one, with these lines instead of or besides its own."""
         changed = {line.split("=")[0].strip() for line in text.splitlines()}
+        # Its GPUs are pretended: networks are told to leave them alone.
+        text += '\n[environment]\nPROSEBENCH_DEVICE = "cpu"\n' if "environment" not in text else ""
         kept = [line for line in PROFILE.splitlines() if line.split("=")[0].strip() not in changed]
         (self.folder / "cluster.toml").write_text("\n".join([*kept, text]))
 
