@@ -16,6 +16,13 @@ import torch
 from prosebench.flows.device import choose_device, is_gpu
 from prosebench.flows.tokens import Tokens
 from prosebench.peptide import Peptide
+from prosebench.prose.bounds import (
+    bytes_a_frame,
+    bytes_per_second,
+    flop_a_frame,
+    launch_seconds,
+    launches,
+)
 from prosebench.prose.config import ProseConfig, load_size
 from prosebench.prose.inverse import Inverter, PeptideInverter, inverse_reference
 from prosebench.prose.network import Network
@@ -61,7 +68,9 @@ def bench_inverse(
     blocks and layers cut the network down for a short measurement: time goes with the weights, and the samples per
     second are those of the whole network. Each row: size, peptide, atoms, batch, device, threads, samples_per_second,
     matrix_gflops (the rate, FLOP/ns), over_bound (time over the bound; 1 is the rate of the matrix product), and with
-    reference, reference_over_bound and speedup (of the fast way over the straightforward one).
+    reference, reference_over_bound and speedup (of the fast way over the straightforward one). Then, of the whole
+    network, launches of a batch as they come (a GPU's graphs take them away), FLOP and memory traffic of a frame, the
+    least seconds of a batch by each of the three, and which binds.
     Raises ValueError where there is nothing to measure.
     """
     if not (sizes and peptides and batches and min(batches) > 0):
@@ -99,10 +108,33 @@ def _bench_size(
             bound = 2 * n_block_weights(config) * atoms * batch
             scale = n_block_weights(whole) / n_block_weights(config)
             head: Row = {"size": size, "peptide": sequence, "atoms": atoms, "batch": batch, "device": device}
-            rows.append(
-                head | {"threads": torch.get_num_threads()} | _numbers(measured, bound, batch / scale)
-            )
+            head |= {"threads": torch.get_num_threads()} | _numbers(measured, bound, batch / scale)
+            rate = float(np.median(measured["matrix"]))
+            rows.append(head | _bounds(whole, inverter, atoms, batch, scale, rate, device))
     return rows
+
+
+def _bounds(
+    config: ProseConfig,
+    inverter: PeptideInverter,
+    atoms: int,
+    batch: int,
+    scale: float,
+    rate: float,
+    device: str,
+) -> Row:
+    """What a batch of the whole network needs at least, in seconds, and which of the three binds."""
+    weights = n_block_weights(config)
+    number = round(launches(inverter, atoms) * scale)
+    flop, traffic = flop_a_frame(config, weights, atoms), bytes_a_frame(config, weights, atoms, batch)
+    seconds = {
+        "arithmetic": batch * flop / rate,
+        "memory": batch * traffic / bytes_per_second(device),
+        "launches": number * launch_seconds(device),
+    }
+    row: Row = {"launches": number, "gflop_a_frame": flop / 1e9, "mb_a_frame": traffic / 1e6}
+    row |= {f"{name}_seconds": value for name, value in seconds.items()}
+    return row | {"binds": max(seconds, key=lambda name: seconds[name])}
 
 
 def _numbers(measured: dict[str, np.ndarray], bound: float, samples: float) -> Row:

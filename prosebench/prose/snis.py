@@ -5,10 +5,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast, get_args
 
-from pydantic import Field
-
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from prosebench.ensemble import Ensemble
 from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN

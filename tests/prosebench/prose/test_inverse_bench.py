@@ -24,6 +24,11 @@ def test_every_combination_gets_a_row(tmp_path, monkeypatch):
     ]
     assert all(row["samples_per_second"] > 0 and row["over_bound"] > 0 for row in rows)
     assert all(row["speedup"] > 0 for row in rows)
+    for row in rows:
+        seconds = {name: row[f"{name}_seconds"] for name in ("arithmetic", "memory", "launches")}
+        assert row["binds"] == max(seconds, key=seconds.get)
+    assert rows[0]["launches"] == rows[1]["launches"] < rows[2]["launches"]  # of tokens, not of frames
+    assert rows[0]["mb_a_frame"] > rows[1]["mb_a_frame"]  # weights are read once for all frames
 
 
 def test_nothing_to_measure_is_said():
