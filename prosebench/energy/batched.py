@@ -110,7 +110,12 @@ class BatchedEnergy:
         common: Description = {"engine": "batched", "precision": self.precision}
         if isinstance(self._engine, NativeEnergy):
             return common | {"path": "native"}
-        return common | {"path": "warp", "device": self.device, "hardware": self._engine.hardware}
+        return common | {
+            "path": "warp",
+            "device": self.device,
+            "hardware": self._engine.hardware,
+            "version": self._engine.version,
+        }
 
 
 def _check(value: str, choices: tuple[str, ...]) -> None:

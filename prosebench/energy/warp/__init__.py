@@ -6,6 +6,7 @@ tests run them. Read them in this order: molecule.py (parameters), replica.py (s
 imported when an engine is made.
 """
 
+import ctypes
 from typing import TYPE_CHECKING
 
 from prosebench.energy.parameters import EnergyParameters
@@ -39,11 +40,23 @@ def why_unavailable(device: str = "cuda") -> str | None:
         import warp
     except ImportError as error:
         return f"energies on a GPU need NVIDIA Warp ({error}); install it: pip install 'prosebench[gpu]'"
-    warp.config.log_level = warp.LOG_ERROR
-    warp.init()
-    if device == "cpu" or warp.is_cuda_available():
-        return None
+    problem = None if device == "cpu" else _driver_problem()
+    if problem is None:
+        warp.config.log_level = warp.LOG_ERROR
+        warp.init()
+        if device == "cpu" or warp.is_cuda_available():
+            return None
+        problem = f"Warp {warp.__version__} cannot use the driver, or there is no GPU"
     return (
-        f"energies on device {device!r} need an NVIDIA GPU, and Warp {warp.__version__} finds none with a driver that "
-        "it can use; ask for a node with a GPU (nvidia-smi shows it), or compute on the CPU: --set target.device=cpu"
+        f"energies on device {device!r} need an NVIDIA GPU with its driver ({problem}); ask for a node with a GPU, "
+        "where nvidia-smi shows it, or compute on the CPU: --set target.device=cpu"
     )
+
+
+def _driver_problem() -> str | None:
+    """Why the library of NVIDIA's driver does not load; None where it does."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        return str(error)
+    return None

@@ -47,7 +47,7 @@ class WarpEnergy:
     def __init__(self, parameters: EnergyParameters, device: str = "cuda") -> None:
         self.n_atoms = parameters.n_atoms
         self._device = wp.get_device(device)
-        self.hardware = self._device.name
+        self.hardware, self.version = self._device.name, wp.__version__
         self._masses, self._bonds = parameters.masses_dalton, parameters.bond_atoms
         self._molecule, n_slots = make_molecule(parameters, device)
         max_atoms = -(-self.n_atoms // ATOMS_A_SIZE) * ATOMS_A_SIZE if self._device.is_cuda else ATOMS_A_SIZE
