@@ -267,3 +267,28 @@ def _keep(rows: Sequence[Mapping[str, str | int | float]], against: str, directo
     figure = throughput(rows, against)
     if figure is not None:
         save(figure, directory / "figures" / f"throughput-{against}")
+
+
+@bench.command("flow")
+def bench_flow_(
+    peptides: Annotated[str, typer.Option(help="Comma-separated sequences, of which there are references.")],
+    weights: Annotated[str, typer.Option(help="Name of a model, or a weights file.")] = "arbg-small",
+    references: References = None,
+    frames: Annotated[int, typer.Option(min=2, help="Reference frames that are looked at.")] = 1000,
+    proposals: Annotated[int, typer.Option("-n", min=10, help="Proposals of each peptide.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the proposals.")] = 0,
+) -> None:
+    """How good a flow is on peptides with references: spread of log q + U, ESS, k-hat, what it does not see, cost."""
+    from dataclasses import asdict
+
+    from prosebench.check.flow_quality import flow_quality
+    from prosebench.pretrained import load_flow
+    from prosebench.reference import Reference, find_reference
+
+    flow = load_flow(weights)
+    folders = [*(references or []), OWN_REFERENCES]
+    rows = []
+    for sequence in split(peptides):
+        reference = Reference.load(find_reference(sequence, folders))
+        rows.append(asdict(flow_quality(flow, reference, frames=frames, proposals=proposals, seed=seed)))
+    print_rows(rows)

@@ -160,6 +160,21 @@ class Flow(ABC, Generic[Drawn]):
     def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
         """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
 
+    def as_drawn(
+        self, peptide: Peptide, frames_nm: NDArray[np.floating], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Frames (n, atoms, 3) of a target as this flow would draw them: in a place, in an orientation and with labels
+        of equivalent hydrogens that it knows."""
+        frames = np.asarray(frames_nm, dtype=np.float64)
+        return frames - frames.mean(axis=1, keepdims=True)
+
+    def log_q_of(
+        self, peptide: Peptide, frames_nm: NDArray[np.floating], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Log-density (n,) of frames of a target, without centre and orientation: as `Proposals.log_q` of a draw."""
+        frames = self.as_drawn(peptide, frames_nm, rng)
+        return self.log_prob(peptide, frames) + self.placement(peptide).energy_and_gradient(frames)[0]
+
     @classmethod
     def weights_file(cls, name_or_path: str | Path) -> Path | None:
         """The file of a bundled model, or the path of a file as it is; None where there is no such file."""
