@@ -6,8 +6,9 @@ not finite and has weight lies infinitely far from everything, so the distance i
 Distances in a plane or on a torus come with a certificate: the gap between the plan's cost, summed over its
 flows, and the bound that any prices of the points y give by duality: no plan costs less than
 sum_i a_i min_j (c_ij + p_j) - sum_j b_j p_j. Both are recomputed in double from the points; a plan is good whoever
-found it. Where all points of a side weigh the same, `prosebench.transport` finds it; where weights differ, or where
-there is no native library, the network simplex of POT does (`analysis.metrics.simplex`). Neither holds a full cost
+found it. Points that stand several times are merged into one first. Where all points that were given weigh the same,
+`prosebench.transport` finds the plan; where weights differ, few points are left or there is no native library, the
+network simplex of POT does (`analysis.metrics.simplex`). Neither holds a full cost
 matrix.
 """
 
@@ -17,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.metrics.simplex import TransportError, least_values, simplex_plan
+from analysis.metrics.simplex import DENSE_PAIRS, TransportError, least_values, simplex_plan
 from prosebench import transport
 
 _GAP_TOLERANCE = 1e-9
@@ -99,12 +100,28 @@ def certified_w2(
         raise ValueError("the native solver takes no weights; leave solver out, or name simplex")
     if is_uniform and _are_same(from_points, to_points):
         return Certified(0.0, 0.0)
-    if solver == "native" or (solver is None and is_uniform and transport.available()):
-        masses = transport.equal_masses(len(from_points), len(to_points))
-        plan = transport.optimal_plan(from_points, to_points, *masses, period=period)
-        return certify(from_points, to_points, *masses, plan, period)
-    plan = simplex_plan(from_points, to_points, from_weights, to_weights, period=period)
-    return certify(from_points, to_points, from_weights, to_weights, plan, period)
+    # Frames that stand several times in an ensemble, as resampled ones and those of a frozen walk, are one point each.
+    x_points, x_counts, from_weights = _merged(from_points, from_weights)
+    y_points, y_counts, to_weights = _merged(to_points, to_weights)
+    # A few points of great mass would keep the native solver busy for minutes; the simplex has them in a second.
+    are_few = len(x_points) * len(y_points) <= min(DENSE_PAIRS, len(from_points) * len(to_points) - 1)
+    if solver == "native" or (solver is None and is_uniform and not are_few and transport.available()):
+        x_each, y_each = transport.equal_masses(len(from_points), len(to_points))
+        masses = x_counts * x_each[0], y_counts * y_each[0]
+        plan = transport.optimal_plan(x_points, y_points, *masses, period=period)
+        return certify(x_points, y_points, *masses, plan, period)
+    plan = simplex_plan(x_points, y_points, from_weights, to_weights, period=period)
+    return certify(x_points, y_points, from_weights, to_weights, plan, period)
+
+
+def _merged(
+    points: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Distinct points (k, d), how often each is there (k,), and its weight (k,); in their order, where all differ."""
+    distinct, place, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
+    if len(distinct) == len(points):
+        return points, np.ones(len(points), dtype=np.int64), weights
+    return distinct, counts.astype(np.int64), np.bincount(place.reshape(-1), weights, minlength=len(distinct))
 
 
 def certify(

@@ -19,7 +19,8 @@ Floats = NDArray[np.float64]
 Pairs = NDArray[np.int64]
 
 _DENSE_POINTS = 700
-"""Points on a side up to which the simplex gets every pair."""
+DENSE_PAIRS = _DENSE_POINTS**2
+"""Pairs of points up to which the simplex gets every one."""
 _NEIGHBOURS = 12
 """Pairs of a point that are there from the start, and at most join for it in a round."""
 _BLOCK_PAIRS = 50_000
@@ -42,7 +43,7 @@ def simplex_plan(
     Weights are positive and of equal sum. With a period, coordinates lie in [0, period]. Raises TransportError where
     the simplex stops early.
     """
-    if max(len(x), len(y)) <= _DENSE_POINTS:
+    if len(x) * len(y) <= DENSE_PAIRS:
         every = np.arange(len(x) * len(y))
         return _solved(x, y, x_weights, y_weights, every, period)[0]
     pairs = np.union1d(_first_pairs(x, y, x_weights, y_weights, period), _chain(x, y, x_weights, y_weights))

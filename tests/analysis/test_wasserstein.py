@@ -1,5 +1,6 @@
 """Exact distances against closed forms, scipy and the axioms of a metric."""
 
+import time
 import tracemalloc
 
 import numpy as np
@@ -79,6 +80,29 @@ def test_weights_equal_repeated_points(distance, n_axes):
     repeated = distance(np.repeat(x, counts, axis=0), y)
     assert distance(x, y, x_weights=counts) == pytest.approx(repeated, rel=1e-9)
     assert distance(y, x, y_weights=counts * 0.37) == pytest.approx(repeated, rel=1e-9)
+
+
+@pytest.mark.parametrize("distinct", [1, 20, 400, 4000])
+def test_a_cloud_of_few_points_many_times_over_is_no_work(distinct):
+    n = 5000
+    few, y = _rng().uniform(-3, 3, (distinct, 4)), _rng().uniform(-3, 3, (n, 4))
+    counts = np.bincount(_rng().integers(0, distinct, n), minlength=distinct)
+    before = time.process_time()
+    repeated = torus_w2(np.repeat(few, counts, axis=0), y)
+    assert time.process_time() - before < 20, "minutes, where points are not merged"
+    if distinct <= 20:
+        assert repeated == pytest.approx(torus_w2(few, y, x_weights=counts), rel=1e-9)
+    if distinct == 1:
+        costs = np.abs((few - y + PI) % (2 * PI) - PI) ** 2
+        assert repeated == pytest.approx(np.sqrt(costs.sum(1).mean()), rel=1e-9)
+
+
+def test_clouds_that_repeat_on_both_sides():
+    x, y = _rng().integers(0, 4, (2, 900, 2)).astype(float)
+    costs = ((x[:, None] - y[None]) ** 2).sum(-1)
+    exact = np.sqrt(costs[linear_sum_assignment(costs)].mean())
+    assert euclidean_w2(x, y) == pytest.approx(exact, rel=1e-9)
+    assert euclidean_w2(x, y[:450]) == pytest.approx(euclidean_w2(x, np.repeat(y[:450], 2, axis=0)), rel=1e-9)
 
 
 @pytest.mark.parametrize("power", [1, 2])
