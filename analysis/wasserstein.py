@@ -121,7 +121,8 @@ def _merged(
     distinct, place, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
     if len(distinct) == len(points):
         return points, np.ones(len(points), dtype=np.int64), weights
-    return distinct, counts.astype(np.int64), np.bincount(place.reshape(-1), weights, minlength=len(distinct))
+    merged = np.bincount(place.reshape(-1), weights, minlength=len(distinct)).astype(np.float64)
+    return distinct, counts.astype(np.int64), merged
 
 
 def certify(

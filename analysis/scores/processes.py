@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,10 +21,20 @@ def map_over(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin) as pool:
-        yield from pool.map(work, jobs)
+        try:
+            yield from pool.map(work, jobs)
+        except BaseException:
+            # Whoever presses Ctrl-C does not wait for what is being scored: it is not kept by halves.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 def _begin() -> None:
+    # The terminal sends Ctrl-C and hang-ups to the whole group; the parent decides what happens then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threadpool_limits(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jobs.cells.failures import may_run, note_failure
 from jobs.cells.heartbeat import SILENT_SECONDS, read_beat
-from jobs.cells.signals import STOP_SIGNALS, listen, stop_asked
+from jobs.cells.signals import STOP_SIGNALS, end_with_parent, listen, stop_asked
 from jobs.cells.spread import spread_cell
 from jobs.cells.worker import Desk, DiskFull, run_cell
 from prosebench.flows.gpus import bind_gpu
@@ -85,7 +85,9 @@ def run_pool(
             for index, process in enumerate(processes):
                 if ended[index] == _DISK_FULL_STATUS:
                     raise DiskFull(errno.ENOSPC, f"no room left on the disk of {desk.directory}")
-                if ended[index] not in (None, 0) and not stop_asked():
+                # A method that calls os._exit(0) leaves its cell like one that is killed.
+                left = ended[index] == 0 and _cell_of(process, folders) is not None
+                if (left or ended[index] not in (None, 0)) and not stop_asked():
                     unexplained += not _bury(process, folders, desk)
                     if unexplained > MOST_UNEXPLAINED_DEATHS:
                         raise ChildProcessError(
@@ -107,6 +109,9 @@ def work(folders: Sequence[Path], desk: Desk, index: int | None = None) -> None:
         bind_gpu(index)
     # The terminal sends Ctrl-C to the whole group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Of these the parent, which may have handlers of its own, decides too; a lost parent is noticed.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    end_with_parent()
     if desk.in_job:
         listen()
     try:
@@ -155,16 +160,24 @@ def _pass_on(processes: Sequence[BaseProcess]) -> None:
 
 def _bury(process: BaseProcess, folders: Sequence[Path], desk: Desk) -> bool:
     """Mark the cell that a dead worker was on; whether it was on one."""
+    folder = _cell_of(process, folders)
+    if folder is None:
+        return False
+    code = process.exitcode or 0
+    how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    note_failure(folder, desk.session, f"its worker process ended {how}")
+    return True
+
+
+def _cell_of(process: BaseProcess, folders: Sequence[Path]) -> Path | None:
+    """The unfinished cell that a process was on when it gave its last sign of life."""
     for folder in folders:
         beat = read_beat(folder)
-        if beat is None or (folder / "record.json").exists():
+        if beat is None or beat["stopped"] or (folder / "record.json").exists():
             continue
         if beat["pid"] == process.pid and beat["host"] == socket.gethostname():
-            code = process.exitcode or 0
-            how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            note_failure(folder, desk.session, f"its worker process ended {how}")
-            return True
-    return False
+            return folder
+    return None
 
 
 def threads_per_worker(workers: int) -> int:

@@ -1,5 +1,7 @@
 """The commands. The only part that sees every other folder; each command is a few calls into them."""
 
+import contextlib
+import signal
 import sys
 import traceback
 from itertools import pairwise
@@ -7,6 +9,7 @@ from typing import Any, NoReturn
 
 from rich.markup import escape
 
+from jobs.cells.signals import end_on_hangup
 from prosebench.cli import bench, board, compute, doctor, external, flows, look, references, results, training
 from prosebench.cli.options import app, err, out
 
@@ -25,12 +28,12 @@ __all__ = [
     "training",
 ]
 
-_INTERRUPTED = 130
-"""What typer makes of Ctrl-C."""
+_STOPPED = (128 + signal.SIGHUP, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 def main() -> None:
     """Entry point of the `prosebench` command: known errors are one line on stderr and exit code 2."""
+    end_on_hangup()
     try:
         code = app(standalone_mode=False, prog_name="prosebench")
     except (OSError, ValueError) as error:
@@ -49,8 +52,12 @@ def main() -> None:
             sys.exit(2)
         command = context.command_path if context else "prosebench"
         _refuse(f"{message}; see `{command} --help`")
-    if code == _INTERRUPTED:
-        err.print("stopped; the same command continues where this one ended")
+    except SystemExit as ending:
+        code = ending.code
+    if code in _STOPPED:
+        # Where the terminal is gone there is nobody to tell.
+        with contextlib.suppress(OSError):
+            err.print("stopped; the same command continues where this one ended")
     sys.exit(code)
 
 

@@ -44,6 +44,24 @@ def test_a_killed_command_leaves_no_process(tmp_path: Path, number: signal.Signa
     _until(lambda: not any(map(_is_there, pids)))
 
 
+def test_ctrl_c_ends_scoring_at_once(tmp_path: Path) -> None:
+    script, places = tmp_path / "script.py", [tmp_path / "first", tmp_path / "second"]
+    script.write_text(SCRIPT)
+    started = subprocess.Popen(
+        [sys.executable, str(script), *map(str, places)],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    _until(lambda: all(path.exists() and path.read_text() for path in places))
+    pids = [int(path.read_text()) for path in places]
+    os.killpg(started.pid, signal.SIGINT)
+    _, said = started.communicate(timeout=60)
+    assert said.count("KeyboardInterrupt") == 1, "workers say nothing"
+    _until(lambda: not any(map(_is_there, pids)))
+
+
 def _until(true: Callable[[], bool]) -> None:
     limit = time.monotonic() + 60
     while not true():
