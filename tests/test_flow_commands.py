@@ -13,6 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from prosebench.cli import app
+from prosebench.prose import Prose
 from prosebench.prose.checkpoint import Checkpoint, open_checkpoint
 from prosebench.prose.config import load_size
 from prosebench.prose.network import Network
@@ -163,7 +164,7 @@ def test_tuned_weights_know_what_their_start_was_trained_on(tmp_path: Path) -> N
     assert (notes["residues"], notes["budget"], notes["temperature_kelvin"]) == ("AFGKSV", 4, 310.0)
     line = ["sample", "AW", "-n", "2", "--weights", str(tmp_path / "tuned.npz"), "--out"]
     said = CliRunner().invoke(app, [*line, str(tmp_path / "aw.npz")])
-    assert "has never seen W; it knows AFGKSV" in said.output.replace("\n", " ")
+    assert "has never seen W; it knows AFGKSV" in str(said.exception)
 
 
 @pytest.mark.parametrize("command", ["sample", "improve"])
@@ -183,14 +184,32 @@ def test_a_published_file_of_another_name_needs_its_size(tmp_path: Path, command
     assert said.exit_code == 0, said.output
 
 
-def test_peptides_beyond_the_training_are_warned_of(tmp_path: Path) -> None:
+def test_peptides_beyond_the_training_are_refused(tmp_path: Path) -> None:
     line = ["sample", "AW", "-n", "2", "--weights", "prose-mini", "--out", str(tmp_path / "aw.npz")]
-    said = CliRunner().invoke(app, line)
+    refused = str(CliRunner().invoke(app, line).exception)
+    assert refused.startswith(
+        "AW: prose-mini has never seen W; it knows AFGKSV; take weights that were trained for it"
+    )
+    assert "--insist" in refused
+    assert not list(tmp_path.iterdir())
+    improved = CliRunner().invoke(app, ["improve", "AW", "--out", str(tmp_path / "improved")])
+    assert "AW: prose-mini has never seen W" in str(improved.exception)
+    said = CliRunner().invoke(app, [*line, "--insist"])
     assert said.exit_code == 0, said.output
     assert "warning: AW: prose-mini has never seen W; it knows AFGKSV" in said.output
 
 
+def test_python_refuses_what_the_command_refuses() -> None:
+    prose = Prose.from_pretrained("prose-mini")
+    with pytest.raises(ValueError, match=r"AW: this flow has never seen W; it knows AFGKSV; .* insist"):
+        prose.sample("AW", 2)
+    assert len(prose.sample("AW", 2, insist=True)) == 2
+
+
 def test_impossible_numbers_are_refused(tmp_path: Path) -> None:
-    for options in (["-n", "0"], ["--temperature", "-3"], ["--temperature", "inf"], ["--seed", "-1"]):
+    for options in (["-n", "0"], ["--seed", "-1"]):
         line = ["sample", "GG", *IDENTITY, "--out", str(tmp_path / "gg.pdb"), *options]
         assert CliRunner().invoke(app, line).exit_code == 2
+    for kelvin in ("-3", "inf"):
+        line = ["sample", "GG", *IDENTITY, "--out", str(tmp_path / "gg.pdb"), "--temperature", kelvin]
+        assert f"--temperature {kelvin} is not between" in str(CliRunner().invoke(app, line).exception)

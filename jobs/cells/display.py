@@ -1,7 +1,7 @@
 """What a user sees while cells run: a live table on a terminal, a plain line now and then elsewhere."""
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from jobs.cluster.arrays import find_log
 REFRESH_SECONDS = 0.5
 FIRST_LOG_SECONDS, LONGEST_LOG_SECONDS = 10.0, 300.0
 """Between lines where there is no terminal: who waits for days shall not find a log of ten thousand."""
-RATE_WINDOW_SECONDS = 60.0
 MOST_ROWS = 40
 MOST_NAMED = 8
 _ENDED: tuple[State, ...] = ("done", "skipped", "failed", "parked")
@@ -32,8 +31,7 @@ class Progress:
         self._console = console
         self._line = ""
         self._ended: dict[Path, CellState] = {}
-        self._history: deque[tuple[float, int]] = deque()
-        self._rates: dict[str, float] = {}
+        self._sittings: dict[Path, CellState] = {}
         self._last_look = self._last_log = float("-inf")
         self._log_pause = FIRST_LOG_SECONDS
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
@@ -61,12 +59,9 @@ class Progress:
             if state.state in ("done", "skipped"):
                 self._ended[folder] = state
             if state.rate:
-                self._rates[state.cell.row] = state.rate
+                self._sittings[folder] = state
             states.append(state)
         self._last_look = time.monotonic()
-        self._history.append((self._last_look, sum(state.spent for state in states)))
-        while self._last_look - self._history[0][0] > RATE_WINDOW_SECONDS:
-            self._history.popleft()
         return states
 
     def _show(self, states: list[CellState], *, final: bool) -> None:
@@ -82,12 +77,14 @@ class Progress:
     def _summary(self, states: list[CellState]) -> str:
         counts = Counter(state.state for state in states)
         ended = sum(state.state in _ENDED for state in states)
-        (first_time, first), (last_time, last) = self._history[0], self._history[-1]
-        rate = (last - first) / (last_time - first_time) if last_time > first_time else 0.0
         parts = [f"{ended}/{len(states)} cells ended"]
         parts += [f"{counts[name]} {name}" for name in _MENTIONED if counts[name]]
-        parts.append(f"{rate:,.0f} evaluations/s")
-        parts += time_left([state for state in states if state.state not in _ENDED], self._rates)
+        rates = paces(list(self._sittings.values()))
+        running = {state.cell.row for state in states if state.state == "running"} & set(rates)
+        if running:
+            shown = ", ".join(f"{row} {rates[row]:,.0f}" for row in sorted(running)[:MOST_NAMED])
+            parts.append(f"evaluations/s of a cell: {shown}")
+        parts += time_left([state for state in states if state.state not in _ENDED], rates)
         return ", ".join(parts) + (f"; {self._line}" if self._line else "")
 
 
@@ -96,6 +93,15 @@ def _on(cells: Sequence[str]) -> str:
     kinds = [f"{number} x {name}" if number > 1 else name for name, number in Counter(cells).items()]
     more = f" and {len(kinds) - MOST_NAMED} more kinds" if len(kinds) > MOST_NAMED else ""
     return f"; on {', '.join(kinds[:MOST_NAMED])}{more}" if kinds else ""
+
+
+def paces(sittings: Sequence[CellState]) -> dict[str, float]:
+    """Evaluations per second of a cell by row, over all sittings seen: one that has just begun weighs little."""
+    sums: dict[str, tuple[int, float]] = {}
+    for state in sittings:
+        evaluations, seconds = sums.get(state.cell.row, (0, 0.0))
+        sums[state.cell.row] = (evaluations + state.sitting[0], seconds + state.sitting[1])
+    return {row: evaluations / seconds for row, (evaluations, seconds) in sums.items() if seconds > 0}
 
 
 def time_left(unfinished: Sequence[CellState], rates: Mapping[str, float]) -> list[str]:
@@ -112,7 +118,8 @@ def time_left(unfinished: Sequence[CellState], rates: Mapping[str, float]) -> li
         return []
     side_by_side = max(1, sum(state.state == "running" for state in unfinished))
     about = "about" if len(seconds) == len(unfinished) else "at least"
-    return [f"{about} {format_seconds(sum(seconds) / side_by_side)} left"]
+    # However many are side by side, the longest cell is done by one of them.
+    return [f"{about} {format_seconds(max(sum(seconds) / side_by_side, max(seconds)))} left"]
 
 
 def format_seconds(seconds: float) -> str:

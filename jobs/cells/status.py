@@ -28,8 +28,8 @@ STATES: dict[State, str] = {
 class CellState:
     """State of one cell: evaluations of sampling spent, seconds since the last sign of life, a reason.
 
-    rate is evaluations of sampling per second in this sitting, where it is known; job is the scheduler's job
-    that is or was on the cell.
+    sitting is how many evaluations of sampling a running cell's worker has done, in how many seconds; job is the
+    scheduler's job that is or was on the cell.
     """
 
     folder: Path
@@ -38,8 +38,14 @@ class CellState:
     spent: int
     reason: str = ""
     age_seconds: float | None = None
-    rate: float | None = None
+    sitting: tuple[int, float] = (0, 0.0)
     job: str = ""
+
+    @property
+    def rate(self) -> float | None:
+        """Evaluations of sampling per second in this sitting, where it is known."""
+        evaluations, seconds = self.sitting
+        return evaluations / seconds if seconds > 0 and evaluations > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
@@ -75,7 +81,7 @@ def read_state(folder: Path) -> CellState:
     if beat["stopped"] or (failure and failure["time_unix"] > beat["time"]):
         return _without_worker(state, failure)
     if _alive(beat) and abs(ahead) < SILENT_SECONDS:
-        return replace(state, state="running", rate=_rate(beat))
+        return replace(state, state="running", sitting=_sitting(beat))
     if ahead >= SILENT_SECONDS:
         reason = (
             f"the clock of {beat['host']} is {ahead:,.0f} s ahead of this one: whether it works is not known"
@@ -93,9 +99,8 @@ def _without_worker(state: CellState, failure: dict[str, Any] | None) -> CellSta
     return replace(state, state=name, reason=reason, job=failure["job"])
 
 
-def _rate(beat: dict[str, Any]) -> float | None:
-    seconds, spent = beat["time"] - beat["started"], beat["sampling"] - beat["first_sampling"]
-    return spent / seconds if seconds > 0 and spent > 0 else None
+def _sitting(beat: dict[str, Any]) -> tuple[int, float]:
+    return beat["sampling"] - beat["first_sampling"], beat["time"] - beat["started"]
 
 
 def _alive(beat: dict[str, Any]) -> bool:

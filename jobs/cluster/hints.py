@@ -59,7 +59,7 @@ def _with_queue(
     mine = there.get(state.job)
     ours = bool(state.job) and find_log(directory, state.job) is not None
     if state.state == "running" and ours and (mine is None or mine.pending):
-        state = replace(state, state="lost", rate=None, reason=f"job {state.job} is gone")
+        state = replace(state, state="lost", sitting=(0, 0.0), reason=f"job {state.job} is gone")
     if queued is None or state.state not in ("waiting", "lost", "failed"):
         return state
     why = f", {queued.reason}" if queued.pending and queued.reason not in ("", "None") else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from prosebench.cli.options import app, check_kelvin, err, fail, out
+from prosebench.cli.options import app, check_kelvin, err, fail, out, showing
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble
@@ -21,6 +21,10 @@ Settings = TypeVar("Settings", bound="MethodSettings")
 Temperature = Annotated[float, typer.Option("--temperature", help="In kelvin.")]
 Size = Annotated[str, typer.Option(help="Size of a published file, where its name does not say it.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the proposals and of the draws.")]
+
+Insist = Annotated[
+    bool, typer.Option("--insist", help="Also for a peptide beyond what the flow was trained on.")
+]
 
 TUNED, UNFINISHED = "tuned.npz", "unfinished"
 
@@ -43,6 +47,7 @@ def sample(
         Literal["smoothed", "filtered"],
         typer.Option(help="Of --resample: Pareto-smoothed weights, or the published filter of the highest."),
     ] = "smoothed",
+    insist: Insist = False,
 ) -> None:
     """Sample a peptide with a trained flow; an .npz file holds energies and log-weights too."""
     from prosebench.peptide import check_sequence
@@ -56,7 +61,7 @@ def sample(
     check_writable(path)
     peptide = as_peptide(sequence)
     flow = load_flow(weights, size=size or None)
-    _warn_of_unknown(flow, weights, peptide)
+    _check_known(flow, weights, peptide, insist)
     if "set" in flow.source:
         others = ", ".join(flow.source["other_sets"])
         out.print(f"weights: {flow.source['set']} of {weights}, not {others}", soft_wrap=True, markup=False)
@@ -85,7 +90,7 @@ def _proposals(
     shares: list[dict[str, float]] = []
     published: list[np.ndarray] = []
     done = 0
-    with err.status(f"0 of {n:,} proposals") as status:
+    with showing(f"0 of {n:,} proposals") as show:
 
         def watch(proposals: Proposals, energies_kt: np.ndarray) -> None:
             nonlocal done
@@ -94,9 +99,10 @@ def _proposals(
             if isinstance(proposals, ProseProposals):
                 published.append(proposals.log_weights(energies_kt, "published"))
             done += len(energies_kt)
-            status.update(f"{done:,} of {n:,} proposals")
+            show(f"{done:,} of {n:,} proposals")
 
-        ensemble = flow.sample(peptide, n, temperature_kelvin, seed, watch=watch)
+        # Who does not insist has been refused before.
+        ensemble = flow.sample(peptide, n, temperature_kelvin, seed, watch=watch, insist=True)
     assert ensemble.log_weights is not None
     share, k_hat = ess(ensemble.log_weights), pareto_k(ensemble.log_weights)
     of_centre = ""
@@ -108,7 +114,8 @@ def _proposals(
         f"Pareto k-hat {k_hat_text(k_hat)}; below {RELIABLE_PARETO_K} is reliable",
         soft_wrap=True,
     )
-    counts = (f"{round(sum(one[name] for one in shares)):,} {name}" for name in shares[0])
+    said = {"non-finite": "without a finite weight"}
+    counts = (f"{round(sum(one[name] for one in shares)):,} {said.get(name, name)}" for name in shares[0])
     out.print(f"of {n:,} proposals {', '.join(counts)}", soft_wrap=True)
     if k_hat >= RELIABLE_PARETO_K:
         err.print(
@@ -129,9 +136,11 @@ def _drawn(ensemble: "Ensemble", seed: int, weighting: Literal["smoothed", "filt
     return drawn
 
 
-def _warn_of_unknown(flow: "Flow[Any]", weights: str, peptide: "Peptide") -> None:
-    unknown = flow.unknown(peptide)
-    if unknown:
+def _check_known(flow: "Flow[Any]", weights: str, peptide: "Peptide", insist: bool) -> None:
+    """Refuse a peptide that the flow does not know, or warn where the user insists."""
+    if not insist:
+        flow.check_known(peptide, weights)
+    elif unknown := flow.unknown(peptide):
         err.print(f"[yellow]warning:[/yellow] {peptide.sequence}: {weights} {unknown}", soft_wrap=True)
 
 
@@ -147,6 +156,7 @@ def improve(
     temperature_kelvin: Temperature = 310.0,
     seed: Seed = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, as in rounds=2.")] = None,
+    insist: Insist = False,
 ) -> None:
     """Fine-tune a flow on its own weighted proposals of some peptides, then sample them with it.
 
@@ -157,6 +167,12 @@ def improve(
     for sequence in sequences:
         check_sequence(sequence)
     check_kelvin(temperature_kelvin)
+    last: dict[str, float] = {}
+
+    def tell(done: int, sequence: str, efficiency: float) -> None:
+        last[sequence] = efficiency
+        out.print(f"round {done}, {sequence}: ESS {efficiency:.3%}")
+
     from prosebench.energy.meter import Meter
     from prosebench.energy.settings import TargetSettings, make_target
     from prosebench.prose import Prose
@@ -170,7 +186,7 @@ def improve(
     _check_results(directory, files)
     start = Prose.from_pretrained(weights, size=size or None)
     for peptide in peptides:
-        _warn_of_unknown(start, weights, peptide)
+        _check_known(start, weights, peptide, insist)
     physics = TargetSettings(temperature_kelvin=temperature_kelvin)
     notes = _notes(start, peptides, budget, temperature_kelvin, seed, settings)
     improve_flow(
@@ -180,11 +196,14 @@ def improve(
         settings,
         seed=seed,
         folder=directory / UNFINISHED,
-        watch=lambda done, sequence, efficiency: out.print(f"round {done}, {sequence}: ESS {efficiency:.3%}"),
+        watch=tell,
         resumed=partial(_say_resumed, directory / UNFINISHED),
         store=partial(_store_results, directory, files, notes),
     )
     out.print(f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}")
+    if useless := [sequence for sequence, efficiency in last.items() if efficiency == 0.0]:
+        err.print(f"[red]no proposal of {', '.join(useless)} has a finite weight:[/red] nothing was learned")
+        raise typer.Exit(1)
 
 
 def _check_results(directory: Path, files: list[Path]) -> None:

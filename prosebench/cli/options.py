@@ -3,7 +3,9 @@
 import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -70,6 +72,8 @@ Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a co
 
 LEAST_KELVIN, MOST_KELVIN = 200.0, 1e5
 MOST_EVALUATIONS = 10**15
+FIRST_LINE_SECONDS = 10.0
+"""Until the first line where there is no terminal; each later one takes half as long again."""
 
 
 def split(text: str, option: str = "") -> list[str]:
@@ -155,6 +159,22 @@ def require_scheduler(executor: str) -> None:
             f"--executor {executor}: there are no commands of {scheduler.title} on this machine; run this on a login "
             "node of the cluster, or leave --executor out to run here"
         )
+
+
+@contextmanager
+def showing(first: str = "") -> Iterator[Callable[[str], None]]:
+    """A line that changes on a terminal; elsewhere one is printed now and then. Takes what is being done."""
+    pause, last = FIRST_LINE_SECONDS, time.monotonic()
+    with err.status(first) as status:
+
+        def show(text: str) -> None:
+            nonlocal pause, last
+            status.update(escape(text))
+            if not err.is_terminal and time.monotonic() - last >= pause:
+                pause, last = 1.5 * pause, time.monotonic()
+                err.print(f"{time.strftime('%H:%M:%S')} {escape(text)}", soft_wrap=True)
+
+        yield show
 
 
 def fail(message: str) -> NoReturn:

@@ -27,6 +27,7 @@ from prosebench.cli.options import (
     load_profile,
     out,
     require_scheduler,
+    showing,
     split,
     tell_unfinished,
     without_cluster,
@@ -153,7 +154,11 @@ def reference(
         if follow and left:
             fail(f"no job is left and these are not finished: {', '.join(left)}; the same command continues")
         return
-    seconds = estimate_seconds(missing, plan, physics)
+    seconds = 0.0
+    with showing() as show:
+        for number_timed, sequence in enumerate(missing, start=1):
+            show(f"timing a short trial of {sequence}, {number_timed} of {len(missing)}")
+            seconds += estimate_seconds([sequence], plan, physics)
     out.print(
         f"about {format_seconds(seconds)} of one core, {format_seconds(seconds / number)} with {number} workers"
     )

@@ -26,6 +26,7 @@ from prosebench.cli.options import (
     load_profile,
     out,
     require_scheduler,
+    showing,
     split,
     without_cluster,
 )
@@ -120,7 +121,13 @@ def _score_run(
         submit_each(shares, directory, profile, out, need=profile.need("score", "score"), progress=progress)
     # What jobs have left out, for whatever reason, is done here.
     write_reference_weights(directory, references)
-    table = score_run(directory, references, workers=cores)
+    with showing("scores") as show:
+        table = score_run(
+            directory,
+            references,
+            workers=cores,
+            progress=lambda done, number: show(f"scores: {done} of {number}"),
+        )
     out.print(f"scores: {write_scores(directory, table)}", soft_wrap=True, markup=False)
 
 
@@ -170,7 +177,13 @@ def write_and_print(directory: Path, references: Sequence[Path], **options: Any)
 
     take_published(_peptides(directory), references)
     write_reference_weights(directory, references)
-    written = write_report(directory, references, **options)
+    with showing("scores") as show:
+        written = write_report(
+            directory,
+            references,
+            progress=lambda what, done, number: show(f"{what}: {done} of {number}"),
+            **options,
+        )
     out.print(written.table)
     for failure in written.failures:
         err.print(

@@ -95,6 +95,10 @@ Weigh = Callable[[Drawn, NDArray[np.float64]], NDArray[np.float64]]
 Watch = Callable[[Drawn, NDArray[np.float64]], None]
 
 
+class UnknownPeptide(ValueError):
+    """A flow is asked for a peptide beyond what it was trained on; the message says what, and how to insist."""
+
+
 class Flow(ABC, Generic[Drawn]):
     """A trained flow. Not safe to share among threads; after training its network, make a new one.
 
@@ -175,6 +179,15 @@ class Flow(ABC, Generic[Drawn]):
         frames = self.as_drawn(peptide, frames_nm, rng)
         return self.log_prob(peptide, frames) + self.placement(peptide).energy_and_gradient(frames)[0]
 
+    def check_known(self, peptide: Peptide, name: str = "this flow") -> None:
+        """Raise UnknownPeptide for a peptide beyond what the flow was trained on: its proposals would be nonsense."""
+        unknown = self.unknown(peptide)
+        if unknown:
+            raise UnknownPeptide(
+                f"{peptide.sequence}: {name} {unknown}; take weights that were trained for it, or insist (insist=True, "
+                "--insist) on proposals that will hardly be its own"
+            )
+
     @classmethod
     def weights_file(cls, name_or_path: str | Path) -> Path | None:
         """The file of a bundled model, or the path of a file as it is; None where there is no such file."""
@@ -190,16 +203,19 @@ class Flow(ABC, Generic[Drawn]):
         target: Target | None = None,
         batch: int | None = None,
         watch: Watch[Drawn] = lambda proposals, energies_kt: None,
+        insist: bool = False,
     ) -> Ensemble:
         """n proposals with energies (kT at the temperature) and log-weights, in the order drawn.
 
         The frames depend on (weights, sequence, seed) and not on n or batch: those of a smaller n are the first of a
         larger one. target is the published force field at the temperature unless given. watch sees each chunk of
-        proposals with its energies. Raises ValueError for an n, a temperature or a seed that cannot be.
+        proposals with its energies. Raises ValueError for an n, a temperature or a seed that cannot be, UnknownPeptide
+        for a peptide beyond what the flow was trained on, unless one insists.
         """
-        return self._sample(
-            as_peptide(sequence), n, temperature_kelvin, seed, target, batch, watch, Proposals.log_weights
-        )
+        peptide = as_peptide(sequence)
+        if not insist:
+            self.check_known(peptide)
+        return self._sample(peptide, n, temperature_kelvin, seed, target, batch, watch, Proposals.log_weights)
 
     def _sample(
         self,

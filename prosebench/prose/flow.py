@@ -135,12 +135,15 @@ class Prose(SmoothFlow[ProseProposals]):
         target: Target | None = None,
         batch: int | None = None,
         watch: Callable[[ProseProposals, NDArray[np.float64]], None] = lambda proposals, energies_kt: None,
+        insist: bool = False,
     ) -> Ensemble:
         """See `Flow.sample`; com is the density of the centre that is taken out.
 
         Of another temperature than that of training, the latent is drawn from N(0, T / 310 K).
         """
         latent_spread(temperature_kelvin)
+        if not insist:
+            self.check_known(as_peptide(sequence))
         peptide, weigh = as_peptide(sequence), partial(ProseProposals.log_weights, com=com)
         return self._sample(peptide, n, temperature_kelvin, seed, target, batch, watch, weigh)
 
