@@ -192,7 +192,7 @@ def test_rows_whose_file_is_missing_are_named_and_the_hub_is_asked_once(
 ) -> None:
     for _ in range(2):
         filled, missing = fetch_weights(annealing("0123", "4567"))
-        assert missing == [("prose-up-to-8aa", ("prose-snis", "smc-mala", "smc-ula"), "ConnectionError")]
+        assert missing == [("prose-up-to-8aa", ("prose-snis", "smc-mala", "smc-ula"), "ConnectionError: no route")]
     assert filled.methods["smc-mala"]["proposal_settings"]["weights_sha256"] == "0123"
     assert filled.methods["prose-snis"]["weights_sha256"] == ""
     assert hub.asked == 1
@@ -236,7 +236,7 @@ def test_without_the_hub_what_can_run_runs_and_the_rest_waits_until_the_weights_
     assert states(directory) == dict.fromkeys(("prose-snis", "naive", "smc-mala"), "waiting") | {"md": "done"}
     assert "published weights here: 0 of 1" in first.output
     assert (
-        "(the hub: ConnectionError): prose-up-to-8aa. Rows that wait: prose-snis, naive, smc-mala"
+        "(the hub: ConnectionError: no route): prose-up-to-8aa. Rows that wait: prose-snis, naive, smc-mala"
         in first.output
     )
     assert f"`prosebench fetch --suite {small} --to DATA`" in first.output
