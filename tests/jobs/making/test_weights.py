@@ -192,7 +192,9 @@ def test_rows_whose_file_is_missing_are_named_and_the_hub_is_asked_once(
 ) -> None:
     for _ in range(2):
         filled, missing = fetch_weights(annealing("0123", "4567"))
-        assert missing == [("prose-up-to-8aa", ("prose-snis", "smc-mala", "smc-ula"), "ConnectionError: no route")]
+        assert missing == [
+            ("prose-up-to-8aa", ("prose-snis", "smc-mala", "smc-ula"), "ConnectionError: no route")
+        ]
     assert filled.methods["smc-mala"]["proposal_settings"]["weights_sha256"] == "0123"
     assert filled.methods["prose-snis"]["weights_sha256"] == ""
     assert hub.asked == 1
