@@ -38,6 +38,10 @@ class MD(Method):
         """Minimisation and warm-up."""
         return minimisation_limit(self.settings.minimise_steps) + self._warm_up_steps
 
+    def marks(self, run: Run) -> NDArray[np.int64]:
+        """See Method.marks: one step is one evaluation."""
+        return kept_steps(run.budgets, run.frames)
+
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """Chunk 0 minimises; then warm-up and sampling in stretches of equal length."""
         if not carry:

@@ -64,6 +64,11 @@ class MDReplicas(Method):
         """Minimisation, where starts do not come from a file."""
         return 0 if self.settings.starts else minimisation_limit(self.settings.minimise_steps)
 
+    def marks(self, run: Run) -> NDArray[np.int64]:
+        """See Method.marks: all replicas keep a frame after the same steps."""
+        replicas = min(self.settings.replicas, run.budgets[-1])
+        return np.repeat(self._schedule(run, run.budgets[-1] // replicas, replicas) * replicas, replicas)
+
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """A stretch of all trajectories, about chunk_evaluations long; chunk 0 also makes the starts."""
         if carry:

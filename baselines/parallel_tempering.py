@@ -52,6 +52,10 @@ class ParallelTempering(Method):
         """Minimisation."""
         return minimisation_limit(self.settings.minimise_steps)
 
+    def marks(self, run: Run) -> NDArray[np.int64]:
+        """See Method.marks: all replicas pay for the frames of the coldest level of each ladder."""
+        return np.repeat(self._schedule(run) * self._replicas, self.settings.ladders)
+
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """Rounds of dynamics and exchange, about chunk_evaluations of them; chunk 0 also makes the starts."""
         if carry:

@@ -4,6 +4,7 @@ No sampler of this length can do better than by chance; one that does is suspici
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, Run
@@ -30,6 +31,13 @@ class ReferenceDraw(Method):
                 f"{run.meter.temperature_kelvin:g} K; make one with `prosebench reference --temperature`"
             )
         return None if len(reference.spare) else "all frames of this reference are scored against"
+
+    def marks(self, run: Run) -> NDArray[np.int64] | None:
+        """See Method.marks: one evaluation a frame."""
+        if run.reference_path is None:
+            return None
+        spare = Reference.load(run.reference_path).spare
+        return np.arange(1, min(len(spare), run.frames, run.budgets[-1]) + 1)
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The whole draw."""

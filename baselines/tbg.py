@@ -10,6 +10,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from prosebench.ecnf.flow import Ecnf, Integration
@@ -59,6 +61,7 @@ class TBG(Method):
             return self
 
     settings: Settings
+    independent = True
     contract_settings = {"weights": "breathing", "steps": 1, "batch": 250, "chunk_proposals": 250}
     contract_spread_nm = 0.9 * 0.35
 
@@ -69,6 +72,10 @@ class TBG(Method):
     def proposal(self, run: Run, carry: Carry) -> EcnfProposal:
         """The flow as a start for annealing; see prosebench.proposal."""
         return EcnfProposal(self._flow(), run.peptide, self.settings.gradient_steps, self.settings.batch)
+
+    def marks(self, run: Run) -> NDArray[np.int64]:
+        """See Method.marks: one proposal is one evaluation."""
+        return np.arange(1, run.budgets[-1] + 1)
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""

@@ -150,6 +150,9 @@ class Method(ABC):
     that are fixed in space at the start structure, as dynamics needs them. A method that proposes frames wherever it
     likes and weights them names the standard deviation of wells that move with the frame: 0.9 times that of its own
     proposals makes every error of a weight show and leaves a quarter of them as effective samples.
+
+    independent says that frame i of a run depends on nothing but row i % chunk_proposals, a setting, of the arrays of
+    random numbers that the stream of chunk i // chunk_proposals gives: then a review draws any of them again.
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
@@ -158,6 +161,7 @@ class Method(ABC):
     batched: ClassVar[bool] = True
     contract_settings: ClassVar[Mapping[str, Any]] = {}
     contract_spread_nm: ClassVar[float | None] = None
+    independent: ClassVar[bool] = False
 
     def __init__(self, settings: MethodSettings) -> None:
         self.settings = settings
@@ -169,6 +173,13 @@ class Method(ABC):
     def preparation(self, run: Run) -> int:
         """The most evaluations that this run may spend in the phase "preparation", outside the meter's budget."""
         return 0
+
+    def marks(self, run: Run) -> NDArray[np.int64] | None:
+        """What the frames of a whole run claim as evaluations, in order, where its settings decide that; else None.
+
+        No frame of such a run repeats another. A review holds results of others to it.
+        """
+        return None
 
     @abstractmethod
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:

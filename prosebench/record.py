@@ -11,7 +11,6 @@ record.json and ensemble.npz depend on the cell alone: a run that was killed and
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -71,7 +70,8 @@ class Cell(BaseModel):
             raise ValueError("must ascend, each once")
         return budgets
 
-    @cached_property
+    # Not cached: a copy with changes would keep the id of what it was copied from.
+    @property
     def id(self) -> str:
         """Sixteen hex digits from the SHA-256 of everything above; files count by their content, not their place."""
         content = self.model_dump(mode="json") | {"settings": without_places(self.settings)}

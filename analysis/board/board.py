@@ -12,6 +12,7 @@ from analysis.figures.style import row_order
 from analysis.metrics.registry import TABLE_METRICS
 from analysis.scores.statuses import SCORED
 from analysis.statistics.estimates import Estimate
+from analysis.submission.review import CellReview
 from analysis.tables.comparisons import Group, Place, comparison_groups, excess_rows
 from analysis.tables.main import Table, main_table, peptide_table
 from prosebench.names import CEILING, FLOOR
@@ -70,6 +71,11 @@ class Board:
     def records(self) -> dict[str, KeptRecord]:
         """Records by cell id."""
         return {cell_id: kept for run in self.runs for cell_id, kept in run.records.items()}
+
+    @cached_property
+    def reviews(self) -> dict[str, CellReview]:
+        """What reviews saw of cells that somebody else made, by cell id."""
+        return {cell_id: seen for run in self.runs for cell_id, seen in run.review.cells.items()}
 
     @cached_property
     def peptides(self) -> list[tuple[str, int, str, float]]:

@@ -5,13 +5,14 @@
   scores.csv        the long table of scores (analysis.scores.run.COLUMNS) with the ceiling, to nine digits
   records.jsonl     a line a finished cell: its record, its provenance, and the SHA-256 of its record.json
   peptides/         what the page of each peptide draws (analysis.board.maps)
+  review.json       of a run that somebody else made: what was looked at (analysis.submission.review)
 Frames stay with whoever made them: a record holds the SHA-256 of its ensemble.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +27,19 @@ from analysis.scores.reference_quality import reference_quality
 from analysis.scores.run import SCORE_VERSION, score_run
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import FLOATS, read_scores, scored_places, write_scores
+from analysis.submission.review import Review, read_review
 from analysis.tables.digits import kept
 from prosebench.names import name_at
-from prosebench.record import Cell, Provenance, Record, cell_folders, read_cell, read_record
+from prosebench.record import Cell, Provenance, Record, cell_folders, read_cell, read_provenance, read_record
 from prosebench.reference import Reference, find_reference
-from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_json, write_bytes, write_json
+from prosebench.store.storage import (
+    DamagedFile,
+    json_bytes,
+    parse_json,
+    read_json,
+    write_bytes,
+    write_json,
+)
 
 SCHEMA = 2
 Progress = Callable[[str, int, int], None]
@@ -56,6 +65,7 @@ class KeptRun:
     references: Mapping[str, Mapping[str, Any]]
     scores: pd.DataFrame
     records: Mapping[str, KeptRecord]
+    review: Review = field(default_factory=Review)
 
     def drawings(self, suite: str, name: str) -> dict[str, Any] | None:
         """What the page of a peptide at its temperature (`name_at`) draws; None where no frames of it were there."""
@@ -141,7 +151,7 @@ def read_run(folder: Path) -> KeptRun:
     path = folder / "records.jsonl"
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
-            one = _read_line(json.loads(line))
+            one = _read_line(parse_json(line))
         except (ValueError, KeyError, ValidationError) as error:
             raise DamagedFile(f"{path}, line {number}: {str(error).splitlines()[0]}") from error
         records[one.record.cell_id] = one
@@ -149,17 +159,29 @@ def read_run(folder: Path) -> KeptRun:
     unknown = sorted(set(scores.loc[scores["status"].isin(SCORED), "cell_id"]) - set(records) - {""})
     if unknown:
         raise DamagedFile(f"{folder / 'scores.csv'} has scores of cells without a record: {unknown[0]}")
-    return KeptRun(folder.name, folder, int(head["score_version"]), head["references"], scores, records)
+    _check_methods(folder, scores, records)
+    version, references = int(head["score_version"]), head["references"]
+    return KeptRun(folder.name, folder, version, references, scores, records, read_review(folder))
+
+
+def _check_methods(folder: Path, scores: pd.DataFrame, records: Mapping[str, KeptRecord]) -> None:
+    """Raise DamagedFile where a line of the scores names another method than the record that it is of."""
+    for cell_id, method in sorted(set(zip(scores["cell_id"], scores["method"], strict=True))):
+        if cell_id in records and records[cell_id].record.cell.method != method:
+            raise DamagedFile(
+                f"{folder / 'scores.csv'} calls the method of {cell_id} {method}, its record does not"
+            )
 
 
 def _kept(folder: Path) -> dict[str, Any]:
     """The line of a finished cell."""
-    read_record(folder)
-    path = folder / "provenance.json"
+    # As this program writes them: a record from elsewhere may be laid out in any way.
+    record = read_record(folder).model_dump(mode="json")
+    there = (folder / "provenance.json").exists()
     return {
-        "record": read_json(folder / "record.json"),
-        "provenance": read_json(path) if path.exists() else None,
-        "sha256": file_sha256(folder / "record.json"),
+        "record": record,
+        "provenance": read_provenance(folder).model_dump(mode="json") if there else None,
+        "sha256": hashlib.sha256(json_bytes(record)).hexdigest(),
     }
 
 

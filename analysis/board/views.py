@@ -1,7 +1,7 @@
 """What the pages of the leaderboard show of a row and of a cell, as texts and sortable numbers."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from analysis.metrics.metric import Metric
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import under
 from analysis.statistics.estimates import Estimate
+from analysis.submission.review import review_text
 from analysis.tables.digits import kept_text
 from analysis.tables.main import TableRow
 from analysis.tables.text import metric_texts, texts
@@ -62,7 +63,7 @@ def row_view(board: Board, row: TableRow, metrics: Sequence[Metric], notes: Note
         cell["best"] = cell["name"] in row.best and cell["v"] != "inf"
         shown = cell["name"] in over and not (row.peptide or row.secondary)
         cell["over"] = " ".join(texts(over[cell["name"]])).strip() if shown else ""
-    said = [] if row.control else [notes.add(*note) for note in _notes(row)]
+    said = [] if row.control else [notes.add(*note) for note in (*_notes(row), *_reviewed(board, row))]
     return {
         "suite": row.suite,
         "length": row.length,
@@ -120,6 +121,19 @@ def _spent(row: TableRow) -> dict[str, str]:
     more = f"+ {preparation.value:,.0f}" if preparation is not None and preparation.value else ""
     total = sampling.value + (preparation.value if preparation else 0.0)
     return {"v": kept_text(total), "value": f"{sampling.value:,.0f}", "interval": more}
+
+
+def _reviewed(board: Board, row: TableRow) -> Iterator[tuple[str, str]]:
+    """What a review saw of the cells of a row that somebody else sent."""
+    scores, length = board.scores, row.length
+    mine = (scores["suite"] == row.suite) & (scores["row"] == row.row) & (scores["budget"] == row.budget)
+    mine &= scores["temperature_kelvin"] == row.temperature_kelvin
+    mine &= scores["peptide"] == row.peptide if row.peptide else scores["length"] == length
+    said = review_text(
+        [board.reviews[one] for one in scores[mine]["cell_id"].unique() if one in board.reviews]
+    )
+    if said:
+        yield "reviewed", f"{row.label}, {row.peptide or row.suite}, {row.budget:,} evaluations: {said}"
 
 
 def _notes(row: TableRow) -> Iterable[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from prosebench.names import EXTERNAL
+from prosebench.names import EXTERNAL, FLOOR
 from prosebench.store.storage import json_bytes
 
 if TYPE_CHECKING:
@@ -28,8 +28,13 @@ def labels_of(cells: Sequence["Cell"]) -> dict[str, str]:
     """
     variants: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for cell in cells:
-        variants.setdefault((cell.suite, cell.row), {})[identity(cell)] = traits(cell)
-    return {cell.id: _label(cell, list(variants[cell.suite, cell.row].values())) for cell in cells}
+        variants.setdefault((cell.suite, row_of(cell)), {})[identity(cell)] = traits(cell)
+    return {cell.id: _label(cell, list(variants[cell.suite, row_of(cell)].values())) for cell in cells}
+
+
+def row_of(cell: "Cell") -> str:
+    """Name of a cell's row. Frames of the reference are the control, whatever their row is called."""
+    return FLOOR if cell.method == FLOOR else cell.row
 
 
 def _label(cell: "Cell", namesakes: Sequence[dict[str, Any]]) -> str:
@@ -49,7 +54,7 @@ def _with_weights(cell: "Cell") -> str:
     """Name of a row with the weights that it draws from, its own or those of its proposal, unless it says them."""
     settings = {**cell.settings.get("proposal_settings", {}), **cell.settings}
     weights = PurePath(str(settings.get("weights") or "")).stem
-    return f"{cell.row} ({weights})" if weights and weights not in cell.row else cell.row
+    return f"{cell.row} ({weights})" if weights and weights not in cell.row else row_of(cell)
 
 
 def plain_name(row: str) -> str:

@@ -16,7 +16,7 @@ from analysis.metrics.score import Key, Score, score
 from analysis.metrics.weighting import PLAIN
 from analysis.scores.convergence import spread_ratio
 from analysis.scores.processes import map_over
-from analysis.scores.rows import identity, labels_of
+from analysis.scores.rows import identity, labels_of, row_of
 from analysis.scores.table import tidy
 from prosebench.ensemble import Ensemble
 from prosebench.record import (
@@ -286,7 +286,7 @@ def _one_each(marks: list[Mark]) -> list[Mark]:
     ranked = sorted(marks, key=lambda mark: (not mark.numbers, -mark.cell.budgets[-1], mark.cell.id))
     for mark in ranked:
         cell = mark.cell
-        place = (cell.suite, cell.row, identity(cell), cell.peptide, mark.budget, cell.seed)
+        place = (cell.suite, row_of(cell), identity(cell), cell.peptide, mark.budget, cell.seed)
         best.setdefault(place, mark)
     return list(best.values())
 

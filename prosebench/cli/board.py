@@ -1,8 +1,6 @@
 """Commands around the public board: leaderboard, submit-results."""
 
 import os
-import random
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,22 +60,31 @@ def submit_results(
     ] = "",
     references: References = None,
     rerun: Annotated[
-        int, typer.Option(min=0, help="Run so many cells again, drawn at random, and compare.")
-    ] = 0,
+        int, typer.Option(min=0, help="Run so many cells again, drawn at random, and compare; 0 for none.")
+    ] = 2,
 ) -> None:
-    """Check results from their frames up (hashes, energies, ledgers, scores) and pack them for a pull request."""
-    from analysis.board.submission import RefusedSubmission, submit, unpacked
+    """Check results from their frames up (hashes, energies, weights, ledgers, scores), run some cells again, and pack
+    them for a pull request."""
+    from analysis.submission.archive import unpacked
+    from analysis.submission.submit import submit
+    from jobs.review import inspect
 
     folders = references or [OWN_REFERENCES]
     with unpacked(directory) as cells:
-        declared = [record for record in _records(cells) if record.cell.method == EXTERNAL]
-        reasons = _run_again(cells, rerun, folders) if rerun else []
-        if reasons:
-            raise RefusedSubmission(reasons)
-        folder, archive = submit(cells, target, folders, name=name, workers=len(os.sched_getaffinity(0)))
+        records = _records(cells)
+        folder, archive = submit(
+            cells,
+            target,
+            folders,
+            name=name,
+            workers=len(os.sched_getaffinity(0)),
+            inspect=inspect,
+            rerun=lambda: _run_again(cells, records, rerun, folders) if rerun else ({}, []),
+        )
+    declared = sum(record.cell.method == EXTERNAL for record in records)
     if declared:
         out.print(
-            f"{len(declared)} of its records are ensembles made elsewhere: their evaluations and seconds are declared, "
+            f"{declared} of its records are ensembles made elsewhere: their evaluations and seconds are declared, "
             "not metered, the board says so, and they cannot be run again",
             soft_wrap=True,
         )
@@ -96,39 +103,37 @@ def _records(directory: Path) -> list["Record"]:
 
     found = []
     for path in cell_folders(directory):
-        if (path / "record.json").exists():
-            try:
-                found.append(read_record(path))
-            except DamagedFile:
-                continue
+        try:
+            found.append(read_record(path))
+        except (DamagedFile, OSError):
+            continue
     return found
 
 
-def _run_again(directory: Path, number: int, references: list[Path]) -> list[str]:
-    """What cells drawn at random say when they are run again here."""
-    from analysis.board.submission import compare_rerun, gives_equal_bytes
-    from jobs.cells.launch import run_local
-    from jobs.cells.plan import lay_out
-    from prosebench.record import read_record
+def _run_again(
+    directory: Path, records: list["Record"], number: int, references: list[Path]
+) -> tuple[dict[str, str], list[str]]:
+    """What cells drawn at random gave when they were run again here, by cell id, and the reasons against others."""
+    from analysis.submission.rerun import SAME_BYTES, SAME_COSTS, compare_rerun, gives_equal_bytes
+    from jobs.review import record_again, run_again
 
-    metered = [record for record in _records(directory) if record.cell.method != EXTERNAL]
-    theirs = random.SystemRandom().sample(metered, min(number, len(metered)))
-    with tempfile.TemporaryDirectory() as scratch:
-        fresh = lay_out([record.cell for record in theirs], Path(scratch))
-        run_local(fresh, Path(scratch), workers=len(os.sched_getaffinity(0)), reference_folders=references)
-        reasons = []
-        for record, folder in zip(theirs, fresh, strict=True):
-            as_sent = "the same bytes"
-            if (folder / "record.json").exists():
-                ours = read_record(folder)
-                found = compare_rerun(record, ours)
-                if not gives_equal_bytes(record, ours):
-                    as_sent = f"the same costs; its frames are not compared, for {_otherwise(record, ours)}"
-            else:
+    gave, reasons = dict[str, str](), list[str]()
+    with run_again(records, number, references) as cells:
+        for theirs, folder in cells:
+            ours, text = record_again(folder), SAME_BYTES
+            if ours is None:
                 found = ["it could not be run again here"]
+            elif gives_equal_bytes(theirs, ours) or theirs.status != "done" or ours.status != "done":
+                found = compare_rerun(theirs, ours)
+            else:
+                there = directory / "cells" / folder.name
+                found = compare_rerun(theirs, ours, (theirs.load_ensemble(there), ours.load_ensemble(folder)))
+                text = f"{SAME_COSTS}; its frames are compared by their steps alone, for {_otherwise(theirs, ours)}"
+            if not found:
+                gave[theirs.cell_id] = SAME_BYTES if text == SAME_BYTES else SAME_COSTS
             reasons += [f"{folder.name}: {reason}" for reason in found]
-            out.print(f"run again: {folder.name}: {escape('; '.join(found) or as_sent)}", soft_wrap=True)
-    return reasons
+            out.print(f"run again: {folder.name}: {escape('; '.join(found) or text)}", soft_wrap=True)
+    return gave, reasons
 
 
 def _otherwise(theirs: "Record", ours: "Record") -> str:

@@ -87,6 +87,7 @@ class FlowSNIS(Method):
         chunk_proposals: int = Field(1000, gt=0)
 
     settings: Settings
+    independent = True
 
     def skip(self, run: Run) -> str | None:
         """A peptide that the flow was not made for."""
@@ -118,6 +119,10 @@ class FlowSNIS(Method):
                 log_q[part] = flow.log_density(peptide, x, temperature_kelvin).cpu().numpy()
         of_placement, _ = placement.energy_and_gradient(placed)
         return np.asarray(-frames.energies_kt - log_q - of_placement, dtype=np.float64)
+
+    def marks(self, run: Run) -> NDArray[np.int64]:
+        """See Method.marks: one proposal is one evaluation."""
+        return np.arange(1, run.budgets[-1] + 1)
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""

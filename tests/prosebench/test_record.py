@@ -237,6 +237,9 @@ def test_a_tidied_ensemble_has_no_faults() -> None:
     np.testing.assert_array_equal(tidy.energies_kt, [0.0, *[np.inf] * 6, 2.0])
     np.testing.assert_array_equal(np.isfinite(tidy.log_weights), [1, 1, 0, 0, 0, 0, 0, 1])
     assert np.isnan(tidy.positions_nm[6, 1, 1])
+    there = tidied(Ensemble(frames, np.zeros(8), np.zeros(8)))
+    np.testing.assert_array_equal(np.isfinite(there.log_weights), np.arange(8) != 6)
+    np.testing.assert_array_equal(np.isfinite(there.energies_kt), np.arange(8) != 6)
     # What can be stays as it is, to the bit.
     clean = tidy.select([0, 7])
     assert tidied(clean).arrays().keys() == clean.arrays().keys()

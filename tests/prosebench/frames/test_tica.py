@@ -92,3 +92,16 @@ def test_hash_tells_bases_apart():
     basis = TicaBasis(np.eye(3)[:, :2], np.zeros(3))
     assert basis.hash == TicaBasis(np.eye(3)[:, :2], np.zeros(3)).hash
     assert basis.hash != TicaBasis(np.eye(3)[:, :2], np.full(3, 1e-12)).hash
+
+
+def test_components_count_from_the_mean_of_the_data():
+    basis = TicaBasis(np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(
+        basis.transform(np.array([[1.0, 2.0, 3.0], [2.0, 2.0, 3.0]])), [[0, 0], [1, 0]]
+    )
+    pieces = [_ar_process(5_000, seed) + 7.0 for seed in range(2)]
+    found = fit_tica(pieces, 5, koopman_reweighting=False)
+    np.testing.assert_allclose(
+        found.mean, np.mean([piece.mean(axis=0) for piece in pieces], axis=0), atol=0.05
+    )
+    assert np.abs(found.transform(np.concatenate(pieces)).mean(axis=0)).max() < 0.02

@@ -1,0 +1,1 @@
+"""Results that somebody else made: checked from the frames up, and kept for the board."""

@@ -1,0 +1,154 @@
+"""What the code of a method says of records that claim to be of it: marks, preparation, weights, and runs again."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs.cells.plan import lay_out, plan_cells
+from jobs.cells.worker import Desk, run_cell
+from jobs.review import inspect, record_again, redrawn, run_again
+from prosebench.energy.meter import Counts, Meter
+from prosebench.energy.settings import TargetSettings, make_target
+from prosebench.ensemble import Ensemble
+from prosebench.inspection import Inspection
+from prosebench.method import Run, load_method
+from prosebench.peptide import Peptide
+from prosebench.record import Record, read_record
+from prosebench.suite import Suite
+
+PEPTIDE = Peptide.from_sequence("AA")
+ROWS: Mapping[str, dict[str, Any]] = {
+    "md": {"warm_up_ps": 0.1, "chunk_steps": 100, "minimise_steps": 5},
+    "md-replicas": {"replicas": 3, "minimise_steps": 5},
+    "parallel-tempering": {"exchange_steps": 5, "levels": 2, "minimise_steps": 5},
+    "prose-snis": {"weights": "breathing", "chunk_proposals": 50},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Record, Ensemble]]:
+    """Honest cells, as the worker leaves them."""
+    directory = tmp_path_factory.mktemp("review")
+    suite = Suite(name="own", peptides=("AA",), budgets=(120,), frames=30, methods=dict(ROWS))
+    found = {}
+    for folder in lay_out(plan_cells(suite), directory):
+        assert run_cell(folder, Desk(directory, "session")) == "done"
+        record = read_record(folder)
+        found[record.cell.row] = record, record.load_ensemble(folder)
+    return found
+
+
+def asked(record: Record, ensemble: Ensemble) -> Inspection:
+    return inspect(record, ensemble, PEPTIDE, None)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_honest_records_pass(row: str, made: dict[str, tuple[Record, Ensemble]]) -> None:
+    record, ensemble = made[row]
+    found = asked(record, ensemble)
+    assert found.reasons == ()
+    assert not found.may_repeat
+    assert found.weights == ("recomputed" if row == "prose-snis" else "as declared")
+
+
+@pytest.mark.parametrize("row", ["md", "md-replicas", "parallel-tempering"])
+def test_other_marks_than_those_of_the_settings_are_refused(
+    row: str, made: dict[str, tuple[Record, Ensemble]]
+) -> None:
+    record, ensemble = made[row]
+    assert ensemble.evaluations is not None
+    earlier = Ensemble(ensemble.positions_nm, ensemble.energies_kt, None, ensemble.evaluations // 2)
+    (said,) = asked(record, earlier).reasons
+    assert "by its settings its method keeps that frame after" in said
+    (said,) = asked(record, ensemble.select(slice(0, -1))).reasons
+    assert f"it has {len(ensemble) - 1} frames; by its settings its method keeps {len(ensemble)}" in said
+
+
+@pytest.mark.parametrize(("spent", "said"), [(0, "its method prepares"), (10**6, "at most")])
+def test_preparation_is_what_the_method_declares(
+    spent: int, said: str, made: dict[str, tuple[Record, Ensemble]]
+) -> None:
+    record, ensemble = made["md"]
+    ledger = record.ledger.model_copy(update={"preparation": Counts(evaluations=spent, gradients=spent)})
+    (reason,) = asked(record.model_copy(update={"ledger": ledger}), ensemble).reasons
+    assert said in reason
+
+
+def weighing(change: Callable[[Ensemble], Any]) -> Callable[[Ensemble], Ensemble]:
+    return lambda one: Ensemble(one.positions_nm, one.energies_kt, change(one), one.evaluations)
+
+
+RNG = np.random.default_rng(0)
+FORGED: dict[str, tuple[Callable[[Ensemble], Ensemble], str]] = {
+    "equal": (weighing(lambda one: np.zeros(len(one))), "are not -E - log q"),
+    "random": (weighing(lambda one: RNG.normal(size=len(one))), "are not -E - log q"),
+    "shuffled": (weighing(lambda one: RNG.permutation(one.log_weights)), "are not -E - log q"),
+    "favouring some": (
+        weighing(lambda one: one.log_weights + 0.5 * (one.positions_nm[:, 0, 0] > 0)),
+        "are not -E - log q",
+    ),
+    "without the lightest third": (
+        weighing(lambda one: np.where(np.arange(len(one)) % 3, one.log_weights, -np.inf)),
+        "are not -E - log q",
+    ),
+    "other frames": (
+        lambda one: Ensemble(one.positions_nm[::-1], one.energies_kt, one.log_weights, one.evaluations),
+        "are not those that its method draws with its seed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_forged_weights_are_refused(name: str, made: dict[str, tuple[Record, Ensemble]]) -> None:
+    record, ensemble = made["prose-snis"]
+    change, said = FORGED[name]
+    (reason,) = asked(record, change(ensemble)).reasons
+    assert said in reason
+
+
+def test_any_proposal_is_drawn_again_alone(made: dict[str, tuple[Record, Ensemble]]) -> None:
+    record, ensemble = made["prose-snis"]
+    cell = record.cell
+    loaded = load_method(cell.method)
+    target = make_target(PEPTIDE, TargetSettings())
+    run = Run(cell.id, PEPTIDE, Meter(target, cell.budgets[-1]), cell.budgets, cell.frames)
+    places = np.array([0, 3, 49, 50, 99, 119])
+    again = redrawn(loaded(loaded.Settings(**cell.settings)), run, target, places)
+    there = ensemble.select(places)
+    np.testing.assert_allclose(again.positions_nm, there.positions_nm, atol=1e-5)
+    np.testing.assert_allclose(
+        again.log_weights + again.energies_kt, there.log_weights + there.energies_kt, atol=1e-3
+    )
+
+
+def test_a_row_under_the_name_of_another_method_is_refused(made: dict[str, tuple[Record, Ensemble]]) -> None:
+    record, ensemble = made["md"]
+    cell = record.cell.model_copy(update={"row": "prose-snis"})
+    (said,) = asked(record.model_copy(update={"cell": cell}), ensemble).reasons
+    assert said == "its row is called prose-snis, but runs md; give the row another name"
+
+
+def test_what_is_not_here_is_left_as_declared(made: dict[str, tuple[Record, Ensemble]]) -> None:
+    record, ensemble = made["prose-snis"]
+    theirs = record.cell.model_copy(update={"row": "theirs", "method": "theirs"})
+    found = asked(record.model_copy(update={"cell": theirs}), ensemble)
+    assert found == Inspection()
+    elsewhere = record.cell.model_copy(
+        update={"settings": record.cell.settings | {"weights": "/nowhere/theirs.npz"}}
+    )
+    assert asked(record.model_copy(update={"cell": elsewhere}), ensemble) == Inspection()
+    odd = record.cell.model_copy(update={"settings": record.cell.settings | {"blessed": True}})
+    (said,) = asked(record.model_copy(update={"cell": odd}), ensemble).reasons
+    assert said.startswith("its settings are none of prose-snis: blessed")
+
+
+def test_cells_are_run_again_and_give_the_same(made: dict[str, tuple[Record, Ensemble]]) -> None:
+    theirs = [record for record, _ in made.values()]
+    unknown = theirs[0].model_copy(update={"cell": theirs[0].cell.model_copy(update={"method": "theirs"})})
+    with run_again([made["md"][0], unknown], 5, []) as cells:
+        ((record, folder),) = cells
+        again = record_again(folder)
+        assert again is not None
+        assert again == record
