@@ -86,6 +86,7 @@ def _comparisons(board: Board) -> Iterator[dict[str, Any]]:
                         "wins": f"{wins} of {one.wins + one.losses}",
                         "p": f"{one.p_corrected:.2g}",
                         "test": "; ".join([one.test, *one.marks]),
+                        "detectable": comparison_tables.detectable_text(one),
                     }
                 )
         refused = dict.fromkeys(text for group in groups for text in group.refused)

@@ -24,7 +24,7 @@ from analysis.figures.style import (
     styled,
 )
 from analysis.metrics.metric import Metric
-from analysis.metrics.registry import TABLE_METRICS
+from analysis.metrics.registry import DISTANCE_NAMES, TABLE_METRICS
 from analysis.scores.rows import without_temperature
 from analysis.scores.table import doubt_text, scored_lines, under
 from analysis.statistics.estimates import Estimate, estimate
@@ -104,6 +104,9 @@ def curves(
     """
     found, levels = [], {}
     methods = dict(zip(part["row"], part["method"], strict=True))
+    floor = part[(part["method"] == FLOOR) & (part["metric"] == metric.name)]
+    of_floor = estimate(floor, scale=metric.scale).value * metric.factor if len(floor) else -np.inf
+    lowest = max(metric.bounds[0], of_floor) if metric.name in DISTANCE_NAMES else metric.bounds[0]
     for row in row_order(part["row"], methods):
         mine = part[part["row"] == row]
         lines = mine[mine["metric"] == metric.name]
@@ -111,8 +114,9 @@ def curves(
         if not budgets:
             continue
         scaled = lines.assign(value=lines["value"] * metric.factor)
+        bounds = metric.bounds if methods[row] in (FLOOR, CEILING) else (lowest, metric.bounds[1])
         estimates = [
-            estimate(scaled[scaled["budget"] == budget], bounds=metric.bounds, scale=metric.scale)
+            estimate(scaled[scaled["budget"] == budget], bounds=bounds, scale=metric.scale)
             for budget in budgets
         ]
         if methods[row] in (FLOOR, CEILING):

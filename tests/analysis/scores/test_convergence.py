@@ -1,13 +1,16 @@
 """Convergence of references: correlation times that are known, spread, floor."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from analysis.metrics.registry import DISTANCE_NAMES
-from analysis.scores.convergence import convergence, correlation_time, floor, statement
+from analysis.scores.convergence import convergence, correlation_time, floor, spread_ratio, statement
+from analysis.scores.table import LARGEST_SPREAD
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
-from prosebench.reference import build_reference
+from prosebench.reference import Reference, build_reference
 
 
 def _ar(n: int, coefficient: float, seed: int) -> np.ndarray:
@@ -81,3 +84,22 @@ def test_a_trajectory_from_elsewhere_shows(made):
     other = Ensemble(pieces[2].positions_nm, pieces[2].energies_kt + 50.0)
     found = convergence([*pieces[:2], other], reference.tica, peptide.topology, 100)
     assert found["spread"]["energy-w2"]["max"] > 40.0
+
+
+def test_halves_that_stay_apart_are_told_from_halves_that_do_not(made):
+    peptide, _, _ = made
+
+    def built(mirrored: tuple[bool, ...]) -> Reference:
+        parts = []
+        for seed, is_mirrored in enumerate(mirrored):
+            noise = np.random.default_rng(seed).normal(0.0, 0.004, (200, peptide.n_atoms, 3))
+            frames = (peptide.start_nm + noise) * (-1.0 if is_mirrored else 1.0)
+            parts.append(Ensemble(frames.astype(np.float32), np.zeros(200)))
+        return build_reference(
+            peptide, parts, frame_interval_ps=1.0, lag_frames=2, n_frames=800, seed=0, source={}
+        )
+
+    # Trajectories go to the halves in turn: alike halves of two kinds of frames, and halves of one kind each.
+    alike, apart = built((False, False, True, True)), built((False, True, False, True))
+    assert spread_ratio(alike, 300) < LARGEST_SPREAD < spread_ratio(apart, 300)
+    assert np.isnan(spread_ratio(replace(apart, n_scored=400)))
