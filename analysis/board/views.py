@@ -72,7 +72,7 @@ def row_view(board: Board, row: TableRow, metrics: Sequence[Metric], notes: Note
         "temperature_kelvin": row.temperature_kelvin,
         "label": board.main.name(row),
         "control": row.control,
-        "kind": row.kind,
+        "kind": row.kind if row.control else "method",
         "place": f"{board.rows.index(row.row):03d}",
         "slug": slug(row.row),
         "anchor": slug(f"{name_at(row.suite, row.temperature_kelvin)}-{row.length}-{row.budget}"),
