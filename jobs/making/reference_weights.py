@@ -14,12 +14,23 @@ from prosebench.record import cell_folders, read_cell, reference_weights_path
 from prosebench.reference import Reference, known_reference
 from prosebench.store.storage import DamagedFile, write_arrays
 
+MOST_FRAMES = 4_000
+"""Frames of a reference whose densities are computed: enough for a share of a tenth of a percent."""
+
+MOST_PARAMETERS = 20_000_000
+"""Parameters of the largest flow whose densities are computed on a CPU: a report must not take hours."""
+
+
+def _takes_long(flow: Any) -> bool:
+    size = sum(parameter.numel() for parameter in flow.network.parameters())
+    return size > MOST_PARAMETERS and str(flow.device).startswith("cpu")
+
 
 def write_reference_weights(directory: Path, reference_folders: Sequence[Path]) -> list[Path]:
     """Write what lacks (`reference_weights_path`) for the finished cells of a run folder; returns the new files.
 
-    Left out are methods without a density of given frames, cells without a reference of their temperature, and flows
-    whose weights are not here.
+    Left out are methods without a density of given frames, cells without a reference of their temperature, flows whose
+    weights are not here, and flows of more than MOST_PARAMETERS where there is no accelerator.
     """
     written = []
     for folder in cell_folders(directory):
@@ -38,8 +49,10 @@ def write_reference_weights(directory: Path, reference_folders: Sequence[Path]) 
             path = reference_weights_path(directory, cell, reference.hash)
             if path.exists():
                 continue
-            frames = reference.scored.select(slice(0, cell.frames))
+            frames = reference.scored.select(slice(0, min(cell.frames, MOST_FRAMES)))
             method: Any = kind(kind.Settings(**cell.settings))
+            if _takes_long(method.settings.load()):
+                continue
             weights = method.frame_log_weights(reference.peptide, frames, kelvin)
         except (DamagedFile, WeightsError, ValueError):
             continue

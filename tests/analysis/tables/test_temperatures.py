@@ -112,7 +112,7 @@ def test_the_board_loses_no_temperature(board: tuple[Path, Board], run: Path, re
     figures = {name for name in files if name.startswith("figures/small-scaling-wasserstein")}
     assert figures == {f"figures/small-scaling-wasserstein-{kelvin}K.svg" for kelvin in (310, 400)}
     page = files["index.html"].decode()
-    assert "small, 400 K. Distances" in page
+    assert "small. 400 K. Distances" in page
     assert page.count("floor at 400 K") == page.count("floor at 310 K") == 2
     rows = json.loads(files["leaderboard.json"])["rows"]
     assert {(row["kind"], row["temperature_kelvin"]) for row in rows if row["kind"] != "method"} == {
