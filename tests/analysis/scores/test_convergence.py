@@ -64,8 +64,8 @@ def test_numbers_and_statement(made):
     assert 20 < found["effective_frames"] < 400
     assert found["effective_frames"] * found["correlation_frames"] == pytest.approx(900)
     noise = floor(reference, 150)
-    # Of three trajectories one is spare, and so are its frames alone.
-    assert noise["frames"] == min(150, len(reference.spare)) == 136
+    # Of three trajectories one is scored against, with its frames alone.
+    assert noise["frames"] == min(150, len(reference.scored)) == 136
     assert all(noise[name] > 0.0 for name in DISTANCE_NAMES)
     text = statement(found, noise)
     assert "900 frames in 3 trajectories" in text
