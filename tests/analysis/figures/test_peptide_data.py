@@ -114,7 +114,7 @@ def test_diagnostics_have_a_panel_each_and_skip_missing_numbers(data: PeptideDat
     )
     figure = diagnostics(replace(data, cells=(cell,)), looks(["md"]))
     assert figure is not None
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["acceptance", "step size"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["accepted moves", "step size"]
     assert figure.axes[0].lines[0].get_xdata().tolist() == [1, 3]
     assert walks(replace(data, cells=(cell,)), Cores(0.0, 1.0), looks(["md"])) is None
     assert weight_traces(replace(data, cells=(cell,)), looks(["md"])) is None
