@@ -31,8 +31,10 @@ class LaunchCount(TorchDispatchMode):
 
 def launches(inverter: PeptideInverter, atoms: int) -> int:
     """Launches of one batch, counted on two frames; their number does not depend on how many there are."""
+    z = torch.zeros(2, atoms, 3, device=inverter.tokens.mask.device)
+    inverter.inverter.pack(len(z))  # weights are laid out once, not for every batch
     with LaunchCount() as counted:
-        inverter(torch.zeros(2, atoms, 3, device=inverter.tokens.mask.device), 2)
+        inverter(z, len(z))
     return counted.launches
 
 

@@ -19,6 +19,7 @@ from prosebench.ecnf.flow import Ecnf, Integration
 from prosebench.ecnf.proposal import EcnfProposal
 from prosebench.energy.meter import Meter
 from prosebench.energy.settings import TargetSettings, make_target
+from prosebench.flows.flow import Flow
 from prosebench.flows.proposal import FlowProposal
 from prosebench.method import Method, Run
 from prosebench.peptide import Peptide
@@ -122,6 +123,21 @@ def training(recipe: str, *settings: str, steps: int = 1, model: dict[str, Any] 
         for _ in range(steps):
             step()
         return {"norm": np.array([float(one.detach().norm()) for one in trainable.module.parameters()])}
+
+    return scenario
+
+
+def of_kind(
+    kind: Callable[..., Flow[Any]], network: Callable[[], torch.nn.Module], what: str, n: int = 6
+) -> Scenario:
+    """Draws, or densities, of a flow of another kind, in double precision."""
+
+    def scenario(device: str) -> Numbers:
+        other = kind(copy.deepcopy(network()), device=device)
+        if what == "draws":
+            found = other.propose(GG, n, rng(), batch=3)
+            return {"x": found.frames_nm, "log_q": found.log_q_full}
+        return {"log_q": other.log_prob(GG, frames(n))}
 
     return scenario
 

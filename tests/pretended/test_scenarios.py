@@ -7,10 +7,14 @@ from baselines.bg import BoltzmannGenerator
 from baselines.smc import SMCMALA, SMCULA
 from baselines.tarflow import TarFlowSNIS
 from baselines.tbg import TBG
+from prosebench.arbg.flow import Arbg
 from prosebench.prose.self_improvement import ProseSelfImprove
 from prosebench.prose.snis import ProseSNIS
+from prosebench.robin.flow import Robin
 from tests.pretended import scenarios
 from tests.pretended.scenarios import AA, Scenario, on_both
+from tests.prosebench.arbg.conftest import tiny_network as arbg_network
+from tests.prosebench.robin.conftest import tiny_network as robin_network
 
 PLAIN = {"conditioning": "additive", "transition": False, "lookahead": False}
 ANNEALING = {"steps": 2, "proposal": "prose-snis", "start_below_kt": 1e9, "start_filter": 0.0}
@@ -23,6 +27,10 @@ SAME = {
     "densities": scenarios.density(),
     "densities in local coordinates": scenarios.density(coordinates="local"),
     "gradient in local coordinates": scenarios.density_gradient(coordinates="local"),
+    "draws of the autoregressive flow": scenarios.of_kind(Arbg, arbg_network, "draws"),
+    "densities of the autoregressive flow": scenarios.of_kind(Arbg, arbg_network, "densities"),
+    "draws of Robin": scenarios.of_kind(Robin, robin_network, "draws"),
+    "densities of Robin": scenarios.of_kind(Robin, robin_network, "densities"),
     "training in float32": scenarios.training(
         "prose-mini", "precision=float32", model={"size": "bg-mini-local"}
     ),
