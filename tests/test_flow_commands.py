@@ -32,9 +32,11 @@ def one_thread() -> Iterator[dict[str, str]]:
 
 
 def test_resampled_frames_are_counted_and_warned_of(tmp_path: Path) -> None:
-    line = ["sample", "GG", "-n", "40", *IDENTITY, "--resample", "--out", str(tmp_path / "gg.pdb")]
+    folder = tmp_path / "new"
+    line = ["sample", "GG", "-n", "40", *IDENTITY, "--resample", "--out", str(folder / "gg.pdb")]
     said = CliRunner().invoke(app, line)
     assert said.exit_code == 0, said.output
+    assert f"made the folder {folder}" in said.output.replace("\n", "")
     assert "effective sample size 1 of 40 proposals" in said.output
     assert "with the published density of the centre)" in said.output
     assert "of 40 proposals 0 mirrored, 0 chirality-wrong, " in said.output

@@ -58,7 +58,10 @@ def sample(
     from prosebench.flows.flow import as_peptide
     from prosebench.pretrained import load_flow
 
+    is_new = not path.parent.exists()
     check_writable(path)
+    if is_new:
+        out.print(f"made the folder {path.parent}", soft_wrap=True, markup=False)
     peptide = as_peptide(sequence)
     flow = load_flow(weights, size=size or None)
     _check_known(flow, weights, peptide, insist)
