@@ -210,8 +210,9 @@ def test_published_data_in_another_atom_order_from_file_to_table(
         "[methods.reference-draw]\n"
     )
     monkeypatch.setenv("PROSEBENCH_DATA", str(tmp_path / "data"))
-    assert "600 frames" in prosebench("reference", "--suite", "mine.toml", "--published", cwd=tmp_path)
-    prosebench("run", "--suite", "mine.toml", "--dir", "run", cwd=tmp_path)
+    said = prosebench("run", "--suite", "mine.toml", "--dir", "run", cwd=tmp_path)
+    assert "AA: 600 published frames in references/AA.npz" in said
+    assert Reference.load(tmp_path / "references" / "AA.npz").source["kind"] == "published"
     (record,) = (path for path in (tmp_path / "run" / "cells").glob("AA-md-*"))
     frames = Ensemble.load(record / "ensemble.npz").positions_nm
     bond = np.linalg.norm(

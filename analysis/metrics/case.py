@@ -111,13 +111,15 @@ def right_handed(
 class Spent:
     """What a record had spent at one of its budgets. provenance is None where it is not known.
 
-    evaluations: of sampling at this budget; is_last: whether this is the largest budget of the cell.
+    evaluations: of sampling at this budget; is_last: whether this is the largest budget of the cell; annealed_to: the
+    time of the last step of a method that anneals, None of any other.
     """
 
     evaluations: int
     is_last: bool
     ledger: Ledger
     provenance: Provenance | None
+    annealed_to: float | None = None
 
     @property
     def sampling_seconds(self) -> float | None:

@@ -293,6 +293,8 @@ QUALITIES: tuple[Quality, ...] = (
 )
 """Metrics of an ensemble by itself."""
 
+ANNEALED_TO = "annealed-to"
+
 COSTS: tuple[Cost, ...] = (
     Cost(
         name="sampling-evaluations",
@@ -329,6 +331,13 @@ COSTS: tuple[Cost, ...] = (
         what="sampling seconds times the cores or accelerators that shared them",
         in_table=False,
         of=lambda spent: spent.device_seconds,
+    ),
+    Cost(
+        name=ANNEALED_TO,
+        heading="annealed to",
+        what="time of the last annealing step: 0 is the proposal, 1 the target",
+        in_table=False,
+        of=lambda spent: spent.annealed_to,
     ),
     Cost(
         name="failures",

@@ -200,7 +200,9 @@ def _costs(folder: Path, record: Record, budget: int) -> dict[Key, Number]:
     except (DamagedFile, OSError):
         provenance = None
     at_budget = min(record.ledger.sampling.evaluations, budget)
-    spent = Spent(at_budget, budget == record.cell.budgets[-1], record.ledger, provenance)
+    times = record.diagnostics.get("t") or [None]
+    is_last = budget == record.cell.budgets[-1]
+    spent = Spent(at_budget, is_last, record.ledger, provenance, times[-1])
     found = ((cost.name, cost.of(spent)) for cost in COSTS)
     return {(name, PLAIN): Number(value) for name, value in found if value is not None}
 

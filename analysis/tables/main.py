@@ -20,6 +20,7 @@ from analysis.scores.statuses import SCORED
 from analysis.scores.table import LARGEST_SPREAD, scored_lines, unconverged, under
 from analysis.statistics.comparisons import compare_rows, equal_frames, level
 from analysis.statistics.estimates import Estimate, estimate
+from analysis.tables.annealing import annealing_lines
 from analysis.tables.waiting import waiting_lines
 from prosebench.frames.importance import PUBLISHED_FILTER_FRACTION, RELIABLE_PARETO_K
 from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
@@ -345,6 +346,7 @@ def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
         "rows on the most peptides and frames compete.",
         *_weight_lines(scored),
         *_doubt_lines(scored),
+        *annealing_lines(scored),
         *_declared_lines(scored),
         *([] if single else ["Peptides: scored / in the suite; of a suite of one's own, in the run."]),
         "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a "

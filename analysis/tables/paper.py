@@ -1,9 +1,9 @@
 """The tables of the paper in its own layout: methods by length and metric, published rows beside measured ones.
 
-Tables 2, 3 and 4 (10,000, 200,000 and 1,000,000 energy evaluations), 11 (proposals without weights), 14 (Jensen-
-Shannon divergences) and 15 (effective samples per second) of Tan et al., arXiv 2508.18175. The paper's rows are means
-over 30 peptides a length and have no error bars; measured rows have their intervals. `analysis.tables.paper_text`
-writes them.
+Tables 2, 3 and 4 (10,000, 200,000 and 1,000,000 energy evaluations), 11 (proposals without weights), 13 (longer
+peptides), 14 (Jensen-Shannon divergences) and 15 (effective samples per second) of Tan et al., arXiv 2508.18175. The
+paper's rows are means over 30 peptides a length (in Table 13: single peptides) and have no error bars; measured rows
+have their intervals. `analysis.tables.paper_text` writes them.
 """
 
 import csv
@@ -20,11 +20,10 @@ from analysis.metrics.weighting import FILTERED, PLAIN, UNWEIGHTED, Weighting
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import under
 from analysis.statistics.estimates import Estimate
+from analysis.tables.annealing import PUBLISHED_END, annealing_note
 from analysis.tables.main import TableRow, main_table
 from prosebench.names import name_at
 
-LENGTHS = (2, 4, 8)
-PUBLISHED_PEPTIDES = 30
 PUBLISHED_FRAMES = 10_000
 PROLINE = {2: 2, 4: 1}
 """Test peptides with N-terminal proline by length: PG, PY, PQIF. Some methods leave them out."""
@@ -55,6 +54,7 @@ class Layout:
     """One table of the paper: its file, title, budget, metrics, and which weights its rows use.
 
     weightings: of each weighted row, under which of them it has a line. beside: a file of what was published elsewhere.
+    lengths: of its peptides, of which it has n_peptides each.
     """
 
     name: str
@@ -63,6 +63,8 @@ class Layout:
     metrics: tuple[Metric, ...]
     weightings: tuple[Weighting, ...] = (FILTERED,)
     beside: str = ""
+    lengths: tuple[int, ...] = (2, 4, 8)
+    n_peptides: int = 30
 
 
 LAYOUTS = (
@@ -78,6 +80,16 @@ LAYOUTS = (
     ),
     Layout("table4", "Table 4: 1,000,000 energy evaluations", 1_000_000, (BY_NAME["ess"], *_DISTANCES)),
     Layout("table11", "Table 11: proposals without weights", 10_000, _DISTANCES, (UNWEIGHTED,)),
+    # Two single peptides, of 9 and 10 residues. The paper names no budget; that of its self-improvement stands here.
+    Layout(
+        "table13",
+        "Table 13: longer peptides than those of training, 1,000,000 energy evaluations",
+        1_000_000,
+        (BY_NAME["ess"], *_DISTANCES),
+        (UNWEIGHTED, FILTERED),
+        lengths=(9, 10),
+        n_peptides=1,
+    ),
     Layout("table14", "Table 14: Jensen-Shannon divergences", 10_000, _DIVERGENCES, (UNWEIGHTED, FILTERED)),
     Layout("table15", "Table 15: effective samples per second", 10_000, (RATE,)),
 )
@@ -157,7 +169,7 @@ def paper_tables(
 
 def _table(layout: Layout, scores: pd.DataFrame, references: Mapping[str, bool]) -> PaperTable:
     cells = scores[
-        (scores["budget"] == layout.budget) & scores["length"].isin(LENGTHS) & (scores["row"] != "")
+        (scores["budget"] == layout.budget) & scores["length"].isin(layout.lengths) & (scores["row"] != "")
     ]
     lines = [*_published(layout), *_measured(layout, _standing(layout, cells), references)]
     order = {id(line): (line.measured, line.control) for line in lines}
@@ -179,7 +191,8 @@ def _published(layout: Layout) -> list[Line]:
         devices[label] = row.get("device", "")
         for metric in layout.metrics:
             if row[_COLUMNS[metric.name]]:
-                found.setdefault(label, {})[int(row["length"]), metric.name] = row[_COLUMNS[metric.name]]
+                length = int(row.get("length") or len(row["sequence"]))
+                found.setdefault(label, {})[length, metric.name] = row[_COLUMNS[metric.name]]
     lines = []
     for label, texts in found.items():
         fewer = (
@@ -188,10 +201,12 @@ def _published(layout: Layout) -> list[Line]:
             else ()
         )
         device = (f"on one {devices[label]}",) if devices[label] else ()
+        annealed = (PUBLISHED_END,) if "SMC" in label else ()
         without = PROLINE if fewer else {}
-        of = {length: str(PUBLISHED_PEPTIDES - without.get(length, 0)) for length, _ in texts}
+        of = {length: str(layout.n_peptides - without.get(length, 0)) for length, _ in texts}
         elsewhere = (_ROBIN,) if label.startswith("Robin") else ()
-        lines.append(Line(label, False, texts=texts, peptides=of, marks=fewer + device + elsewhere))
+        marks = fewer + device + annealed + elsewhere
+        lines.append(Line(label, False, texts=texts, peptides=of, marks=marks))
     return lines
 
 
@@ -276,12 +291,14 @@ def _line(
         estimates=estimates,
         peptides={part.length: part.peptides for part in parts},
         best=frozenset((part.length, name) for part in parts for name in part.best if name in names),
-        marks=tuple(_marks(parts, cells, references)),
+        marks=tuple(_marks(parts, layout, cells, references)),
         control=parts[0].control,
     )
 
 
-def _marks(parts: list[TableRow], cells: pd.DataFrame, references: Mapping[str, bool]) -> list[str]:
+def _marks(
+    parts: list[TableRow], layout: Layout, cells: pd.DataFrame, references: Mapping[str, bool]
+) -> list[str]:
     """What a reader must know of a measured line; lengths are named where it does not hold for all of them."""
     found: dict[str, list[int]] = {}
 
@@ -298,8 +315,10 @@ def _marks(parts: list[TableRow], cells: pd.DataFrame, references: Mapping[str, 
         scored = mine[mine["status"].isin(SCORED)]
         if part.gap or part.note:
             mark(part.gap or part.note, part.length)
-        if mine["peptide"].nunique() < PUBLISHED_PEPTIDES and not part.control:
-            mark(f"fewer than the {PUBLISHED_PEPTIDES} published peptides", part.length)
+        if mine["peptide"].nunique() < layout.n_peptides and not part.control:
+            mark(f"fewer than the {layout.n_peptides} published peptides", part.length)
+        if end := annealing_note(scored):
+            mark(end, part.length)
         kelvin = part.temperature_kelvin
         own = [one for one in scored["peptide"].unique() if not references.get(name_at(one, kelvin), False)]
         if own:

@@ -14,7 +14,8 @@ def waiting_lines(scores: pd.DataFrame) -> list[str]:
         cells = some.drop_duplicates("cell_id")
         what = "Waiting" if status == "waiting" else "Not scored"
         rows, peptides = _listed(cells["row"]), _listed(cells["peptide"])
-        lines.append(f"{what}: {len(cells)} cells; {reason}. Rows: {rows}; peptides: {peptides}.")
+        number = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
+        lines.append(f"{what}: {number}; {reason}. Rows: {rows}; peptides: {peptides}.")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
@@ -10,6 +11,7 @@ from pathlib import Path
 from jobs.cells.chunks import move_aside
 from prosebench.method import load_method
 from prosebench.record import Cell, cell_folders, open_weights, read_cell, read_record, without_hashes
+from prosebench.reference import known_reference
 from prosebench.store.storage import DamagedFile, write_json
 from prosebench.suite import Suite
 
@@ -67,6 +69,24 @@ def remove_placeholders(cells: list[Cell], directory: Path) -> None:
         folder = directory / "cells" / before.folder_name
         if before.id != cell.id and folder.exists() and {path.name for path in folder.iterdir()} <= _IDLE:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def set_skips_aside(cells: list[Cell], directory: Path, references: Sequence[Path]) -> None:
+    """Move away the records of controls that were skipped for want of a reference which has come or changed since."""
+    for cell in cells:
+        path = directory / "cells" / cell.folder_name / "record.json"
+        if not (load_method(cell.method).needs_reference and path.exists()):
+            continue
+        reference = known_reference(cell.peptide, references, cell.target.temperature_kelvin)
+        # The time of change, unlike that of modification, is new for a copy, too.
+        if reference is None or reference.stat().st_ctime < path.stat().st_mtime:
+            continue
+        try:
+            skipped = read_record(path.parent).status == "skipped"
+        except DamagedFile:
+            continue
+        if skipped:
+            _aside(path, directory)
 
 
 _IDLE = {"cell.json", "lock"}

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from jobs.making.weights import MissingWeights, fetch_weights, published_uses
 from prosebench.method import load_method
+from prosebench.names import PUBLISHED_KELVIN, name_at
 from prosebench.record import Cell
-from prosebench.reference import known_reference, name_at, reference_name
-from prosebench.reference.published import published_here
+from prosebench.store.places import has_reference, readable
 from prosebench.suite import Suite
 
 MOST_NAMED = 4
-PUBLISHED_KELVIN = 310.0
 
 Place = tuple[str, float]
 """A peptide and a temperature in kelvin: each has a reference of its own."""
@@ -119,17 +118,6 @@ def find_inputs(
         n_references=len(places),
         scored=scored,
     )
-
-
-def has_reference(peptide: str, kelvin: float, folders: Sequence[Path]) -> bool:
-    """Whether there is a reference of a peptide at this very temperature."""
-    path = known_reference(peptide, folders, kelvin)
-    return path is not None and path.name == reference_name(peptide, kelvin)
-
-
-def readable(peptide: str, kelvin: float) -> bool:
-    """Whether a reference can be made of the data in the folder that PROSEBENCH_DATA names."""
-    return kelvin == PUBLISHED_KELVIN and published_here(peptide)
 
 
 def _named(names: Sequence[str]) -> str:

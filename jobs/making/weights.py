@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from prosebench.flows import weight_files
-from prosebench.flows.weight_files import HubFile, WeightsError, WeightsOutOfReach
+from prosebench.flows.weight_files import WeightsError, WeightsOutOfReach
+from prosebench.store.places import PUBLISHED_WEIGHTS, stored_weights
 from prosebench.store.storage import file_sha256
 from prosebench.suite import Suite, SuiteError
 
@@ -60,8 +61,7 @@ def fetch_weights(suite: Suite, *, download: bool = True) -> tuple[Suite, list[M
 def published_uses(rows: Mapping[str, Settings]) -> list[Use]:
     """Where the settings of rows name published weights."""
     uses = [use for row, settings in rows.items() for use in _uses(row, settings)]
-    published = published_files() if uses else {}
-    return [use for use in uses if use.settings["weights"] in published]
+    return [use for use in uses if use.settings["weights"] in PUBLISHED_WEIGHTS]
 
 
 def _uses(row: str, settings: Settings) -> Iterator[Use]:
@@ -73,24 +73,15 @@ def _uses(row: str, settings: Settings) -> Iterator[Use]:
             yield from _uses(row, value)
 
 
-def published_files() -> dict[str, HubFile]:
-    """The file on the hub of each name of published weights."""
-    from prosebench.ecnf.weights import PUBLISHED as FIELDS
-    from prosebench.prose.weights import PUBLISHED as FLOWS
-    from prosebench.robin.weights import PUBLISHED as BINNED
-
-    return FLOWS | FIELDS | BINNED
-
-
 def _fill_in(uses: Sequence[Use], download: bool) -> Iterator[tuple[str, str]]:
     """Write the hash of one file into the settings that use it; yield why not, with the row, where that cannot be.
 
     Raises WeightsOutOfReach.
     """
     one = uses[0].settings
-    where = (published_files()[one["weights"]], one["revision"], None)
+    where = (PUBLISHED_WEIGHTS[one["weights"]], one["revision"], None)
     try:
-        path = weight_files.download(*where, "weights = PATH") if download else weight_files.cached(*where)
+        path = weight_files.download(*where, "weights = PATH") if download else stored_weights(*where)
     except WeightsOutOfReach:
         raise
     except WeightsError as error:

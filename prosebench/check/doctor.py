@@ -40,6 +40,7 @@ def examine() -> Iterator[Finding]:
     yield _openmm_energy()
     yield _mpi()
     yield _hub()
+    yield _published_data()
 
 
 def check_vectors(folder: Path, checkers: Mapping[str, Checker]) -> Iterator[tuple[Path, list[Check] | None]]:
@@ -137,15 +138,39 @@ def _mpi() -> Finding:
 
 
 def _hub() -> Finding:
-    from huggingface_hub import constants
+    import huggingface_hub
 
     from prosebench.store.hub import hub_problem
 
-    problem = hub_problem()
+    endpoint, problem = huggingface_hub.constants.ENDPOINT, hub_problem()
     if problem:
-        return Finding(
-            "hub",
-            "absent",
-            f"{constants.ENDPOINT} is out of reach ({problem}); set PROSEBENCH_DATA to a local copy",
-        )
-    return Finding("hub", "ok", f"{constants.ENDPOINT} answers")
+        remedy = "fetch where it can be reached (`prosebench fetch`), and set PROSEBENCH_DATA to a copy of the folder"
+        return Finding("hub", "absent", f"{endpoint} is out of reach ({problem}); {remedy}")
+    return Finding("hub", "ok", f"{endpoint} answers")
+
+
+def _published_data() -> Finding:
+    """What is in the folder that PROSEBENCH_DATA names."""
+    from prosebench.store.hub import DATA_VARIABLE, HubError, data_folder
+    from prosebench.store.manifest import read_manifest
+    from prosebench.store.storage import DamagedFile
+
+    what = "published data"
+    try:
+        folder = data_folder()
+        if folder is None:
+            return Finding(
+                what,
+                "absent",
+                f"{DATA_VARIABLE} is not set; `prosebench fetch --suite NAME --to DIR` fills a folder for it",
+            )
+        verified = len(read_manifest(folder).files)
+    except (HubError, DamagedFile) as error:
+        return Finding(what, "missing", str(error))
+    frames = len(list(folder.glob("trajectories_subsampled/*/*/*_subsampled.npz")))
+    weights = sorted(path.name for path in folder.glob("transferable/*"))
+    return Finding(
+        what,
+        "ok",
+        f"{folder}: frames of {frames} peptides, weights {', '.join(weights) or 'none'}; {verified} files verified",
+    )

@@ -10,7 +10,19 @@ from typing import Any, NoReturn
 from rich.markup import escape
 
 from jobs.cells.signals import end_on_hangup
-from prosebench.cli import bench, board, compute, doctor, external, flows, look, references, results, training
+from prosebench.cli import (
+    bench,
+    board,
+    compute,
+    doctor,
+    external,
+    fetch,
+    flows,
+    look,
+    references,
+    results,
+    training,
+)
 from prosebench.cli.options import app, err, out
 
 __all__ = [
@@ -20,6 +32,7 @@ __all__ = [
     "compute",
     "doctor",
     "external",
+    "fetch",
     "flows",
     "look",
     "main",

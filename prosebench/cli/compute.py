@@ -89,10 +89,10 @@ def run(
         profile = profile.model_copy(update={"ranks": ranks})
     _warn_of_tables(profile, chosen)
     folders = references or [OWN_REFERENCES]
-    if not dry_run:
-        take_published(chosen.peptides, folders)
-    inputs = find_inputs(chosen, folders, named=suite, download=not dry_run, scored=report_)
     directory = directory or Path("runs") / chosen.name
+    if not dry_run:
+        take_published(chosen.peptides, folders, directory)
+    inputs = find_inputs(chosen, folders, named=suite, download=not dry_run, scored=report_)
     cells = with_stored(plan_cells(inputs.suite), directory)
     ready = inputs.ready(cells, directory)
     _tell_inputs(inputs)
@@ -108,7 +108,7 @@ def run(
     from prosebench.record import keep_plan
     from prosebench.suite import load_suite
 
-    _lay_out(cells, directory, retry_parked)
+    _lay_out(cells, directory, retry_parked, folders)
     keep_plan(directory, chosen.name, load_suite(suite).peptides)
     out.print(
         f"{chosen.name}: {count(len(cells), 'cell')} ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
@@ -178,16 +178,16 @@ def submit(
     profile = load_profile(scheduler, cluster)
     _warn_of_tables(profile, chosen)
     folders = references or [OWN_REFERENCES]
-    take_published(chosen.peptides, folders)
-    inputs = find_inputs(chosen, folders, named=suite)
     directory = directory or Path("runs") / chosen.name
+    take_published(chosen.peptides, folders, directory)
+    inputs = find_inputs(chosen, folders, named=suite)
     cells = with_stored(plan_cells(inputs.suite), directory)
     ready = inputs.ready(cells, directory)
     _tell_inputs(inputs)
     from prosebench.record import keep_plan
     from prosebench.suite import load_suite
 
-    _lay_out(cells, directory, retry_parked)
+    _lay_out(cells, directory, retry_parked, folders)
     keep_plan(directory, chosen.name, load_suite(suite).peptides)
     _tell_waiting(cells, ready)
     write_and_tell(ready, directory, profile, folders, script, out)
@@ -270,14 +270,15 @@ def _tell_waiting(cells: "Sequence[Cell]", ready: "Sequence[Cell]") -> None:
         )
 
 
-def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool) -> None:
+def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool, references: Sequence[Path]) -> None:
     """Make the folders of the cells, after setting aside what is damaged or foreign."""
     from jobs.cells.failures import forget_failure
-    from jobs.cells.plan import lay_out, remove_placeholders, set_foreign_aside
+    from jobs.cells.plan import lay_out, remove_placeholders, set_foreign_aside, set_skips_aside
 
     for warning in set_foreign_aside(directory):
         err.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     remove_placeholders(cells, directory)
+    set_skips_aside(cells, directory, references)
     folders = lay_out(cells, directory)
     for folder in folders if retry_parked else []:
         forget_failure(folder)

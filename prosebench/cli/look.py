@@ -2,14 +2,17 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from prosebench.cli.options import Directory, app, fail, out
+from prosebench.cli.options import OWN_REFERENCES, Directory, app, fail, out
+
+if TYPE_CHECKING:
+    from prosebench.suite import Suite
 
 _LOG_COLUMNS = 160
 _LIST_COLUMNS = 2000
@@ -71,7 +74,7 @@ def show(
 
 @app.command("list")
 def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides")]) -> None:
-    """List suites, methods, or the peptides of each suite."""
+    """List suites with what of their inputs is here, methods, or the peptides of each suite."""
     from prosebench.installed import method_entry_points, suite_names, what_it_is
 
     if what not in ("suites", "methods", "peptides"):
@@ -80,12 +83,20 @@ def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides"
     if what == "suites":
         from prosebench.suite import load_suite
 
-        for heading in ("suite", "peptides", "budgets", "seeds", "description"):
+        for heading in (
+            "suite",
+            "peptides",
+            "references here",
+            "published weights here",
+            "budgets",
+            "description",
+        ):
             table.add_column(heading)
         for name in suite_names():
             suite = load_suite(name)
             budgets = ", ".join(f"{budget:,}" for budget in suite.budgets)
-            table.add_row(name, str(len(suite.peptides)), budgets, str(len(suite.seeds)), suite.description)
+            here = (_references_here(suite), _weights_here(suite))
+            table.add_row(name, str(len(suite.peptides)), *here, budgets, suite.description)
     elif what == "methods":
         for heading in ("method", "from", "what it is"):
             table.add_column(heading)
@@ -101,3 +112,24 @@ def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides"
     # Into a file or a pipe goes every name whole: a line for each, however long.
     wide = out if out.is_terminal else Console(width=_LIST_COLUMNS, highlight=False)
     wide.print(table)
+    if what == "suites":
+        out.print(
+            "`prosebench fetch --suite NAME --to DATA` gets what is published and not here (see docs/cluster.md)",
+            soft_wrap=True,
+        )
+
+
+def _references_here(suite: "Suite") -> str:
+    from prosebench.store.places import has_reference, readable
+
+    places = [(one, target.temperature_kelvin) for one in suite.peptides for target in suite.targets]
+    here = [place for place in places if has_reference(*place, [OWN_REFERENCES]) or readable(*place)]
+    return f"{len(here)} of {len(places)}"
+
+
+def _weights_here(suite: "Suite") -> str:
+    from prosebench.store.places import PUBLISHED_WEIGHTS, published_weights, stored_weights
+
+    wanted = set(published_weights(suite.methods))
+    here = [name for name, revision in wanted if stored_weights(PUBLISHED_WEIGHTS[name], revision)]
+    return f"{len(here)} of {len(wanted)}" if wanted else "–"

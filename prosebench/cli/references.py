@@ -245,22 +245,30 @@ def _save_published(sequence: str, physics: "TargetSettings", out_dir: Path, rev
     out.print(f"{sequence}: {len(made)} published frames in {path}", soft_wrap=True)
 
 
-def take_published(sequences: Iterable[str], folders: Sequence[Path]) -> None:
+def take_published(sequences: Iterable[str], folders: Sequence[Path], run: Path | None = None) -> None:
     """Make references of the data in the folder that PROSEBENCH_DATA names, for peptides that have none at 310 K.
 
-    They are kept in the first of the folders. One that cannot be read is named, and stops no other. Raises HubError
-    where PROSEBENCH_DATA names no folder.
+    They are kept in the first of the folders. For a run folder they also take the place of references that come with
+    prosebench, unless cells of the peptide were begun there: the order of their atoms is fixed. One that cannot be read
+    is named, and stops no other. Raises HubError where PROSEBENCH_DATA names no folder.
     """
     from prosebench.store.hub import data_folder
 
     if data_folder() is None:
         return
     from prosebench.energy.settings import TargetSettings
-    from prosebench.reference import InvalidReferenceError, MissingReferenceError, known_reference
-    from prosebench.reference.published import published_here
+    from prosebench.names import PUBLISHED_KELVIN
+    from prosebench.reference import InvalidReferenceError, MissingReferenceError
+    from prosebench.store.places import has_reference, published_here
+
+    def wanted(sequence: str) -> bool:
+        if not has_reference(sequence, PUBLISHED_KELVIN, folders):
+            return True
+        own = any((folder / f"{sequence}.npz").is_file() for folder in folders)
+        return run is not None and not own and not any(run.glob(f"peptides/{sequence}-*.npz"))
 
     for sequence in dict.fromkeys(sequences):
-        if known_reference(sequence, folders) is None and published_here(sequence):
+        if wanted(sequence) and published_here(sequence):
             try:
                 _save_published(sequence, TargetSettings(), folders[0])
             except (InvalidReferenceError, MissingReferenceError) as error:

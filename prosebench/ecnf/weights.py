@@ -12,10 +12,11 @@ from torch import Tensor
 from prosebench.ecnf.config import EcnfConfig, load_size
 from prosebench.ecnf.network import VelocityField
 from prosebench.flows import weight_files
-from prosebench.flows.weight_files import HUB_REVISION, HubFile, WeightsError
+from prosebench.flows.weight_files import HUB_REVISION, WeightsError
+from prosebench.store.places import PUBLISHED_WEIGHTS
 from prosebench.store.storage import file_sha256
 
-PUBLISHED = {"tbg-up-to-4aa": HubFile("transferable/ecnf++_up_to_4aa.pth", "ecnf++_up_to_4aa")}
+PUBLISHED = {"tbg-up-to-4aa": PUBLISHED_WEIGHTS["tbg-up-to-4aa"]}
 """Published weights by name."""
 
 BUNDLED = Path(__file__).parent / "models"

@@ -5,25 +5,25 @@ ours. Our own file is an `.npz`: the weights under our names, and JSON with the 
 down.
 """
 
-import contextlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import huggingface_hub
 import numpy as np
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 from pydantic import BaseModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from prosebench.flows.weight_sets import SetError, choose
-from prosebench.store.hub import data_folder, first_line, hub_problem
+from prosebench.store.hub import first_line, hub_problem
 from prosebench.store.manifest import PublishedFile, read_manifest
+from prosebench.store.places import HUB_REVISION, HubFile, stored_weights
 from prosebench.store.storage import (
     DamagedFile,
     array_text,
@@ -34,22 +34,6 @@ from prosebench.store.storage import (
 )
 
 Config = TypeVar("Config", bound=BaseModel)
-
-HUB_REPOSITORY = "transferable-samplers/model-weights"
-HUB_REVISION = "main"
-
-
-class HubFile(NamedTuple):
-    """A published file: its name in a repository of the hub, and the size of the network that it holds."""
-
-    file: str
-    size: str
-    repository: str = HUB_REPOSITORY
-
-    @property
-    def place(self) -> str:
-        """Its name in a fetched folder, one level below it: files of other repositories have their names before it."""
-        return self.file if "/" in self.file else f"{self.repository.rpartition('/')[2]}/{self.file}"
 
 
 class WeightsError(ValueError):
@@ -222,28 +206,13 @@ def check_content(weights: str, found: str, given: str) -> None:
         )
 
 
-def cached(published: HubFile, revision: str, cache: Path | None) -> Path | None:
-    """A file of the hub where it is on this machine: in the folder that PROSEBENCH_DATA names, or in the hub's cache.
-
-    The hub is not asked. Raises HubError where PROSEBENCH_DATA names no folder.
-    """
-    folder = data_folder()
-    if folder and (folder / published.place).is_file():
-        known = read_manifest(folder).files.get(published.place)
-        if known is None or known.is_of(revision):
-            return folder / published.place
-    with contextlib.suppress(LocalEntryNotFoundError):
-        return _from_hub(published, revision, cache, local_files_only=True)
-    return None
-
-
 def download(published: HubFile, revision: str, cache: Path | None, example: str) -> Path:
     """A file of the hub; from this machine where it is there already.
 
     example ends the message of WeightsOutOfReach: how the path of a copy is given. Raises WeightsError for a revision
     or a file that does not exist.
     """
-    path = cached(published, revision, cache)
+    path = stored_weights(published, revision, cache)
     if path:
         return path
     where = f"{published.file} of https://huggingface.co/{published.repository}"
@@ -266,14 +235,14 @@ def download(published: HubFile, revision: str, cache: Path | None, example: str
     )
 
 
-def _from_hub(published: HubFile, revision: str, cache: Path | None, **options: Any) -> Path:
+def _from_hub(published: HubFile, revision: str, cache: Path | None) -> Path:
     where: dict[str, Any] = {
         "repo_id": published.repository,
         "filename": published.file,
         "revision": revision,
         "cache_dir": cache,
     }
-    return Path(huggingface_hub.hf_hub_download(**where, **options))
+    return Path(huggingface_hub.hf_hub_download(**where))
 
 
 def hub_source(name: str, published: HubFile, path: Path) -> dict[str, Any]:

@@ -12,15 +12,13 @@ from typing import Any
 from torch import Tensor
 
 from prosebench.flows import weight_files
-from prosebench.flows.weight_files import HUB_REVISION, HubFile, WeightsError
+from prosebench.flows.weight_files import HUB_REVISION, WeightsError
 from prosebench.prose.config import ProseConfig, load_size
 from prosebench.prose.network import Network
+from prosebench.store.places import PUBLISHED_WEIGHTS
 from prosebench.store.storage import file_sha256
 
-PUBLISHED = {
-    "prose-up-to-8aa": HubFile("transferable/prose_up_to_8aa.pth", "prose-8aa"),
-    "tarflow-up-to-8aa": HubFile("transferable/tarflow_up_to_8aa.pth", "tarflow-8aa"),
-}
+PUBLISHED = {name: PUBLISHED_WEIGHTS[name] for name in ("prose-up-to-8aa", "tarflow-up-to-8aa")}
 """Published weights by name."""
 
 BUNDLED = Path(__file__).parent / "models"

@@ -33,10 +33,9 @@ from prosebench.reference import (
 )
 from prosebench.reference.reference import N_GATE_FRAMES
 from prosebench.store.hub import DATA_VARIABLE, data_folder, hub_problem
+from prosebench.store.places import DATASET, SPLITS, frames_file, topologies_file
 from prosebench.store.storage import DamagedFile, file_sha256, read_arrays
 
-DATASET = "transferable-samplers/many-peptides-md"
-SPLITS = ("test", "val")
 PUBLISHED_FRAME_INTERVAL_PS = 10.0
 PUBLISHED_LAG_FRAMES = 100
 _HUB_TIMEOUT_SECONDS = 10.0
@@ -103,17 +102,6 @@ def read_published(
         if arrays_path is not None:
             return _read(sequence, split, arrays_path, fetch)
     raise MissingReferenceError(f"{fetch.name} has no frames of {sequence}; {missing_message(sequence)}")
-
-
-def frames_file(sequence: str, split: str) -> str:
-    """The file of the dataset that holds the frames of a test or validation peptide."""
-    return f"trajectories_subsampled/{split}/{len(sequence)}AA/{sequence}_subsampled.npz"
-
-
-def published_here(sequence: str) -> bool:
-    """Whether the folder that PROSEBENCH_DATA names holds published frames of a peptide. Raises HubError."""
-    folder = data_folder()
-    return folder is not None and any((folder / frames_file(sequence, split)).is_file() for split in SPLITS)
 
 
 def dataset_files(
@@ -232,7 +220,7 @@ def _pdb(sequence: str, split: str, fetch: _LocalCopy | _Hub) -> str:
         path = fetch(unpacked) if isinstance(fetch, _LocalCopy) else None
         if path is not None:
             return path.read_text()
-    tar_path = fetch(f"pdb_tarfiles/{split}.tar")
+    tar_path = fetch(topologies_file(split))
     if tar_path is None:
         raise MissingReferenceError(f"{fetch.name} lacks the PDB files of the {split} peptides")
     return _member(tar_path, f"{sequence}.pdb").decode()

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -20,6 +19,7 @@ from prosebench.frames.tica import TicaBasis, fit_tica
 from prosebench.names import name_at
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import ForceField, system_hash
+from prosebench.store.places import bundled_folder, checkout_folder
 from prosebench.store.storage import (
     DamagedFile,
     array_text,
@@ -296,16 +296,6 @@ def known_reference(sequence: str, folders: Iterable[Path], temperature_kelvin: 
         return find_reference(sequence, folders, temperature_kelvin)
     except MissingReferenceError:
         return None
-
-
-def bundled_folder() -> Path:
-    """Folder of the references that come with the package."""
-    return Path(str(files("prosebench").joinpath("data", "references")))
-
-
-def checkout_folder() -> Path:
-    """Folder of the further references of a checkout of the repository; a wheel has none there."""
-    return Path(str(files("prosebench"))).parent / "results" / "references"
 
 
 def missing_message(sequence: str) -> str:

@@ -13,12 +13,13 @@ from typing import Any
 from torch import Tensor
 
 from prosebench.flows import weight_files
-from prosebench.flows.weight_files import HUB_REVISION, HubFile, WeightsError
+from prosebench.flows.weight_files import HUB_REVISION, WeightsError
 from prosebench.robin.config import RobinConfig, load_size
 from prosebench.robin.network import Network
+from prosebench.store.places import PUBLISHED_WEIGHTS
 from prosebench.store.storage import file_sha256
 
-PUBLISHED = {"robin-up-to-8aa": HubFile("robin.ckpt", "robin-8aa", "danyalrehman17/robin-transferable")}
+PUBLISHED = {"robin-up-to-8aa": PUBLISHED_WEIGHTS["robin-up-to-8aa"]}
 """Published weights by name."""
 
 BUNDLED = Path(__file__).parent / "models"

@@ -5,8 +5,6 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
-import huggingface_hub
-
 DATA_VARIABLE = "PROSEBENCH_DATA"
 """Environment variable that names a folder of published files, as `prosebench fetch` makes it."""
 
@@ -28,6 +26,8 @@ def hub_problem() -> str | None:
 
     The client itself would try again for half a minute, and a name server that does not answer knows no timeout.
     """
+    import huggingface_hub
+
     answer: list[str | None] = []
 
     def ask() -> None:

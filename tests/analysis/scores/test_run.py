@@ -14,7 +14,7 @@ from analysis.scores.table import COLUMNS, read_scores, under, write_scores
 from prosebench.ensemble import Ensemble
 from prosebench.record import read_provenance, read_record
 from prosebench.reference import Reference
-from prosebench.store.storage import write_json
+from prosebench.store.storage import read_json, write_json
 from tests.analysis.conftest import BUDGETS, FRAMES, RunBuilder, fill_run, with_evaluations
 
 
@@ -182,3 +182,17 @@ def test_rows_with_other_settings_stand_apart_and_other_budgets_do_not(
     first = table[table.row == "md [friction_per_ps=0.3]"]
     assert first[first.metric == "torus-w2"].budget.tolist() == [60, 600]
     assert first[first.status == "waiting"].budget.tolist() == [6000]
+
+
+def test_the_end_of_the_annealing_is_in_the_scores(tmp_path: Path, pool: Ensemble) -> None:
+    run = RunBuilder(tmp_path)
+    cells = {
+        end: run.cell(peptide="GGG", budgets=(60,), seed=seed) for seed, end in enumerate((1.0, 0.98, None))
+    }
+    for end, cell in cells.items():
+        folder = run.done(cell, Ensemble(np.zeros((4, 24, 3)), np.zeros(4), None, np.arange(1, 5) * 15))
+        content = read_json(folder / "record.json")
+        write_json(folder / "record.json", content | {"diagnostics": {"t": [0.5, end]} if end else {}})
+    table = score_run(tmp_path)
+    ends = table[table["metric"] == "annealed-to"]
+    assert dict(zip(ends["seed"], ends["value"], strict=True)) == {0: 1.0, 1: 0.98}

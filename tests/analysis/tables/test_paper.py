@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.tables import paper_text
+from analysis.tables.annealing import CORRECTED_END, PUBLISHED_END
 from analysis.tables.paper import LAYOUTS, PaperTable, paper_tables, published_rows
 from prosebench.names import CEILING, FLOOR
 
@@ -130,6 +131,41 @@ def test_only_the_table_of_the_budget_has_measured_rows(tables: dict[str, PaperT
         "table14",
         "table15",
     }
+
+
+def test_longer_peptides_stand_in_a_table_of_their_own():
+    place = {"suite": "paper", "budget": 1_000_000, "method": "prose-snis"}
+    lines = [
+        line(len(peptide), peptide, "prose-snis", 0, "energy-w2", value, weighting=weighting, **place)
+        for peptide, value in (("YQNPDGSQA", 20.0), ("GYDPETGTWG", 800.0))
+        for weighting in ("filtered", "unweighted")
+    ]
+    (table,) = (one for one in paper_tables(pd.DataFrame(lines)) if one.layout.name == "table13")
+    assert table.lengths == [9, 10]
+    published = line_of(table, "Prose self-improvement SNIS")
+    assert (published.texts[9, "energy-w2"], published.texts[10, "ess"]) == ("18.85", "0.0002")
+    assert published.peptides == {9: "1", 10: "1"}
+    mine = line_of(table, "prose-snis")
+    assert (mine.estimates[9, "energy-w2"].value, mine.estimates[10, "energy-w2"].value) == (20.0, 800.0)
+    assert not any("fewer" in mark for mark in mine.marks)
+    assert line_of(table, "prose-snis, proposal").measured
+
+
+def test_rows_that_anneal_say_where_they_end():
+    ends = {"smc-ula": 1.0, "smc-mala": 0.98, "md": None}
+    lines = [
+        line(2, peptide, row, 0, metric, value, suite="s", budget=1_000_000, method=row)
+        for row, end in ends.items()
+        for peptide in ("AA", "KG")
+        for metric, value in (("energy-w2", 1.0), ("annealed-to", end))
+        if value is not None
+    ]
+    (table,) = (one for one in paper_tables(pd.DataFrame(lines)) if one.layout.name == "table4")
+    assert CORRECTED_END in line_of(table, "smc-ula").marks
+    assert PUBLISHED_END in line_of(table, "smc-mala").marks
+    assert PUBLISHED_END in line_of(table, "Prose SMC (MALA)").marks
+    for label in ("md", "Prose SNIS"):
+        assert not {CORRECTED_END, PUBLISHED_END} & set(line_of(table, label).marks)
 
 
 def test_proposals_of_a_weighted_row_and_scores_of_any_other(tables: dict[str, PaperTable]):

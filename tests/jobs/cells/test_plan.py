@@ -1,15 +1,19 @@
 """Cells are identified by the content of the files that their settings name, not by where these lie."""
 
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from jobs.cells.plan import lay_out, plan_cells
+from jobs.cells.plan import lay_out, plan_cells, set_skips_aside
+from jobs.cells.worker import Desk, run_cell
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
-from prosebench.record import Cell, read_cell
+from prosebench.record import Cell, read_cell, read_record
+from prosebench.reference import Reference, bundled_folder
 from prosebench.suite import load_suite
 
 SUITE = """
@@ -86,3 +90,25 @@ def test_one_trajectory_stays_on_the_cpu_where_the_suite_names_a_gpu(tmp_path: P
         Cell.model_validate(cells["cuda"]["md-replicas"].model_dump(mode="json"))
         == cells["cuda"]["md-replicas"]
     )
+
+
+def test_a_control_that_was_skipped_is_planned_again_when_its_reference_changes(tmp_path: Path) -> None:
+    suite = tmp_path / "small.toml"
+    suite.write_text(
+        'name = "small"\npeptides = ["AA"]\nbudgets = [30]\nframes = 30\n[methods.reference-draw]\n'
+    )
+    cells, own, directory = plan_cells(load_suite(str(suite))), tmp_path / "own", tmp_path / "run"
+    whole = Reference.load(bundled_folder() / "AA.npz")
+    replace(whole, n_scored=len(whole)).save(own / "AA.npz")
+    (folder,) = lay_out(cells, directory)
+    assert run_cell(folder, Desk(directory, "first", reference_folders=(own,))) == "done"
+    assert read_record(folder).status == "skipped"
+    set_skips_aside(cells, directory, [own])
+    assert read_record(folder).status == "skipped", "the reference is still the same"
+    shutil.copy(bundled_folder() / "AA.npz", own / "AA.npz")
+    set_skips_aside(cells, directory, [own])
+    assert run_cell(folder, Desk(directory, "second", reference_folders=(own,))) == "done"
+    assert read_record(folder).status == "done"
+    os.utime(own / "AA.npz")
+    set_skips_aside(cells, directory, [own])
+    assert read_record(folder).status == "done", "what was done stays"

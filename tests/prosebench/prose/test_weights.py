@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from prosebench.flows.weight_files import HUB_REPOSITORY, Uninitialised
+from prosebench.flows.weight_files import Uninitialised
 from prosebench.prose.config import load_size
 from prosebench.prose.network import Network
 from prosebench.prose.weights import (
@@ -16,6 +16,7 @@ from prosebench.prose.weights import (
     save_weights,
     to_published,
 )
+from prosebench.store.places import HUB_REPOSITORY
 from prosebench.store.storage import file_sha256
 
 from .conftest import tiny_network

@@ -1,0 +1,42 @@
+"""What stands below a table: cells that wait, and how rows anneal."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.tables.annealing import CORRECTED_END, PUBLISHED_END
+from analysis.tables.main import main_table
+from tests.analysis.tables.test_main import lines_of
+
+
+def test_cells_that_lack_something_are_counted_by_what_it_is() -> None:
+    nothing = {"AA": [np.nan, np.nan], "KG": [np.nan, np.nan]}
+    lines = [
+        *lines_of("md", {"AA": [1.0, 2.0]}),
+        *lines_of("md", {"GG": [np.nan]}, metric="", status="waiting", reason="no reference"),
+        *lines_of("prose-snis", nothing, metric="", status="waiting", reason="no weights"),
+        *lines_of("smc-ula", nothing, metric="", status="waiting", reason="no weights"),
+        *lines_of("old", {"WW": [np.nan]}, metric="", status="unscored", reason="no reference"),
+        *lines_of("tbg", nothing, metric="", status="skipped", reason="too long"),
+    ]
+    scores = pd.DataFrame(lines)
+    scores["cell_id"] = [
+        f"{row}-{peptide}-{seed}" for row, peptide, seed in scores[["row", "peptide", "seed"]].values
+    ]
+    footer = main_table(scores).footer
+    assert "Waiting: 8 cells; no weights. Rows: prose-snis, smc-ula; peptides: AA, KG." in footer
+    assert "Waiting: 1 cell; no reference. Rows: md; peptides: GG." in footer
+    assert "Not scored: 1 cell; no reference. Rows: old; peptides: WW." in footer
+    assert not any("too long" in line for line in footer)
+    unscored = main_table(scores[scores["status"] == "waiting"]).footer
+    assert unscored[0] == "Nothing has been scored yet."
+    assert "Waiting: 8 cells; no weights. Rows: prose-snis, smc-ula; peptides: AA, KG." in unscored
+
+
+def test_each_way_to_end_the_annealing_is_told_with_its_rows() -> None:
+    rows = {"smc-ula": 1.0, "smc-mala": 1.0, "smc-mala [published_schedule=true]": 0.98}
+    lines = [line for row in (*rows, "md") for line in lines_of(row, {"AA": [1.0, 2.0]})]
+    for row, end in rows.items():
+        lines += lines_of(row, {"AA": [end, end]}, metric="annealed-to")
+    footer = main_table(pd.DataFrame(lines)).footer
+    assert f"Annealing (smc-mala, smc-ula): {CORRECTED_END}." in footer
+    assert f"Annealing (smc-mala [published_schedule=true]): {PUBLISHED_END}." in footer
