@@ -27,7 +27,6 @@ from prosebench.arbg.scaffold import Scaffold
 from prosebench.arbg.weights import BUNDLED, load_weights
 from prosebench.flows.device import choose_device
 from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN, Proposals, as_peptide, unknown_residues
-from prosebench.flows.handedness import one_handed
 from prosebench.flows.proposal import SmoothFlow
 from prosebench.flows.weight_files import HUB_REVISION, WeightsError
 from prosebench.frames.placement import Placement
@@ -123,11 +122,10 @@ class Arbg(SmoothFlow[Proposals]):
         """A normal centre, and every orientation alike."""
         return Placement(CENTRE_STD_NM / math.sqrt(peptide.n_atoms))
 
-    def as_drawn(
-        self, peptide: Peptide, frames_nm: NDArray[np.floating], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
-        """See `Flow.as_drawn`: with labels of one handedness."""
-        return super().as_drawn(peptide, one_handed(np.asarray(frames_nm), [peptide.topology]), rng)
+    @property
+    def one_handed(self) -> bool:
+        """It was trained on such labels."""
+        return True
 
     @property
     def length_unit_nm(self) -> float:

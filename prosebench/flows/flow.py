@@ -23,9 +23,10 @@ from torch import Tensor
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble, concatenate
+from prosebench.flows.handedness import one_handed
 from prosebench.flows.streams import Streams
 from prosebench.flows.weight_files import HUB_REVISION, HubFile, file_of
-from prosebench.frames.geometry import fix_chirality
+from prosebench.frames.geometry import fix_chirality, random_rotations
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks
@@ -164,20 +165,47 @@ class Flow(ABC, Generic[Drawn]):
     def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
         """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
 
+    @property
+    def one_handed(self) -> bool:
+        """Whether the flow knows equivalent hydrogens with labels of one handedness alone."""
+        return False
+
     def as_drawn(
-        self, peptide: Peptide, frames_nm: NDArray[np.floating], rng: np.random.Generator
+        self,
+        peptide: Peptide,
+        frames_nm: NDArray[np.floating],
+        rng: np.random.Generator,
+        temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN,
     ) -> NDArray[np.float64]:
-        """Frames (n, atoms, 3) of a target as this flow would draw them: in a place, in an orientation and with labels
-        of equivalent hydrogens that it knows."""
-        frames = np.asarray(frames_nm, dtype=np.float64)
-        return frames - frames.mean(axis=1, keepdims=True)
+        """Frames (n, atoms, 3) of a target as this flow would draw them: centres and orientations of its own densities,
+        and labels of the handedness that it knows."""
+        placement = self.placement(peptide, temperature_kelvin)
+        frames: NDArray[Any] = np.asarray(frames_nm, dtype=np.float64)
+        if self.one_handed:
+            frames = one_handed(frames, [peptide.topology])
+        frames = frames - frames.mean(axis=1, keepdims=True)
+        orientation = placement.orientation
+        turns = orientation.draw_turns(frames, rng) if orientation else random_rotations(rng, len(frames))
+        return frames @ turns + placement.centre_std_nm * rng.standard_normal((len(frames), 1, 3))
 
     def log_q_of(
-        self, peptide: Peptide, frames_nm: NDArray[np.floating], rng: np.random.Generator
+        self,
+        peptide: Peptide,
+        frames_nm: NDArray[np.floating],
+        rng: np.random.Generator,
+        temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN,
+        *,
+        batch: int = 256,
     ) -> NDArray[np.float64]:
         """Log-density (n,) of frames of a target, without centre and orientation: as `Proposals.log_q` of a draw."""
-        frames = self.as_drawn(peptide, frames_nm, rng)
-        return self.log_prob(peptide, frames) + self.placement(peptide).energy_and_gradient(frames)[0]
+        frames = self.as_drawn(peptide, frames_nm, rng, temperature_kelvin)
+        log_q = np.empty(len(frames))
+        with torch.no_grad():
+            for first in range(0, len(frames), batch):
+                part = slice(first, first + batch)
+                x = torch.as_tensor(frames[part], dtype=torch.float64, device=self.device)
+                log_q[part] = self.log_density(peptide, x, temperature_kelvin).cpu().numpy()
+        return log_q + self.placement(peptide, temperature_kelvin).energy_and_gradient(frames)[0]
 
     def check_known(self, peptide: Peptide, name: str = "this flow") -> None:
         """Raise UnknownPeptide for a peptide beyond what the flow was trained on: its proposals would be nonsense."""

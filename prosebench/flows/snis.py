@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
@@ -23,9 +22,7 @@ from prosebench.flows.diagnostics import (
     tail_ess,
 )
 from prosebench.flows.flow import Flow
-from prosebench.flows.handedness import one_handed
 from prosebench.flows.weight_files import HUB_REVISION, check_content, content_sha256
-from prosebench.frames.geometry import random_rotations
 from prosebench.frames.importance import pareto_k
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
@@ -102,23 +99,11 @@ class FlowSNIS(Method):
         handedness that it knows. temperature_kelvin is that at which the flow draws. None where a method weights its
         proposals in another way.
         """
-        flow = self.settings.load()
-        placement, rng = flow.placement(peptide, temperature_kelvin), np.random.default_rng(0)
-        placed: NDArray[Any] = frames.positions_nm.astype(np.float64)
-        if placement.orientation is not None:
-            placed = one_handed(placed, [peptide.topology])
-        placed = placed - placed.mean(axis=1, keepdims=True)
-        turns = placement.orientation.draw_turns(placed, rng) if placement.orientation else None
-        placed = placed @ (random_rotations(rng, len(placed)) if turns is None else turns)
-        placed = placed + placement.centre_std_nm * rng.standard_normal((len(placed), 1, 3))
-        log_q = np.empty(len(placed))
-        with torch.no_grad():
-            for first in range(0, len(placed), self.settings.batch):
-                part = slice(first, first + self.settings.batch)
-                x = torch.as_tensor(placed[part], dtype=torch.float64, device=flow.device)
-                log_q[part] = flow.log_density(peptide, x, temperature_kelvin).cpu().numpy()
-        of_placement, _ = placement.energy_and_gradient(placed)
-        return np.asarray(-frames.energies_kt - log_q - of_placement, dtype=np.float64)
+        flow, rng = self.settings.load(), np.random.default_rng(0)
+        log_q = flow.log_q_of(
+            peptide, frames.positions_nm, rng, temperature_kelvin, batch=self.settings.batch
+        )
+        return np.asarray(-frames.energies_kt - log_q, dtype=np.float64)
 
     def marks(self, run: Run) -> NDArray[np.int64]:
         """See Method.marks: one proposal is one evaluation."""

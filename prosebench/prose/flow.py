@@ -32,7 +32,6 @@ from prosebench.flows.flow import (
     finite_weights,
     unknown_residues,
 )
-from prosebench.flows.handedness import one_handed
 from prosebench.flows.proposal import SmoothFlow
 from prosebench.flows.tokens import Tokens
 from prosebench.frames.importance import com_energy_adjustment
@@ -200,15 +199,10 @@ class Prose(SmoothFlow[ProseProposals]):
         centre_std_nm = self.config.nm_per_unit * math.sqrt(spread / peptide.n_atoms)
         return Placement(centre_std_nm, self.config.orientation([peptide.topology], spread))
 
-    def as_drawn(
-        self, peptide: Peptide, frames_nm: NDArray[np.floating], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
-        """See `Flow.as_drawn`: one in local coordinates knows a narrow density of orientations, and one handedness."""
-        orientation = self.placement(peptide).orientation
-        if orientation is None:
-            return super().as_drawn(peptide, frames_nm, rng)
-        frames = super().as_drawn(peptide, one_handed(np.asarray(frames_nm), [peptide.topology]), rng)
-        return frames @ orientation.draw_turns(frames, rng)
+    @property
+    def one_handed(self) -> bool:
+        """Those in local coordinates were trained on such labels."""
+        return self.config.coordinates == "local"
 
     @property
     def length_unit_nm(self) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from prosebench.arbg.flow import Arbg
+from prosebench.check.flow_quality import flow_quality
 from prosebench.reference import Reference, find_reference
 from tests.prosebench.prose.test_bundled_model import logistic_slope
 
@@ -40,3 +41,10 @@ def test_single_precision_is_enough(flow: Arbg) -> None:
     exact = Arbg(Arbg.from_pretrained("arbg-small", device="cpu").network.double(), device="cpu")
     frames = flow.propose("ARIP", 20, np.random.default_rng(3), mirror=False).frames_nm
     np.testing.assert_allclose(flow.log_prob("ARIP", frames), exact.log_prob("ARIP", frames), atol=0.05)
+
+
+def test_it_sees_the_whole_of_its_target(flow: Arbg) -> None:
+    """Hardly a reference frame outweighs all proposals, if its labels are those that the flow knows."""
+    found = flow_quality(flow, Reference.load(find_reference("KG", [])), frames=500, proposals=1000, seed=3)
+    assert found.spread < 0.1
+    assert found.unseen < 0.05
