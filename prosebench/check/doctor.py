@@ -138,11 +138,11 @@ def _mpi() -> Finding:
 
 
 def _hub() -> Finding:
-    import huggingface_hub
+    from huggingface_hub import constants
 
     from prosebench.store.hub import hub_problem
 
-    endpoint, problem = huggingface_hub.constants.ENDPOINT, hub_problem()
+    endpoint, problem = constants.ENDPOINT, hub_problem()
     if problem:
         remedy = "fetch where it can be reached (`prosebench fetch`), and set PROSEBENCH_DATA to a copy of the folder"
         return Finding("hub", "absent", f"{endpoint} is out of reach ({problem}); {remedy}")

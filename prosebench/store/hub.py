@@ -27,12 +27,13 @@ def hub_problem() -> str | None:
     The client itself would try again for half a minute, and a name server that does not answer knows no timeout.
     """
     import huggingface_hub
+    from huggingface_hub import constants
 
     answer: list[str | None] = []
 
     def ask() -> None:
         try:
-            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=TIMEOUT_SECONDS)
+            huggingface_hub.get_session().head(constants.ENDPOINT, timeout=TIMEOUT_SECONDS)
             answer.append(None)
         except Exception as error:
             # The client passes on what its HTTP library raises, and that library differs by version.

@@ -290,8 +290,8 @@ def test_broken_methods_are_caught(method: type[Method], check, said: str, scrat
 
 
 def test_a_hot_thermostat_is_caught(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hot(temperature: float, friction: float, step: float) -> LangevinSettings:
-        return LangevinSettings(1.25 * temperature, friction, step)
+    def hot(temperature: float, *rest: float) -> LangevinSettings:
+        return LangevinSettings(1.25 * temperature, *rest)
 
     monkeypatch.setattr("baselines.md.LangevinSettings", hot)
     with pytest.raises(ContractBroken, match="standard errors off"):

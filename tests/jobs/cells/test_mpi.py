@@ -309,7 +309,7 @@ def test_what_is_missing_is_said_before_anything_starts(
             check_ranks(2, ("no-such-mpirun",))
     refused = run(*command(suite, tmp_path / "run", "--ranks", "0"), check=False)
     assert refused.returncode == 2
-    assert "at least one rank" in refused.stderr
+    assert "--ranks 0: should be greater than or equal to 1" in refused.stderr
     assert not (tmp_path / "run").exists()
 
 

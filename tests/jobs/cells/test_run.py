@@ -176,11 +176,14 @@ def test_status_knows_waiting_cells(small_suite: Path, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["run", "--suite", "quickstarts"], "unknown suite 'quickstarts'; known: dipeptides-30"),
-        (["run", "--suite", "quickstart", "--methods", "mdd"], "unknown method 'mdd'; known: "),
+        (
+            ["run", "--suite", "quickstart", "--methods", "mdd"],
+            "unknown method 'mdd'; rows of suite quickstart: ",
+        ),
         (["run", "--suite", "quickstart", "--peptides", "AX"], "no peptide AX"),
         (
             ["run", "--suite", "quickstart", "--budgets", "many"],
-            "--budgets 'many' is not a list of whole numbers",
+            "--budgets 'many': 'many' is not a whole number",
         ),
         (
             ["run", "--suite", "quickstart", "--set", "md.step=3"],

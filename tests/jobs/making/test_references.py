@@ -27,7 +27,7 @@ def test_an_interrupted_night_leaves_finished_references(tmp_path: Path) -> None
 
     def finish(sequence: str, one: MadeReference) -> None:
         made.append(sequence)
-        assert len(one.reference.scored) == PLAN.n_frames // 2
+        assert 0 < len(one.reference.scored) < PLAN.n_frames
         if len(made) == 1:
             raise Interrupted
 

@@ -245,7 +245,8 @@ def test_without_the_hub_what_can_run_runs_and_the_rest_waits_until_the_weights_
     assert "3 cells wait for what is not here" in first.output
     table = (directory / "report" / "table.md").read_text()
     assert (
-        "Waiting: 3 cells; weights prose-up-to-8aa are not here. Rows: naive, prose-snis, smc-mala" in table
+        "Waiting: 3 cells; weights prose-up-to-8aa are not here. Rows: naive (prose-up-to-8aa), prose-snis"
+        in table
     )
     assert "weights prose-up-to-8aa were not there when it was planned" in command("status", directory).output
     assert hub.asked == 1

@@ -94,10 +94,10 @@ def test_faults_are_found():
 
 def test_cysteines_are_never_joined(tmp_path):
     peptide = Peptide.from_sequence("CCVH")
-    sulfur = peptide.topology.select("name SG")
-    close = peptide.start_nm.copy()
-    close[sulfur[1]] = close[sulfur[0]] + [0.0, 0.0, 0.2]
-    read = Peptide.from_pdb(write_pdb(tmp_path / "CCVH.pdb", pdb_lines(peptide, close)))
+    one, other = peptide.topology.select("name SG") + 1
+    lines = pdb_lines(peptide, peptide.start_nm)
+    lines.insert(len(lines) - 1, f"CONECT{one:5d}{other:5d}")
+    read = Peptide.from_pdb(write_pdb(tmp_path / "CCVH.pdb", lines))
     for topology in (peptide.topology, read.topology):
         assert not any({a.name, b.name} == {"SG"} for a, b in topology.bonds)
 

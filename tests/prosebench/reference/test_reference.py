@@ -70,9 +70,10 @@ def test_frames_know_where_they_come_from(reference, trajectories):
 
 
 def test_halves_are_disjoint_and_make_the_whole(reference):
+    """Of whole trajectories, so that both are only about as large as each other."""
     halves = [*reference.scored.energies_kt, *reference.spare.energies_kt]
-    assert len(reference.scored) == len(reference.spare) == 100
-    np.testing.assert_array_equal(halves, reference.ensemble.energies_kt)
+    assert abs(len(reference.scored) - len(reference.spare)) <= 20
+    np.testing.assert_array_equal(np.sort(halves), np.sort(reference.ensemble.energies_kt))
 
 
 def test_source_tells_how_it_was_made(reference, peptide):

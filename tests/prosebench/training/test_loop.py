@@ -184,7 +184,7 @@ def test_the_loss_is_the_density_of_the_flow(folder: Path) -> None:
     frames = np.zeros((2, atoms, 3), dtype=np.float32)
     for row, peptide in enumerate(peptides.values()):
         frames[row, : peptide.n_atoms] = peptide.start_nm
-    x, tokens = trainable.prepare(
+    x, tokens, *_ = trainable.prepare(
         FrameBatch(("GA", "GG"), frames), peptides.__getitem__, np.random.default_rng(0)
     )
     with torch.no_grad():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from prosebench.arbg.config import load_size as load_arbg_size
 from prosebench.ecnf.config import load_size as load_field_size
 from prosebench.prose.config import load_size
 from prosebench.training.recipe import Recipe, RecipeError, load_recipe, recipe_names
@@ -17,7 +18,8 @@ from .conftest import recipe_of
 @pytest.mark.parametrize("name", recipe_names())
 def test_shipped_recipes_are_sound(name: str) -> None:
     recipe = load_recipe(name)
-    load = load_field_size if "ecnf" in recipe.trainable else load_size
+    rooms = {"ecnf": load_field_size, "arbg": load_arbg_size}
+    load = next((load for room, load in rooms.items() if room in recipe.trainable), load_size)
     load(recipe.model["size"])
     # Choices are made on validation peptides: those of a validation suite, or of none.
     suites = [excluded_peptides().get(sequence, "own-validation") for sequence in recipe.validation.peptides]
