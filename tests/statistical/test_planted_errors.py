@@ -216,8 +216,8 @@ OTHERS = {
     ),
     "halves that overlap": Error(
         reference.Reference.scored.fget,
-        "slice(0, self._first_spare)",
-        "slice(0, self._first_spare + 1)",
+        "self.halves[0]",
+        "np.append(self.halves[0], self.halves[1][:1])",
         halves(test_reference.test_halves_are_disjoint_and_make_the_whole),
     ),
     "energies of other frames": Error(
@@ -234,8 +234,8 @@ OTHERS = {
     ),
     "seeds that count as peptides": Error(
         estimates.estimate,
-        "np.array([group.mean() for group in groups])",
-        "np.concatenate(groups)",
+        "np.array([group.mean() for group in shown])",
+        "np.concatenate(shown)",
         test_estimates.test_every_peptide_counts_the_same_whatever_its_number_of_seeds,
     ),
     "a reference without error": Error(

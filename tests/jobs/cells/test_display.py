@@ -10,7 +10,13 @@ from prosebench.suite import load_suite, narrow
 
 
 def test_every_row_has_its_own_pace() -> None:
-    suite = narrow(load_suite("quickstart"), peptides=["AA"], budgets=[1000], seeds=[0])
+    suite = narrow(
+        load_suite("quickstart"),
+        methods=["md", "prose-snis", "reference-draw"],
+        peptides=["AA"],
+        budgets=[1000],
+        seeds=[0],
+    )
     md, prose, control = (CellState(Path(), cell, "running", 400) for cell in plan_cells(suite))
     rates = {"md": 60.0, "prose-snis": 1.0}
     assert time_left([], rates) == time_left([control], rates) == []
@@ -23,7 +29,13 @@ def test_every_row_has_its_own_pace() -> None:
 
 
 def test_a_cell_that_has_just_begun_does_not_slow_its_row_down() -> None:
-    suite = narrow(load_suite("quickstart"), peptides=["AA"], budgets=[1000], seeds=[0])
+    suite = narrow(
+        load_suite("quickstart"),
+        methods=["md", "prose-snis", "reference-draw"],
+        peptides=["AA"],
+        budgets=[1000],
+        seeds=[0],
+    )
     md, prose, _ = (CellState(Path(), cell, "running", 400) for cell in plan_cells(suite))
     states = [
         replace(prose, sitting=(9000, 90.0)),
