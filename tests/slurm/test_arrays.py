@@ -22,6 +22,8 @@ def test_quickstart_on_four_nodes_with_gpus_killed_and_preempted(site: Site) -> 
     arguments = [
         "--suite",
         "quickstart",
+        "--methods",
+        "md,prose-snis,reference-draw",
         "--budgets",
         "250,1000",
         "--set",
