@@ -97,7 +97,9 @@ class Arbg(SmoothFlow[Proposals]):
         centres = numbers[:, None, 4:7] * CENTRE_STD_NM / math.sqrt(atoms)
         of_atoms = numbers[:, 7:].reshape(n, atoms, -1)
         split = ndtr(of_atoms[..., :UNIFORMS]), of_atoms[..., UNIFORMS:]
-        uniforms, normals = (torch.as_tensor(part, dtype=dtype, device=self.device) for part in split)
+        # Uniform numbers stay in float64: they choose components, see `heads._component`.
+        uniforms = torch.as_tensor(split[0], dtype=torch.float64, device=self.device)
+        normals = torch.as_tensor(split[1], dtype=dtype, device=self.device)
         size = batch or DRAWN_TOGETHER
         pieces = list(zip(uniforms.split(size), normals.split(size), strict=True))
         drawn = ranks.map(lambda piece: self._draw(known, *piece), pieces)

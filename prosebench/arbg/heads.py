@@ -59,7 +59,7 @@ def draw_circle_mixture(parameters: Tensor, uniform: Tensor, normal: Tensor, tur
     chosen = _component(weight, uniform)
     inside = chosen.clamp(max=mean.shape[-1] - 1)
     wrapped = mean.gather(-1, inside) + scale.gather(-1, inside) * normal[..., None]
-    anywhere = 2 * math.pi * turn[..., None]
+    anywhere = 2 * math.pi * turn[..., None].to(wrapped.dtype)
     phi = torch.where(chosen == mean.shape[-1], anywhere, wrapped)[..., 0]
     return torch.remainder(phi + math.pi, 2 * math.pi) - math.pi
 
@@ -82,9 +82,13 @@ def _exact(parameters: Tensor) -> Tensor:
 
 
 def _component(log_weight: Tensor, uniform: Tensor) -> Tensor:
-    """Index (..., 1) of the component that a uniform number (...,) falls into."""
-    edges = log_weight.exp().cumsum(dim=-1)[..., :-1].contiguous()
-    return (uniform[..., None] > edges).sum(dim=-1, keepdim=True)
+    """Index (..., 1) of the component that a uniform number (...,) in float64 falls into.
+
+    In float32 the sum of the weights is wrong by 1e-7, and as often the last component is taken whatever its weight: a
+    draw whose density is next to nothing, and whose importance weight is beyond all others.
+    """
+    edges = log_weight.double().exp().cumsum(dim=-1)
+    return (uniform.double()[..., None] * edges[..., -1:] > edges[..., :-1]).sum(dim=-1, keepdim=True)
 
 
 class Head(nn.Module):

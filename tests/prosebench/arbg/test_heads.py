@@ -64,3 +64,12 @@ def test_draws_have_the_density(seed: int) -> None:
         cumulative = log_density(given, grid).exp().cumsum(0).numpy() * 2 * edge / 400_000
         found = kstest(drawn.numpy(), lambda v, g=grid, c=cumulative: np.interp(v, g.numpy(), c))
         assert found.pvalue > 1e-4
+
+
+def test_a_component_without_weight_is_never_drawn() -> None:
+    """Also in float32, and by uniform numbers as near to 1 as there are."""
+    weights = torch.tensor([3.0, 1.0, 2.0, 0.5, 1.5, 2.5, -60.0])
+    means = torch.tensor([0.0] * 6 + [1000.0])
+    given = torch.cat([weights, means, torch.zeros(7)]).expand(1000, -1)
+    uniform = 1.0 - torch.logspace(-16, -5, 1000, dtype=torch.float64)
+    assert draw_normal_mixture(given, uniform, torch.zeros(1000)).abs().max() < 1.0
