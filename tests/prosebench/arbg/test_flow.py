@@ -22,7 +22,11 @@ def test_proposals_know_their_density(flow: Arbg, sequence: str) -> None:
     found = flow.propose(sequence, 30, np.random.default_rng(0), mirror=False)
     frames = found.frames_nm.astype(np.float64) + found.centres_nm[:, None]
     # Frames are stored in float32: a bond of 0.003 nm spread is known to 1e-5 of it.
-    np.testing.assert_allclose(flow.log_prob(sequence, frames), found.log_q_full, atol=0.05)
+    one_hand = np.isfinite(found.log_q_full)
+    assert one_hand.any()
+    np.testing.assert_allclose(
+        flow.log_prob(sequence, frames)[one_hand], found.log_q_full[one_hand], atol=0.05
+    )
 
 
 def test_the_density_does_not_depend_on_orientation(flow: Arbg, sequence: str) -> None:
@@ -67,9 +71,11 @@ def test_what_a_flow_does_not_know_is_said(flow: Arbg) -> None:
 
 def test_as_a_proposal_it_has_a_gradient(flow: Arbg) -> None:
     proposal = FlowProposal(flow, peptide_of("GG"))
-    draws = proposal.draw(3, np.random.default_rng(0))
+    draws = proposal.draw(30, np.random.default_rng(0))
+    one_hand = np.isfinite(draws.log_density)
+    assert one_hand.sum() > 1
     log_q, gradients = proposal.log_density_and_gradient(draws.frames_nm)
-    np.testing.assert_allclose(log_q, draws.log_density, atol=0.05)
+    np.testing.assert_allclose(log_q[one_hand], draws.log_density[one_hand], atol=0.05)
     step = 1e-5 * gradients / np.linalg.norm(gradients, axis=(1, 2), keepdims=True)
     moved, _ = proposal.log_density_and_gradient(draws.frames_nm.astype(np.float64) + step)
     still, _ = proposal.log_density_and_gradient(draws.frames_nm.astype(np.float64))
