@@ -27,7 +27,6 @@ from prosebench.arbg.scaffold import Scaffold
 from prosebench.arbg.weights import BUNDLED, load_weights
 from prosebench.flows.device import choose_device
 from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN, Proposals, as_peptide, unknown_residues
-from prosebench.flows.handedness import one_handed
 from prosebench.flows.proposal import SmoothFlow
 from prosebench.flows.weight_files import HUB_REVISION, WeightsError
 from prosebench.frames.placement import Placement
@@ -106,9 +105,6 @@ class Arbg(SmoothFlow[Proposals]):
         drawn = ranks.map(lambda piece: self._draw(known, *piece), pieces)
         x, log_q = (np.concatenate(part) for part in zip(*drawn, strict=True))
         frames = (x - x.mean(axis=1, keepdims=True)) @ turns + centres
-        # The target, too, is taken with labels of one handedness alone: what is drawn with others has no weight in it.
-        other_hand = (one_handed(frames, [peptide.topology]) != frames).any(axis=(1, 2))
-        log_q = np.where(other_hand, np.nan, log_q)
         log_centre = -self.placement(peptide).energy_and_gradient(frames)[0]
         return Proposals.of(peptide, frames, log_q + log_centre, self.placement(peptide), mirror=mirror)
 
