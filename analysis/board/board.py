@@ -11,6 +11,7 @@ from analysis.board.kept_runs import KeptRecord, KeptRun
 from analysis.figures.style import row_order
 from analysis.metrics.registry import TABLE_METRICS
 from analysis.scores.statuses import SCORED
+from analysis.scores.table import ORDER
 from analysis.statistics.estimates import Estimate
 from analysis.submission.review import CellReview
 from analysis.tables.comparisons import Group, Place, comparison_groups, excess_rows
@@ -115,9 +116,8 @@ def make_board(runs: Sequence[KeptRun]) -> Board:
         part["row"] = [other.get(pair, pair[1]) for pair in pairs]
         parts.append(part)
     scores = pd.concat(parts, ignore_index=True)
-    scores = _without_superseded(scores).drop_duplicates([*_PLACE, "metric"], ignore_index=True)
-    order = ["suite", "length", "peptide", "row", "budget", "seed", "metric"]
-    return Board(tuple(runs), scores.sort_values(order, kind="stable", ignore_index=True))
+    scores = _without_superseded(scores).drop_duplicates([*_PLACE, "metric", "weighting"], ignore_index=True)
+    return Board(tuple(runs), scores.sort_values(ORDER, kind="stable", ignore_index=True))
 
 
 def _without_superseded(scores: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from analysis.figures.style import (
     PAGE_INCHES,
     REFERENCE_LINE,
     Look,
+    above,
     looks,
     new_figure,
     note,
@@ -178,8 +179,7 @@ def by_temperature(scores: pd.DataFrame, metrics: Sequence[str]) -> Figure | Non
             plain_ticks(axes, "y")
             if len(kelvins) <= 6:
                 axes.set_xticks(kelvins, [f"{kelvin:g}" for kelvin in kelvins])
-        if doubt_text(lines):
-            note(panels[0], doubt_text(lines), "lower left")
+        above(figure, doubt_text(lines))
         shared_legend(figure, panels)
         return figure
 
@@ -226,10 +226,9 @@ def pairs_by_peptide(
         panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
         for axes, (metric, sides, found) in zip(panels, panels_of, strict=True):
             _scatter(axes, metric, sides, found)
-        if doubt_text(both[0]):
-            note(panels[0], doubt_text(both[0]), "lower right")
         at = "" if without_temperature(row) == row else f", {both[0]['temperature_kelvin'].iloc[0]:g} K"
-        figure.suptitle(f"{budget:,} energy evaluations{at}", fontsize=8, x=0.01, ha="left")
+        doubt = doubt_text(both[0])
+        above(figure, f"{budget:,} energy evaluations{at}" + (f"; {doubt}" if doubt else ""))
         return figure
 
 

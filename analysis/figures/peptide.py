@@ -35,7 +35,7 @@ MAX_FREE_ENERGY_KT = 7.0
 FEW_FRAMES = 300
 """Below this number frames are drawn as points: a density of so few would be an invention."""
 _CONTOURS_KT = (1.0, 3.0, 5.0)
-MOST_COLUMNS = 4
+MOST_COLUMNS = 5
 _BINS = 120
 _SMOOTHING_BINS = 2.0
 _FRAMES_PER_UNIT_WIDTH = 4000.0
@@ -209,8 +209,8 @@ def _map_figure(
     points: Callable[[Ensemble], list[Floats]],
     axes_of: list[tuple[Axis, Axis]],
 ) -> Figure:
-    """A line of maps, reference first and then each row, for each budget; or for each pair of axes, where
-    there are several, at the largest budget. Lines of more than MOST_COLUMNS maps are wrapped.
+    """A line of maps, reference first and then each row that has frames, for each budget; or for each pair of axes,
+    where there are several, at the largest budget. Lines of more than MOST_COLUMNS maps are wrapped.
     """
     budgets = sorted({sample.budget for sample in samples}) or [0]
     many_pairs = len(axes_of) > 1
@@ -219,25 +219,28 @@ def _map_figure(
     shown = {budget for _, budget in lines}
     found = {(s.row, s.budget): points(s.ensemble) for s in samples if s.budget in shown}
     truth = points(reference)
-    columns = min(1 + len(rows), MOST_COLUMNS)
-    wrapped = -(-(1 + len(rows)) // columns)
+    present = {budget: [row for row in rows if (row, budget) in found] for _, budget in lines}
+    most = 1 + max(map(len, present.values()))
+    columns = min(most, MOST_COLUMNS)
+    heights = [-(-(1 + len(present[budget])) // columns) for _, budget in lines]
+    wrapped = max(heights) > 1
     with styled():
         side = min(1.5, (PAGE_INCHES - 1.4) / columns)
-        figure = new_figure(1.4 + side * columns, 0.5 + (side + 0.18 * (wrapped > 1)) * len(lines) * wrapped)
-        panels = figure.subplots(len(lines) * wrapped, columns, squeeze=False)
+        figure = new_figure(1.4 + side * columns, 0.5 + (side + 0.18 * wrapped) * sum(heights))
+        panels = figure.subplots(sum(heights), columns, squeeze=False)
         for line, (pair, budget) in enumerate(lines):
-            drawn = [found.get((row, budget)) for row in rows]
-            maps = [truth[pair], *(None if one is None else one[pair] for one in drawn)]
+            maps = [truth[pair], *(found[row, budget][pair] for row in present[budget])]
             outline = _free_energy(truth[pair], *axes_of[pair]) if len(reference) >= FEW_FRAMES else None
-            block = panels[line * wrapped : (line + 1) * wrapped]
+            block = panels[sum(heights[:line]) : sum(heights[: line + 1])]
             for axes, values in zip(block.ravel(), maps, strict=False):
                 _draw_map(axes, values, outline if axes is not block[0, 0] else None, *axes_of[pair])
             for axes in block.ravel()[len(maps) :]:
                 axes.set_axis_off()
             several = len(budgets) > 1 and not many_pairs
             _label_block(block, f"{budget:,} evaluations\n" if several else "", axes_of[pair])
-            if line == 0 or wrapped > 1:
-                for axes, title in zip(block.ravel(), [f"{peptide} reference", *rows], strict=False):
+            if line == 0 or wrapped or several:
+                titles = [f"{peptide} reference", *present[budget]]
+                for axes, title in zip(block.ravel(), titles, strict=False):
                     panel_title(axes, fill(title, 18))
             if line < len(lines) - 1 and not many_pairs:
                 for axes in block[-1]:
@@ -260,18 +263,13 @@ def _label_block(block: NDArray[Any], prefix: str, labels: tuple[Axis, Axis]) ->
         axes.set_xlabel(labels[0].label)
 
 
-def _draw_map(
-    axes: Axes, points: Floats | None, outline: NDArray[np.float64] | None, x: Axis, y: Axis
-) -> None:
-    """One map with the outline of the reference, or "n/a" for no points."""
+def _draw_map(axes: Axes, points: Floats, outline: NDArray[np.float64] | None, x: Axis, y: Axis) -> None:
+    """One map, with the outline of the reference."""
     axes.set(xlim=(x.low, x.high), ylim=(y.low, y.high), box_aspect=1.0)
     if x.periodic:
         axes.set(xticks=(-180, 0, 180), yticks=(-180, 0, 180))
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
-    if points is None:
-        note(axes, "n/a")
-        return
     centres = [np.linspace(axis.low, axis.high, 2 * axis.bins + 1)[1::2] for axis in (x, y)]
     if outline is not None:
         bounded = np.minimum(outline, 2.0 * MAX_FREE_ENERGY_KT).T

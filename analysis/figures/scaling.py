@@ -15,6 +15,7 @@ from analysis.figures.style import (
     REFERENCE_FILL,
     REFERENCE_LINE,
     Look,
+    above,
     looks,
     new_figure,
     note,
@@ -81,8 +82,7 @@ def scaling(scores: pd.DataFrame, metrics: Sequence[str], against: str = "evalua
                     panel_title(panels[line, column], f"{length} residues")
         for axes in panels[-1]:
             axes.set_xlabel(AGAINST[against] + at)
-        if doubt_text(scored):
-            note(panels[0, 0], doubt_text(scored), "lower left")
+        above(figure, doubt_text(scored))
         shared_legend(figure, panels.ravel())
         return figure
 
@@ -158,7 +158,8 @@ def _panel(axes: Axes, part: pd.DataFrame, metric: Metric, look: dict[str, Look]
     costs = sorted({cost for curve in found for cost in curve.costs})
     if costs:
         axes.set_xlim(costs[0] / 1.6, costs[-1] * 1.6)
-    for curve in _apart(found) if len(costs) == 1 else found:
+    single = [curve for curve in found if len(curve.costs) == 1]
+    for curve in [*_apart(single), *(curve for curve in found if len(curve.costs) > 1)]:
         _draw(axes, curve, look[curve.row])
     limit(axes, [one for curve in found for one in curve.estimates], list(levels.values()))
     _tidy(axes, costs, exact=against == "evaluations")
@@ -167,7 +168,7 @@ def _panel(axes: Axes, part: pd.DataFrame, metric: Metric, look: dict[str, Look]
 
 
 def _apart(found: list[Curve]) -> list[Curve]:
-    """Curves of one and the same cost, moved apart a little: intervals above each other cannot be told."""
+    """Curves of one point each, moved apart a little: intervals above each other cannot be told."""
     middle = (len(found) - 1) / 2.0
     reach = 0.35 / max(middle, 1.0)
     return [

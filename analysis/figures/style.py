@@ -37,6 +37,9 @@ _BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE, _SKY = (
 lines).
 """
 
+_MAGENTA = "#8E0152"
+"""Of autoregressive flows; dark, so that it stands apart from the six in grey as well."""
+
 _DECLARED_COLOUR = "#7B4A12"
 """Brown, the colour of rows whose costs nobody has metered: no method is drawn in it."""
 
@@ -59,7 +62,10 @@ _FIXED: Mapping[str, Look] = {
     "tbg": Look(_PURPLE, "v", "--"),
     "smc-mala": Look(_GREEN, "^"),
     "smc-ula": Look(_GREEN, ">", "-."),
+    "arbg-snis": Look(_MAGENTA, "d", "--"),
+    "robin-snis": Look(_MAGENTA, "*", ":"),
     "md": Look(_VERMILION, "s"),
+    "md-tuned": Look(_VERMILION, "p", "--"),
     "md-replicas": Look(_ORANGE, "D", "--"),
     "parallel-tempering": Look(_ORANGE, "h", ":"),
     FLOOR: Look(REFERENCE_LINE, "_", (0, (1, 1.2))),  # type: ignore[arg-type]
@@ -167,6 +173,12 @@ def new_figure(width: float, height: float) -> Figure:
 def panel_title(axes: Axes, text: str, colour: str = INK) -> None:
     """Title at the left above a panel."""
     axes.set_title(text, loc="left", color=colour, pad=3)
+
+
+def above(figure: Figure, text: str) -> None:
+    """A remark above all panels: inside one, it would hide what lies in its corner."""
+    if text:
+        figure.suptitle(text.replace("\n", " "), x=0.01, ha="left", fontsize=7)
 
 
 def note(axes: Axes, text: str, place: str = "upper right") -> None:

@@ -93,6 +93,16 @@ def test_what_is_missing_is_said(files: dict[str, bytes]) -> None:
     assert "not trained on N-terminal proline" in files["README.md"].decode()
 
 
+def test_a_board_of_one_run_loses_none_of_its_scores(kept: Path) -> None:
+    """Of a weighted row, those under each of its weightings."""
+    (run,) = read_runs(kept)
+    board = make_board([run])
+    assert len(board.scores) == len(run.scores)
+    assert set(board.scores["weighting"]) == set(run.scores["weighting"]) > {"smoothed", "filtered"}
+    weighted = [row for row in board.main.rows if row.weighting]
+    assert {row.weighting for row in weighted} == {"smoothed", "filtered"}
+
+
 def test_an_altered_record_or_score_file_is_refused(kept: Path, tmp_path: Path) -> None:
     shutil.copytree(kept / "first", tmp_path / "first")
     path = tmp_path / "first" / "records.jsonl"

@@ -122,10 +122,10 @@ def test_maps_show_few_frames_as_points_and_many_as_density(
         ramachandran("AA", topology, pool, samples),
         tica_map("AA", topology, reference.tica, pool, samples),
     ):
-        panels = figure.axes[:6]
-        assert [len(axes.images) for axes in panels] == [1, 0, 0, 1, 1, 0]
+        # At the smaller budget one row has frames; there is no empty panel for the other.
+        assert [len(axes.images) for axes in figure.axes[:6]] == [1, 0, 0, 1, 1, 0]
+        assert [axes.axison for axes in figure.axes[:6]] == [True, True, False, True, True, True]
         assert "30 frames" in texts_of(figure)
-        assert "n/a" in texts_of(figure)
         save(figure, tmp_path / "map")
 
 
