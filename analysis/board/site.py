@@ -81,7 +81,8 @@ def _method(board: Board, row: str, cells: Sequence[dict[str, Any]]) -> dict[str
         mine = [one for one in board.by_peptide.rows if (one.row, one.suite) == (row, suite)]
         rows = [row_view(board, one, metrics, notes) for one in main]
         for view, one in zip(rows, main, strict=True):
-            view["anchor"] = view["anchor"] if one.row == row else ""
+            # The line under the published filter stands behind the row that competes, which is what links lead to.
+            view["anchor"] = view["anchor"] if one.row == row and not one.secondary else ""
             view["first"] = [
                 _text(view["label"], view["place"], marker=view["marker"]),
                 *_places(view),
