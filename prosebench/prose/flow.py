@@ -118,6 +118,10 @@ class Prose(SmoothFlow[ProseProposals]):
         weights: Weights = load_weights(name_or_path, size=size, revision=revision, cache=cache)
         return cls(weights.network, weights.source, device, precision)
 
+    def with_network(self, network: Network) -> "Prose":
+        """A flow that draws as this one does, with the weights of another network."""
+        return Prose(network, self.source, self.device, self.precision)
+
     @property
     def config(self) -> ProseConfig:
         """Size and units of the flow."""

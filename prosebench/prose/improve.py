@@ -80,7 +80,7 @@ def improve(
 
 def _all_rounds(prose: Prose, settings: TuningSettings, draws: "_Draws") -> tuple[Prose, list[Ensemble]]:
     """The tuned flow and the last proposals, from where the checkpoint is."""
-    tuned = Prose(copy.deepcopy(prose.network), prose.source, prose.device)
+    tuned = prose.with_network(copy.deepcopy(prose.network))
     for done in range(draws.checkpoint.restore(tuned.network, draws.meters), settings.rounds):
         rng, buffers = _rng(draws.seed, 1, done), dict[Peptide, Frames]()
         for peptide, ensemble in zip(draws.peptides, draws.round(tuned, done), strict=True):
@@ -91,7 +91,7 @@ def _all_rounds(prose: Prose, settings: TuningSettings, draws: "_Draws") -> tupl
         if buffers:
             kelvin = draws.latent_kelvin
             fine_tune(tuned.network, prose.network, buffers, settings, rng, latent_kelvin=kelvin)
-            tuned = Prose(tuned.network, prose.source, prose.device)
+            tuned = prose.with_network(tuned.network)
         draws.checkpoint.finish_round(done, tuned.network, draws.meters)
     return tuned, draws.round(tuned, settings.rounds)
 
@@ -170,6 +170,7 @@ def _arguments(
         "budget": budgets[0] if len(budgets) == 1 else [meter.budget for meter in meters],
         "temperature_kelvin": meters[0].temperature_kelvin,
         "SHA-256 of the weights": _sha256(prose),
+        "precision": prose.precision,
         "seed": seed,
         "com": com,
         **settings.model_dump(mode="json"),

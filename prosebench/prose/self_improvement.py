@@ -110,4 +110,4 @@ def _with_weights(start: Prose, carry: Carry) -> Prose:
         return start
     network = copy.deepcopy(start.network)
     put_weights(network, carry)
-    return Prose(network, start.source, start.device)
+    return start.with_network(network)

@@ -23,7 +23,7 @@ from prosebench.prose.flow import Prose
 from prosebench.prose.improve import improve
 from prosebench.prose.network import Network
 
-from .conftest import tiny_config
+from .conftest import tiny_config, tiny_network
 from .test_snis import CentredGaussian
 
 PEPTIDES = [Peptide.from_sequence("GG"), Peptide.from_sequence("GA")]
@@ -59,6 +59,19 @@ def test_one_flow_for_several_peptides_knows_the_temperature(start: Prose) -> No
     meters = [Meter(CentredGaussian(0.3, kelvin), 10) for kelvin in (310.0, 620.0)]
     with pytest.raises(ValueError, match="several temperatures"):
         improve(start, [peptides[0], peptides[0]], meters, TuningSettings(rounds=0))
+
+
+def test_every_round_is_drawn_in_the_precision_of_the_flow() -> None:
+    fine_flow = Prose(tiny_network(dtype=torch.float32), device="cpu")
+    coarse_flow = Prose(fine_flow.network, device="cpu", precision="bfloat16")
+    for rounds in (0, 1):
+        settings = TuningSettings(rounds=rounds, steps=1, tuning_batch=4, learning_rate=1e-30)
+        (tuned, (rough,)), (_, (fine,)) = (
+            improve(prose, PEPTIDES[:1], [Meter(CentredGaussian(), 20)], settings)
+            for prose in (coarse_flow, fine_flow)
+        )
+        assert tuned.precision == "bfloat16"
+        assert not np.array_equal(rough.positions_nm, fine.positions_nm)
 
 
 class Killed(Exception):
@@ -275,12 +288,14 @@ def test_a_folder_of_another_call_is_refused(start: Prose, tmp_path: Path) -> No
     with pytest.raises(Killed):
         call()
     other = Prose(Network(tiny_config()), device="cpu")
+    coarse = Prose(start.network, device="cpu", precision="tf32")
     for changes, said in (
         ({"peptide": PEPTIDES[1]}, "peptides was GG and is GA;"),
         ({"budget": 40, "seed": 2}, "budget was 30 and is 40; seed was 0 and is 2;"),
         ({"kelvin": 400.0}, "temperature_kelvin was 310.0 and is 400.0;"),
         ({"com": "published"}, "com was gaussian and is published;"),
         ({"flow": other}, "SHA-256 of the weights was"),
+        ({"flow": coarse}, "precision was float32 and is tf32;"),
         ({"settings": SETTINGS.model_copy(update={"steps": 3})}, "steps was 2 and is 3;"),
     ):
         with pytest.raises(ValueError, match="holds an unfinished run with other arguments") as caught:

@@ -11,9 +11,10 @@ from prosebench.flows.tokens import Tokens
 from prosebench.frames.importance import ess, normalise
 from prosebench.method import Run
 from prosebench.peptide import Peptide
-from prosebench.prose.fine_tuning import TuningSettings, draw_buffer, fine_tune
+from prosebench.prose.fine_tuning import TuningSettings, draw_buffer, fine_tune, weights_of
+from prosebench.prose.flow import Prose
 from prosebench.prose.network import Network
-from prosebench.prose.self_improvement import ProseSelfImprove
+from prosebench.prose.self_improvement import ProseSelfImprove, _with_weights
 from prosebench.prose.weights import save_weights
 
 from .conftest import tiny_config
@@ -71,6 +72,13 @@ def test_the_budget_is_what_the_rounds_share(scratch: Path) -> None:
     assert ensemble.evaluations.tolist() == list(range(81, 104))
     ensemble, _, _ = improve(scratch, 3, rounds=4)
     assert len(ensemble) == 3
+
+
+def test_a_tuned_flow_draws_as_the_first_one() -> None:
+    start = Prose(Network(tiny_config()), {"name": "tiny"}, "cpu", "tf32")
+    tuned = _with_weights(start, weights_of(Network(tiny_config())))
+    assert tuned is not start
+    assert (tuned.precision, tuned.source, tuned.device) == ("tf32", {"name": "tiny"}, "cpu")
 
 
 def test_the_teacher_holds_back() -> None:
