@@ -10,7 +10,7 @@ from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities, minimi
 from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
-from prosebench.store.storage import file_sha256
+from prosebench.store.storage import FileElsewhere, file_sha256
 
 
 class MDReplicas(Method):
@@ -42,10 +42,10 @@ class MDReplicas(Method):
             if not path:
                 return values
             if not Path(str(path)).is_file():
-                raise ValueError(f"there is no ensemble file {path} to start from")
+                raise FileElsewhere(f"there is no ensemble file {path} to start from")
             found = file_sha256(Path(str(path)))
             if values.get("starts_sha256") not in (None, "", found):
-                raise ValueError(f"{path} has changed since this cell was planned")
+                raise FileElsewhere(f"{path} has changed since this cell was planned")
             return values | {"starts_sha256": found}
 
     settings: Settings

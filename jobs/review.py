@@ -19,11 +19,14 @@ from prosebench.energy.meter import Meter
 from prosebench.energy.settings import make_target
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble
+from prosebench.flows.weight_files import ChangedWeights, WeightsOutOfReach
 from prosebench.inspection import Inspection
-from prosebench.method import Method, Run, load_method, method_entry_points
+from prosebench.method import BrokenMethod, Method, Run, UnknownMethod, load_method, method_entry_points
 from prosebench.names import EXTERNAL
 from prosebench.peptide import Peptide
 from prosebench.record import Record, explained, read_record
+from prosebench.store.hub import HubError
+from prosebench.store.storage import FileElsewhere
 
 RECOMPUTED = 32
 """Proposals of a cell that are drawn again: one half the heaviest, the others at random."""
@@ -49,10 +52,8 @@ def inspect(record: Record, ensemble: Ensemble, peptide: Peptide, reference_path
         loaded = load_method(cell.method)
         method = loaded(loaded.Settings(**cell.settings))
     except ValidationError as error:
-        # A file that is not here is no fault of the record; a setting that cannot be is.
-        here = all(one["type"] != "value_error" for one in error.errors())
-        return Inspection((f"its settings are none of {cell.method}: {explained(error)}",) if here else ())
-    except ValueError:
+        return Inspection(tuple(_refused(error, cell.method)))
+    except (UnknownMethod, BrokenMethod):
         return Inspection()
     target = make_target(peptide, cell.target.model_copy(update={"engine": "batched", "platform": "CPU"}))
     run = Run(
@@ -69,10 +70,27 @@ def inspect(record: Record, ensemble: Ensemble, peptide: Peptide, reference_path
         return Inspection(tuple(reasons), may_repeat=marks is None)
     try:
         reasons += _check_weights(method, run, ensemble, target)
-    except (OSError, ValueError, NotImplementedError):
-        # Published weights may be out of reach; then only a machine that has them can tell.
+    except (OSError, HubError, WeightsOutOfReach):
+        # Only a machine that has the published weights can tell.
+        return Inspection(tuple(reasons), may_repeat=False)
+    except ChangedWeights as error:
+        reasons.append(_other_weights(error))
         return Inspection(tuple(reasons), may_repeat=False)
     return Inspection(tuple(reasons), "recomputed", may_repeat=False)
+
+
+def _refused(error: ValidationError, method: str) -> Iterator[str]:
+    """What settings cannot be; nothing where they name a file or a method that is not here, which is no fault."""
+    causes = [one.get("ctx", {}).get("error") for one in error.errors()]
+    changed = next((cause for cause in causes if isinstance(cause, ChangedWeights)), None)
+    if changed:
+        yield _other_weights(changed)
+    elif not all(isinstance(cause, FileElsewhere | UnknownMethod | BrokenMethod) for cause in causes):
+        yield f"its settings are none of {method}: {explained(error)}"
+
+
+def _other_weights(error: ChangedWeights) -> str:
+    return f"its weights are not those of that name: {error}"
 
 
 def _check_preparation(record: Record, method: Method, run: Run) -> Iterator[str]:

@@ -26,6 +26,7 @@ from prosebench.store.manifest import PublishedFile, read_manifest
 from prosebench.store.places import HUB_REVISION, HubFile, stored_weights
 from prosebench.store.storage import (
     DamagedFile,
+    FileElsewhere,
     array_text,
     file_sha256,
     read_arrays,
@@ -46,6 +47,10 @@ class WeightsOutOfReach(WeightsError):
     def __init__(self, message: str, why: str) -> None:
         super().__init__(message)
         self.why = why
+
+
+class ChangedWeights(WeightsError):
+    """Bundled or published weights whose SHA-256 is not the one that settings give."""
 
 
 class Uninitialised(TorchFunctionMode):
@@ -183,24 +188,27 @@ def read_own(path: Path, kind: type[Config]) -> tuple[dict[str, Tensor], Config,
 def content_sha256(weights: str, path: Path | None, planned: str) -> str:
     """What makes the content of a weights file part of a method's settings: its SHA-256; "" where it is not here.
 
-    path is where the file of these weights is, planned what the settings say already. Raises ValueError where they
-    differ, or where weights name a file that does not exist: one must be there to be identified. A model of another
-    name that is not there is reported where it is needed.
+    path is where the file of these weights is, planned what the settings say already. Raises ChangedWeights where they
+    differ for a bundled model, FileElsewhere where they do for a file that weights name by its path, or where there is
+    none: one must be there to be identified. A model of another name that is not there is reported where it is needed.
     """
     if path is None:
         if weights.endswith((".npz", ".pth", ".pt", ".ckpt", ".safetensors")):
-            raise ValueError(f"there is no weights file {weights}")
+            raise FileElsewhere(f"there is no weights file {weights}")
         return planned
     found = file_sha256(path)
     if planned not in ("", found):
-        raise ValueError(f"{weights} has changed since this cell was planned")
+        kind = FileElsewhere if path == Path(weights) else ChangedWeights
+        raise kind(
+            f"{weights} has changed since this cell was planned: its SHA-256 is {found}, planned was {planned}"
+        )
     return found
 
 
 def check_content(weights: str, found: str, given: str) -> None:
-    """Raise WeightsError where the SHA-256 of weights is not the one that was given; "" stands for any."""
+    """Raise ChangedWeights where the SHA-256 of weights is not the one that was given; "" stands for any."""
     if given not in ("", found):
-        raise WeightsError(
+        raise ChangedWeights(
             f"{weights} has the SHA-256 {found}, and weights_sha256 is {given}: get the file again, or name the "
             "revision that it was taken from"
         )

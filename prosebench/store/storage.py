@@ -30,6 +30,10 @@ class DamagedFile(ValueError):
     """A file that is truncated or not of the expected kind; the message names it and the reason."""
 
 
+class FileElsewhere(ValueError):
+    """A file that settings name by its path is not on this machine: there is none, or another one at that path."""
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Put content at path so that a reader, at any moment and after any crash, sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)

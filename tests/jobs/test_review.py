@@ -1,10 +1,13 @@
 """What the code of a method says of records that claim to be of it: marks, preparation, weights, and runs again."""
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from jobs.cells.plan import lay_out, plan_cells
 from jobs.cells.worker import Desk, run_cell
@@ -12,11 +15,16 @@ from jobs.review import inspect, record_again, redrawn, run_again
 from prosebench.energy.meter import Counts, Meter
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.ensemble import Ensemble
+from prosebench.flows.snis import _load
 from prosebench.inspection import Inspection
-from prosebench.method import Run, load_method
+from prosebench.method import Carry, Chunk, Run, load_method
 from prosebench.peptide import Peptide
+from prosebench.prose.snis import ProseSNIS
+from prosebench.prose.weights import PUBLISHED, to_published
 from prosebench.record import Record, read_record
+from prosebench.store.storage import file_sha256
 from prosebench.suite import Suite
+from tests.prosebench.prose.conftest import tiny_network
 
 PEPTIDE = Peptide.from_sequence("AA")
 ROWS: Mapping[str, dict[str, Any]] = {
@@ -24,7 +32,11 @@ ROWS: Mapping[str, dict[str, Any]] = {
     "md-replicas": {"replicas": 3, "minimise_steps": 5},
     "parallel-tempering": {"exchange_steps": 5, "levels": 2, "minimise_steps": 5},
     "prose-snis": {"weights": "breathing", "chunk_proposals": 50},
+    "arbg-snis": {"weights": "wells", "chunk_proposals": 50},
+    "robin-snis": {"weights": "breathing", "chunk_proposals": 50},
+    "tbg": {"weights": "breathing", "steps": 1, "batch": 50, "chunk_proposals": 50},
 }
+FLOWS = ("prose-snis", "arbg-snis", "robin-snis", "tbg")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +62,7 @@ def test_honest_records_pass(row: str, made: dict[str, tuple[Record, Ensemble]])
     found = asked(record, ensemble)
     assert found.reasons == ()
     assert not found.may_repeat
-    assert found.weights == ("recomputed" if row == "prose-snis" else "as declared")
+    assert found.weights == ("recomputed" if row in FLOWS else "as declared")
 
 
 @pytest.mark.parametrize("row", ["md", "md-replicas", "parallel-tempering"])
@@ -100,12 +112,89 @@ FORGED: dict[str, tuple[Callable[[Ensemble], Ensemble], str]] = {
 }
 
 
+@pytest.mark.parametrize("row", FLOWS)
 @pytest.mark.parametrize("name", FORGED)
-def test_forged_weights_are_refused(name: str, made: dict[str, tuple[Record, Ensemble]]) -> None:
-    record, ensemble = made["prose-snis"]
+def test_forged_weights_are_refused(name: str, row: str, made: dict[str, tuple[Record, Ensemble]]) -> None:
+    record, ensemble = made[row]
     change, said = FORGED[name]
     (reason,) = asked(record, change(ensemble)).reasons
     assert said in reason
+
+
+def with_settings(record: Record, method: str = "", **settings: Any) -> Record:
+    """A record whose cell says other settings than those it was made with."""
+    cell = record.cell
+    named = {"method": method, "row": method, "settings": settings} if method else {}
+    return record.model_copy(
+        update={"cell": cell.model_copy(update=named or {"settings": cell.settings | settings})}
+    )
+
+
+OTHER_HASH = "0" * 64
+
+
+@pytest.mark.parametrize("row", FLOWS)
+def test_a_forged_hash_does_not_switch_the_review_off(
+    row: str, made: dict[str, tuple[Record, Ensemble]]
+) -> None:
+    record, ensemble = made[row]
+    (said,) = asked(with_settings(record, weights_sha256=OTHER_HASH), ensemble).reasons
+    assert said.startswith(f"its weights are not those of that name: {record.cell.settings['weights']} ")
+    assert OTHER_HASH[:12] in said
+
+
+def test_a_forged_hash_of_a_proposal_is_refused(made: dict[str, tuple[Record, Ensemble]]) -> None:
+    record, ensemble = made["prose-snis"]
+    proposal = {"weights": "breathing", "weights_sha256": OTHER_HASH}
+    (said,) = asked(with_settings(record, "smc-mala", proposal_settings=proposal), ensemble).reasons
+    assert "its weights are not those of that name: breathing" in said
+
+
+def test_settings_that_cannot_go_together_are_refused(made: dict[str, tuple[Record, Ensemble]]) -> None:
+    record, ensemble = made["prose-snis"]
+    (said,) = asked(with_settings(record, "smc-mala", longer_above=0.1, shorter_below=0.9), ensemble).reasons
+    assert said.startswith("its settings are none of smc-mala: shorter_below = 0.9 must be at most")
+
+
+def test_a_forged_hash_of_published_weights_is_refused(
+    made: dict[str, tuple[Record, Ensemble]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, file = tmp_path / "tiny.toml", tmp_path / PUBLISHED["prose-up-to-8aa"].place
+    config = tiny_network().config.model_dump(mode="json", exclude={"description"})
+    size.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items()))
+    file.parent.mkdir()
+    torch.save(to_published(tiny_network(dtype=torch.float32)), file)
+    monkeypatch.setenv("PROSEBENCH_DATA", str(tmp_path))
+    settings = {"weights": "prose-up-to-8aa", "size": str(size), "weights_sha256": file_sha256(file)}
+    suite = Suite(name="own", peptides=("AA",), budgets=(20,), frames=10, methods={"prose-snis": settings})
+    (folder,) = lay_out(plan_cells(suite), tmp_path / "run")
+    assert run_cell(folder, Desk(tmp_path / "run", "session")) == "done"
+    record = read_record(folder)
+    ensemble = record.load_ensemble(folder)
+    assert asked(record, ensemble) == Inspection((), "recomputed", may_repeat=False)
+    (said,) = asked(with_settings(record, weights_sha256=OTHER_HASH), ensemble).reasons
+    assert said.startswith("its weights are not those of that name: prose-up-to-8aa ")
+    forged = FORGED["equal"][0](ensemble)
+    assert asked(record, forged).reasons
+    monkeypatch.setattr("prosebench.flows.weight_files.hub_problem", lambda: "no route")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.delenv("PROSEBENCH_DATA")
+    _load.cache_clear()
+    # Only a machine that has the weights can tell.
+    assert asked(record, forged) == Inspection(may_repeat=False)
+
+
+def test_a_method_that_is_not_independent_though_it_says_so_is_heard_of(
+    made: dict[str, tuple[Record, Ensemble]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Shuffling(ProseSNIS):
+        def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
+            run.rng(index).permutation(3)
+            return super().chunk(run, index, carry)
+
+    monkeypatch.setattr("jobs.review.load_method", lambda name: Shuffling)
+    with pytest.raises(NotImplementedError, match="rows of permutation cannot be told apart"):
+        asked(*made["prose-snis"])
 
 
 def test_any_proposal_is_drawn_again_alone(made: dict[str, tuple[Record, Ensemble]]) -> None:
@@ -130,7 +219,9 @@ def test_a_row_under_the_name_of_another_method_is_refused(made: dict[str, tuple
     assert said == "its row is called prose-snis, but runs md; give the row another name"
 
 
-def test_what_is_not_here_is_left_as_declared(made: dict[str, tuple[Record, Ensemble]]) -> None:
+def test_what_is_not_here_is_left_as_declared(
+    made: dict[str, tuple[Record, Ensemble]], tmp_path: Path
+) -> None:
     record, ensemble = made["prose-snis"]
     theirs = record.cell.model_copy(update={"row": "theirs", "method": "theirs"})
     found = asked(record.model_copy(update={"cell": theirs}), ensemble)
@@ -139,6 +230,13 @@ def test_what_is_not_here_is_left_as_declared(made: dict[str, tuple[Record, Ense
         update={"settings": record.cell.settings | {"weights": "/nowhere/theirs.npz"}}
     )
     assert asked(record.model_copy(update={"cell": elsewhere}), ensemble) == Inspection()
+    other = tmp_path / "theirs.npz"
+    other.write_bytes(b"another file that lies where theirs did")
+    assert (
+        asked(with_settings(record, weights=str(other), weights_sha256=OTHER_HASH), ensemble) == Inspection()
+    )
+    for name, of in (("starts", "md-replicas"), ("proposal", "smc-mala")):
+        assert asked(with_settings(record, of, **{name: "/nowhere/theirs"}), ensemble) == Inspection()
     odd = record.cell.model_copy(update={"settings": record.cell.settings | {"blessed": True}})
     (said,) = asked(record.model_copy(update={"cell": odd}), ensemble).reasons
     assert said.startswith("its settings are none of prose-snis: blessed")
