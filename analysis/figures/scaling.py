@@ -25,10 +25,10 @@ from analysis.figures.style import (
     styled,
 )
 from analysis.metrics.metric import Metric
-from analysis.metrics.registry import DISTANCE_NAMES, TABLE_METRICS
+from analysis.metrics.registry import TABLE_METRICS
 from analysis.scores.rows import without_temperature
 from analysis.scores.table import doubt_text, scored_lines, under
-from analysis.statistics.estimates import Estimate, estimate
+from analysis.statistics.estimates import Estimate, metric_estimate
 from prosebench.names import CEILING, FLOOR
 
 FIGURES = {
@@ -105,21 +105,16 @@ def curves(
     found, levels = [], {}
     methods = dict(zip(part["row"], part["method"], strict=True))
     floor = part[(part["method"] == FLOOR) & (part["metric"] == metric.name)]
-    of_floor = estimate(floor, scale=metric.scale).value * metric.factor if len(floor) else -np.inf
-    lowest = max(metric.bounds[0], of_floor) if metric.name in DISTANCE_NAMES else metric.bounds[0]
     for row in row_order(part["row"], methods):
         mine = part[part["row"] == row]
         lines = mine[mine["metric"] == metric.name]
         budgets = sorted(lines["budget"].unique().tolist())
         if not budgets:
             continue
-        scaled = lines.assign(value=lines["value"] * metric.factor)
-        bounds = metric.bounds if methods[row] in (FLOOR, CEILING) else (lowest, metric.bounds[1])
-        estimates = [
-            estimate(scaled[scaled["budget"] == budget], bounds=bounds, scale=metric.scale)
-            for budget in budgets
-        ]
-        if methods[row] in (FLOOR, CEILING):
+        control = methods[row] in (FLOOR, CEILING)
+        bounding = floor.iloc[:0] if control else floor
+        estimates = [metric_estimate(lines[lines["budget"] == one], metric, bounding) for one in budgets]
+        if control:
             levels[methods[row]] = estimates[-1]
             continue
         costs = [float(budget) for budget in budgets]

@@ -2,7 +2,8 @@
 
 A synthetic sampler of a peptide draws energies from a normal distribution that is off the true one by a bias and a
 width of its own; its energy-w2 against a finite reference is skewed over peptides as real scores are. `coverage` is
-the share of intervals that hold the true mean, `ratio_coverage` that of intervals of the ratio of two methods, one of
+the share of intervals that hold the true mean, `distance_coverage` that of intervals of distances, which tables
+average geometrically and cut at the floor's, `ratio_coverage` that of intervals of the ratio of two methods, one of
 them with tails so heavy that its scores spread over decades, and `false_alarms` the share of samplers that are declared
 worse than others that are just as good.
 """
@@ -30,8 +31,16 @@ from analysis.figures.style import (
     shared_legend,
     styled,
 )
+from analysis.metrics.registry import BY_NAME
 from analysis.statistics.comparisons import LEVEL, holm, paired_test
-from analysis.statistics.estimates import CONFIDENCE, mean_interval, seed_interval, student_interval
+from analysis.statistics.estimates import (
+    CONFIDENCE,
+    mean_interval,
+    metric_estimate,
+    seed_interval,
+    student_interval,
+)
+from prosebench.names import PUBLISHED_KELVIN
 from prosebench.store.storage import write_bytes
 
 Floats = NDArray[np.float64]
@@ -76,11 +85,31 @@ def skewed_scores(rng: np.random.Generator, peptides: int, seeds: int) -> Floats
 
 def sampler_scores(rng: np.random.Generator, peptides: int, seeds: int, *, perfect: bool = False) -> Floats:
     """energy-w2 of N_FRAMES energies against as many of a reference, which a peptide's seeds share."""
+    return _against_references(rng, peptides, seeds, perfect=perfect)[0]
+
+
+def _against_references(
+    rng: np.random.Generator, peptides: int, seeds: int, *, perfect: bool
+) -> tuple[Floats, Floats]:
+    """Scores of a sampler, and the sorted energies (peptides, 1, N_FRAMES) that they are against."""
     bias = np.zeros((peptides, 1, 1)) if perfect else np.exp(rng.normal(-1.0, 0.5, (peptides, 1, 1)))
-    width = 1.0 if perfect else np.exp(rng.normal(0.0, 0.2, (peptides, 1, 1)))
+    width = np.ones((1, 1, 1)) if perfect else np.exp(rng.normal(0.0, 0.2, (peptides, 1, 1)))
     reference = np.sort(rng.standard_normal((peptides, 1, N_FRAMES)))
-    samples = np.sort(bias + width * rng.standard_normal((peptides, seeds, N_FRAMES)))
-    return np.sqrt(np.mean((samples - reference) ** 2, axis=-1))
+    samples = bias + width * rng.standard_normal((peptides, seeds, N_FRAMES))
+    return _sorted_w2(samples, reference), reference
+
+
+def _sorted_w2(samples: Floats, reference: Floats) -> Floats:
+    """energy-w2 (peptides, seeds) of energies (peptides, seeds, n) against as many that are sorted."""
+    return np.sqrt(np.mean((np.sort(samples) - reference) ** 2, axis=-1))
+
+
+def floored_scores(
+    rng: np.random.Generator, peptides: int, seeds: int, *, perfect: bool
+) -> tuple[Floats, Floats]:
+    """What `sampler_scores` draws, and as many scores of the floor against the same references."""
+    scores, reference = _against_references(rng, peptides, seeds, perfect=perfect)
+    return scores, _sorted_w2(rng.standard_normal((peptides, seeds, N_FRAMES)), reference)
 
 
 def heavy_scores(rng: np.random.Generator, peptides: int, seeds: int) -> Floats:
@@ -101,8 +130,13 @@ def _with_seeds(rng: np.random.Generator, peptides: Floats, seeds: int) -> Float
 SAMPLERS: Mapping[str, Draw] = {
     "normal over peptides": normal_scores,
     "log-normal over peptides": skewed_scores,
-    "energy-w2 of samplers": sampler_scores,
 }
+
+DISTANCES: Mapping[str, bool] = {
+    "energy-w2 of biased samplers": False,
+    "energy-w2 of perfect samplers": True,
+}
+"""Samplers whose energy-w2 is estimated, by name: whether they are perfect."""
 
 
 RATIOS: Mapping[str, tuple[Draw, Draw]] = {
@@ -166,8 +200,9 @@ EQUALS: Mapping[str, Callable[[np.random.Generator, int, int, int], Floats]] = {
 
 
 def calibrate(trials: int = 1000) -> list[Rate]:
-    """Coverage of the intervals of SAMPLERS and RATIOS at each of SIZES, and false alarms of EQUALS."""
+    """Coverage of the intervals of SAMPLERS, DISTANCES and RATIOS at each of SIZES, and false alarms of EQUALS."""
     rates = [coverage(name, *size, trials=trials) for name in SAMPLERS for size in SIZES]
+    rates += [distance_coverage(name, *size, trials=trials) for name in DISTANCES for size in SIZES]
     rates += [ratio_coverage(name, *size, trials=trials) for name in RATIOS for size in SIZES]
     rates += [
         mixture_coverage(name, mean, *size, trials=trials)
@@ -188,14 +223,41 @@ def coverage(
     interval: Callable[[Floats], tuple[float, float]] = mean_interval,
     how: str = "interval of the tables",
 ) -> Rate:
-    """Share of trials in which the interval of the mean over peptides holds the true mean."""
+    """Share of trials in which the interval of the mean over peptides holds the true mean, which is 1."""
     rng = np.random.default_rng([peptides, seeds, 1])
-    truth, draw = true_mean(name), SAMPLERS[name]
+    draw = SAMPLERS[name]
     hits = 0
     for _ in range(trials):
         low, high = interval(draw(rng, peptides, seeds).mean(axis=1))
-        hits += low <= truth <= high
+        hits += low <= 1.0 <= high
     return Rate(name, how, peptides, seeds, hits / trials, CONFIDENCE, trials)
+
+
+def distance_coverage(name: str, peptides: int, seeds: int, *, trials: int) -> Rate:
+    """Share of trials in which a table's interval of energy-w2 of one of DISTANCES holds the true geometric mean."""
+    rng = np.random.default_rng([peptides, seeds, 1])
+    metric, truth = BY_NAME["energy-w2"], true_geometric_mean(name)
+    hits = 0
+    for _ in range(trials):
+        drawn = floored_scores(rng, peptides, seeds, perfect=DISTANCES[name])
+        scores, floor = (_lines(values) for values in drawn)
+        low, high = metric_estimate(scores, metric, floor).ends
+        hits += low <= truth <= high
+    return Rate(name, "interval of the tables", peptides, seeds, hits / trials, CONFIDENCE, trials)
+
+
+def _lines(scores: Floats) -> pd.DataFrame:
+    """Scores (peptides, seeds) as lines of the long table, all at one budget and temperature."""
+    peptides, seeds = scores.shape
+    return pd.DataFrame(
+        {
+            "peptide": np.repeat(np.arange(peptides), seeds),
+            "seed": np.tile(np.arange(seeds), peptides),
+            "value": scores.ravel(),
+            "budget": N_FRAMES,
+            "temperature_kelvin": PUBLISHED_KELVIN,
+        }
+    )
 
 
 def ratio_coverage(name: str, peptides: int, seeds: int, *, trials: int) -> Rate:
@@ -232,7 +294,7 @@ def reference_coverage(
 ) -> Rate:
     """Coverage for one peptide, whose reference is one correlated trajectory and moves all seeds alike.
 
-    Its error comes from `analysis.scores.reference_error`; the truth is the mean over references and seeds.
+    Its error comes from `analysis.metrics.reference_error`; the truth is the mean over references and seeds.
     """
     from analysis.metrics.reference_error import blocks_of, energy_error
 
@@ -274,12 +336,11 @@ def correlated(rng: np.random.Generator, n: int, correlation: float) -> Floats:
 
 
 @cache
-def true_mean(name: str) -> float:
-    """Mean score of all peptides and seeds: 1 by construction, or the mean of very many."""
-    if name != "energy-w2 of samplers":
-        return 1.0
+def true_geometric_mean(name: str) -> float:
+    """Geometric mean of the scores of very many peptides by one of DISTANCES."""
     rng = np.random.default_rng(0)
-    return float(np.mean([sampler_scores(rng, 2000, 1).mean() for _ in range(50)]))
+    drawn = (sampler_scores(rng, 2000, 1, perfect=DISTANCES[name]) for _ in range(50))
+    return float(np.exp(np.mean([np.log(scores).mean() for scores in drawn])))
 
 
 @cache
@@ -309,9 +370,10 @@ def calibration_figure(trials: int = 1000) -> Figure:
     """Against the number of peptides: coverage of the intervals used and of two that are not; of ratios; alarms."""
     with styled():
         figure = new_figure(PAGE_INCHES, 4.0)
-        panels = figure.subplots(2, len(SAMPLERS)).ravel()
+        panels = figure.subplots(2, len(SAMPLERS) + 1).ravel()
         for axes, name in zip(panels, SAMPLERS, strict=False):
             _coverage_panel(axes, name, trials)
+        _distance_panel(panels[len(SAMPLERS)], trials)
         _ratio_panel(panels[-3], trials)
         _alarm_panel(panels[-2], trials)
         _mixture_panel(panels[-1], trials)
@@ -319,7 +381,7 @@ def calibration_figure(trials: int = 1000) -> Figure:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axes.set_xticks(range(len(SIZES)), [f"{p}×{s}" for p, s in SIZES])
             axes.set_xlabel("peptides × seeds")
-        for axes in panels[1 : len(SAMPLERS)]:
+        for axes in panels[1 : len(SAMPLERS) + 1]:
             axes.tick_params(labelleft=False)
         panels[0].set_ylabel("true mean inside")
         shared_legend(figure, panels)
@@ -347,6 +409,14 @@ def _coverage_panel(axes: Axes, name: str, trials: int) -> None:
         _rates(axes, found, look, way)
     axes.set_ylim(0.65, 1.0)
     panel_title(axes, name)
+
+
+def _distance_panel(axes: Axes, trials: int) -> None:
+    _accepted(axes)
+    for name, look in zip(DISTANCES, (("#0072B2", "D"), ("#CC79A7", "*")), strict=True):
+        _rates(axes, [distance_coverage(name, *size, trials=trials) for size in SIZES], look, name)
+    axes.set_ylim(0.65, 1.0)
+    panel_title(axes, "energy-w2 of samplers")
 
 
 def _ratio_panel(axes: Axes, trials: int) -> None:

@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.metrics.metric import UNBOUNDED, Scale
+from analysis.metrics.metric import UNBOUNDED, Distance, Metric, Scale
 
 CONFIDENCE = 0.95
 Floats = NDArray[np.float64]
@@ -84,6 +84,39 @@ def estimate(
         ends = (exponential(ends[0]), exponential(ends[1]))
     low, high = (float(min(max(end, bounds[0]), bounds[1])) for end in ends)
     return Estimate(value, min(low, value), max(high, value), len(groups), n_seeds)
+
+
+def metric_estimate(lines: pd.DataFrame, metric: Metric, floor: pd.DataFrame) -> Estimate:
+    """The estimate that stands in a table, in its unit: the interval is cut to what can be, and at `floor_end`.
+
+    lines, floor: of the metric; no floor for a row that is not bounded by it.
+    """
+    low, high = metric.bounds
+    bounds = max(low, floor_end(floor, lines, metric)), high
+    scaled = lines.assign(value=lines["value"] * metric.factor)
+    return estimate(scaled, bounds=bounds, scale=metric.scale)
+
+
+_PLACE = ["peptide", "temperature_kelvin", "budget"]
+"""Where a row and the floor must both have been scored for one to bound the other."""
+
+
+def floor_end(floor: pd.DataFrame, lines: pd.DataFrame, metric: Metric) -> float:
+    """Lower end of the interval of the floor on the peptides of a row's lines, in the unit of the tables.
+
+    No sampler's true distance lies below the floor's true one, which is known within its interval alone: an interval
+    that was cut at the floor's value would miss the truth of a perfect sampler half of the time. floor, lines: of the
+    metric. Minus infinity where nothing is known: for what is no distance, where the floor was not run everywhere the
+    row was, and where it has no interval.
+    """
+    if not isinstance(metric, Distance) or floor.empty:
+        return -math.inf
+    asked = pd.MultiIndex.from_frame(lines[_PLACE]).unique()
+    places = pd.MultiIndex.from_frame(floor[_PLACE])
+    if not asked.isin(places).all():
+        return -math.inf
+    low = estimate(floor[places.isin(asked)], scale=metric.scale).low
+    return -math.inf if low is None else low * metric.factor
 
 
 def exponential(value: float) -> float:

@@ -5,7 +5,7 @@ it.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,13 +13,13 @@ import pandas as pd
 
 from analysis.figures.style import row_order
 from analysis.metrics.metric import Cost, Metric
-from analysis.metrics.registry import DISTANCE_NAMES, TABLE_COSTS, TABLE_METRICS, WASSERSTEIN
+from analysis.metrics.registry import TABLE_COSTS, TABLE_METRICS, WASSERSTEIN
 from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, Weighting
 from analysis.scores.rows import at_kelvin
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import LARGEST_SPREAD, scored_lines, unconverged, under
 from analysis.statistics.comparisons import compare_rows, equal_frames, level
-from analysis.statistics.estimates import Estimate, estimate
+from analysis.statistics.estimates import Estimate, metric_estimate
 from analysis.tables.annealing import annealing_lines
 from analysis.tables.waiting import waiting_lines
 from prosebench.frames.importance import PUBLISHED_FILTER_FRACTION, RELIABLE_PARETO_K
@@ -157,11 +157,11 @@ def _build(scores: pd.DataFrame, by: list[str], metrics: tuple[Metric, ...]) -> 
     rows: list[TableRow] = []
     for _, group in cells.groupby(by):
         standing = under(group)
-        floors = _floors(standing, metrics)
+        floor = scored_lines(standing[standing["method"] == FLOOR])
         names = row_order(standing["row"], methods)
-        made = [_row(standing[standing["row"] == name], group, metrics, by, floors) for name in names]
+        made = [_row(standing[standing["row"] == name], group, metrics, by, floor) for name in names]
         made = _with_best(made, standing, metrics)
-        rows.extend(_with_filtered(made, group, metrics, by, floors))
+        rows.extend(_with_filtered(made, group, metrics, by, floor))
     shown = tuple(
         metric
         for metric in metrics
@@ -170,23 +170,12 @@ def _build(scores: pd.DataFrame, by: list[str], metrics: tuple[Metric, ...]) -> 
     return Table(tuple(rows), footer=_footer(scores, single="peptide" in by), metrics=shown)
 
 
-def _floors(standing: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, float]:
-    """What the floor of a group scores: no interval reaches below it."""
-    lines = scored_lines(standing[standing["method"] == FLOOR])
-    found = {}
-    for metric in metrics:
-        values = lines[lines["metric"] == metric.name]
-        if metric.name in DISTANCE_NAMES and len(values):
-            found[metric.name] = estimate(values, scale=metric.scale).value
-    return found
-
-
 def _with_filtered(
     rows: list[TableRow],
     group: pd.DataFrame,
     metrics: tuple[Metric, ...],
     by: list[str],
-    floors: Mapping[str, float],
+    floor: pd.DataFrame,
 ) -> list[TableRow]:
     """The rows, behind each weighted one its line under the published filter."""
     filtered = group[group["weighting"] == FILTERED]
@@ -196,7 +185,7 @@ def _with_filtered(
         mine = filtered[filtered["row"] == row.row]
         if len(mine) and row.weighting != FILTERED:
             costs = group[(group["row"] == row.row) & (group["weighting"] == PLAIN)]
-            made = _row(pd.concat([mine, costs]), group, metrics, by, floors)
+            made = _row(pd.concat([mine, costs]), group, metrics, by, floor)
             found.append(replace(made, secondary=True, remarks=()))
     return found
 
@@ -206,22 +195,20 @@ def _row(
     group: pd.DataFrame,
     metrics: tuple[Metric, ...],
     by: list[str],
-    floors: Mapping[str, float],
+    floor: pd.DataFrame,
 ) -> TableRow:
-    """The row of one method in one group, from all its lines."""
+    """The row of one method in one group, from all its lines. floor: what was scored of the group's floor."""
     first, scored = lines.iloc[0], scored_lines(lines)
     single = "peptide" in by
     planned = 1 if single else max(int(group["planned"].max()), group["peptide"].nunique())
-    control = first["method"] in (FLOOR, CEILING)
+    bounding = floor.iloc[:0] if first["method"] in (FLOOR, CEILING) else floor
     estimates = {}
     for metric in (*metrics, *TABLE_COSTS):
         source = lines if metric in TABLE_COSTS else scored
         values = source[source["metric"] == metric.name]
         if len(values):
-            scaled = values.assign(value=values["value"] * metric.factor)
-            low, high = metric.bounds
-            low = low if control else max(low, floors.get(metric.name, low))
-            estimates[metric.name] = estimate(scaled, bounds=(low, high), scale=metric.scale)
+            of_floor = bounding[bounding["metric"] == metric.name]
+            estimates[metric.name] = metric_estimate(values, metric, of_floor)
     seeds = scored.groupby("peptide")["seed"].nunique()
     return TableRow(
         suite=first["suite"],
@@ -362,7 +349,7 @@ def _values_line(*, single: bool) -> str:
     mean = "mean over seeds" if single else "mean over peptides of the mean over seeds"
     return (
         f"Values: {mean}, of distances (W2) the geometric mean, with the 95 % interval from the spread over {of}. "
-        "No interval reaches below the floor, or beyond what can be."
+        "No interval reaches below the lower end of the floor's on the same peptides, or beyond what can be."
     )
 
 

@@ -11,6 +11,7 @@ from analysis.figures.peptide import _free_energy as free_energy
 from analysis.figures.scaling import curves, scaling
 from analysis.figures.style import looks, new_figure, row_order, save, shared_legend, styled
 from analysis.metrics.registry import BY_NAME
+from analysis.statistics.estimates import estimate
 from prosebench.ensemble import Ensemble
 from prosebench.names import FLOOR
 from prosebench.peptide import Peptide
@@ -158,6 +159,7 @@ def long_table(values: dict[str, dict[int, float]]) -> pd.DataFrame:
                 "value": value * (1.0 + 0.1 * seed),
                 "status": "done",
                 "weighting": "",
+                "temperature_kelvin": 310.0,
             }
             for row, by_budget in values.items()
             for budget, value in by_budget.items()
@@ -183,6 +185,18 @@ def test_scaling_draws_lines_the_floor_and_marks_infinity(tmp_path: Path):
     assert r"$\infty$" in texts_of(figure)
     assert figure.axes[0].get_xscale() == figure.axes[0].get_yscale() == "log"
     save(figure, tmp_path / "scaling")
+
+
+def test_each_budget_ends_at_the_floor_of_that_budget():
+    """Few frames have a floor of 1, many one of 0.1: what bounds one budget says nothing of the other."""
+    table = long_table({"md": {100: 1.5, 1000: 0.12}, FLOOR: {100: 1.0, 1000: 0.1}})
+    spread = table["peptide"].map({"AA": 0.2, "KG": 5.0})
+    table["value"] *= spread.where(table["row"] == "md", 1.0 + 0.1 * (table["peptide"] == "KG"))
+    (found,), _ = curves(table, BY_NAME["energy-w2"])
+    for budget, one in zip(found.budgets, found.estimates, strict=True):
+        floor = table[(table["row"] == FLOOR) & (table["budget"] == budget)]
+        assert one.low == pytest.approx(estimate(floor, scale="log").low)
+        assert one.low < estimate(floor, scale="log").value
 
 
 def test_scaling_of_nothing_says_so():

@@ -1,10 +1,13 @@
 """Intervals and tests hold what they say; every stream is fixed, so these rates are the same on every run."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from analysis.metrics.metric import Metric
 from analysis.statistics.calibration import (
     ACCEPTED,
+    DISTANCES,
     EQUALS,
     MEANS,
     RATIOS,
@@ -12,13 +15,14 @@ from analysis.statistics.calibration import (
     SIZES,
     calibration_figure,
     coverage,
+    distance_coverage,
     false_alarms,
     mixture_coverage,
     percentile_interval,
     ratio_coverage,
     reference_coverage,
 )
-from analysis.statistics.estimates import seed_interval
+from analysis.statistics.estimates import Estimate, estimate, seed_interval
 
 TRIALS = 500
 
@@ -32,6 +36,25 @@ def test_intervals_hold_the_true_mean_92_to_98_percent_of_the_time(name: str):
 
 def test_a_percentile_bootstrap_would_not_pass():
     assert coverage("log-normal over peptides", 4, 2, trials=200, interval=percentile_interval).rate < 0.88
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_intervals_of_distances_hold_the_true_geometric_mean_also_where_they_end_at_the_floor(name: str):
+    for peptides, seeds in SIZES:
+        found = distance_coverage(name, peptides, seeds, trials=TRIALS)
+        assert ACCEPTED[0] <= found.rate <= ACCEPTED[1], found
+
+
+def test_intervals_cut_at_the_value_of_the_floor_would_not_pass(monkeypatch: pytest.MonkeyPatch):
+    """A perfect sampler's true score lies as often below the floor's measured one as above it."""
+
+    def cut(lines: pd.DataFrame, metric: Metric, floor: pd.DataFrame) -> Estimate:
+        bounds = estimate(floor, scale=metric.scale).value, metric.bounds[1]
+        return estimate(lines, bounds=bounds, scale=metric.scale)
+
+    monkeypatch.setattr("analysis.statistics.calibration.metric_estimate", cut)
+    for size in ((4, 2), (30, 3)):
+        assert distance_coverage("energy-w2 of perfect samplers", *size, trials=200).rate < 0.75
 
 
 @pytest.mark.parametrize("name", RATIOS)
@@ -60,8 +83,9 @@ def test_one_peptide_is_covered_with_its_reference_and_not_without(monkeypatch: 
 def test_the_figure_shows_every_sampler():
     figure = calibration_figure(trials=3)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles[:5] == [*SAMPLERS, "ratio of two methods", "equally good methods"]
-    assert titles[5] == "states missed on some peptides"
+    assert titles[:3] == [*SAMPLERS, "energy-w2 of samplers"]
+    assert titles[3:] == ["ratio of two methods", "equally good methods", "states missed on some peptides"]
+    assert {*DISTANCES} <= {text.get_text() for legend in figure.legends for text in legend.get_texts()}
 
 
 def test_intervals_of_few_peptides_do_not_know_of_states_that_are_missed_elsewhere() -> None:

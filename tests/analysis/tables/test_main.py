@@ -164,7 +164,39 @@ def test_an_ess_at_its_bound_says_at_most_and_wins_nothing():
     assert r"$\leq$ 0.0667" in latex(table)
 
 
-def test_no_interval_reaches_below_the_floor_and_unconverged_references_are_marked():
+def test_intervals_end_where_that_of_the_floor_does_on_the_peptides_of_the_row():
+    """The floor is 0.1 on some peptides and 1 on others: a row on the latter alone is bounded by those."""
+    low, high = ("AA", "AK", "AS"), ("KK", "KS", "KG")
+    on_high = {"KK": [0.8, 0.9], "KS": [1.0, 1.1], "KG": [1.2, 1.25]}
+    of_floor = {name: [0.09, 0.11] for name in low} | on_high
+    spread = ([1.0, 1.1], [9.0, 9.5], [1.1, 1.3])
+    wide = dict(zip(high, spread, strict=True))
+    lines = [
+        *lines_of("reference-draw", of_floor),
+        *lines_of("md", wide),
+        *lines_of("worse", dict.fromkeys(low, spread[0]) | wide),
+        *lines_of("flow", wide, weighting="smoothed"),
+        *lines_of("flow", wide, weighting="filtered"),
+    ]
+    table = main_table(pd.DataFrame(lines))
+    alone = {row.row: row for row in main_table(pd.DataFrame(lines_of("reference-draw", of_floor))).rows}
+    (expected,) = main_table(pd.DataFrame(lines_of("reference-draw", on_high))).rows
+    ends = {row.label: row.estimates["energy-w2"].low for row in table.rows}
+    for label in ("md", "flow", "flow, filtered"):
+        assert ends[label] == pytest.approx(expected.estimates["energy-w2"].low)
+        assert ends[label] < expected.estimates["energy-w2"].value
+    assert ends["worse"] == pytest.approx(
+        max(alone["reference-draw"].estimates["energy-w2"].low, ends["worse"])
+    )
+    assert ends["worse"] < ends["md"]
+    # Of peptides that the floor was not run on nothing is known.
+    fewer = pd.DataFrame(
+        [line for line in lines if (line["row"], line["peptide"]) != ("reference-draw", "KG")]
+    )
+    assert row_of(main_table(fewer), "md").estimates["energy-w2"].low < 0.8
+
+
+def test_no_interval_reaches_below_the_floors_and_unconverged_references_are_marked():
     wide = {"AA": [0.2], "KG": [5.0], "SS": [0.3]}
     floor = lines_of("reference-draw", {name: [0.15] for name in wide})
     doubted = lines_of("md", wide, reference_spread=2.5)
