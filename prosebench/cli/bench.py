@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -122,6 +122,9 @@ def bench_inverse_(
         int, typer.Option(min=0, help="Measure this many layers a block and scale up; 0: all.")
     ] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
+    precision: Annotated[
+        Literal["float32", "tf32", "bfloat16"], typer.Option(help="Of products inside the layers, on a GPU.")
+    ] = "float32",
 ) -> None:
     """Sampling speed of the flow, beside the matrix rate of this machine and the straightforward way."""
     from prosebench.prose.bench import bench_inverse
@@ -135,6 +138,7 @@ def bench_inverse_(
             blocks=blocks or None,
             layers=layers or None,
             device=device,
+            precision=precision,
         )
     )
 

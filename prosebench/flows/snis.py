@@ -38,7 +38,7 @@ class FlowSettings(MethodSettings):
     its name does not. weights_sha256 makes their content part of what identifies a cell: it is filled in here for
     files on this machine, and for published weights, which come from a revision of the hub, when a run is planned.
     extrapolate admits peptides longer than the flow was made for. batch decides rounding, so it is a setting and not
-    left to the free memory; a GPU takes at least as many frames as fill it.
+    left to the free memory; networks of Prose take at least as many frames as fill a GPU where they draw on one.
     """
 
     kind: ClassVar[type[Flow[Any]]]

@@ -3,7 +3,8 @@
 The bound is 2 FLOP per weight and token at the matrix rate measured in the same run, with all weights counted, those
 of the conditions too. The matrix product, the fast way and the straightforward way take turns, round after round, and
 ratios are medians over rounds of ratios within a round. On the CPU, ratios are of CPU time, which other processes
-disturb less.
+disturb less. On a GPU, batches are those that draws have there, and the first ones, which launch and record, are not
+counted.
 """
 
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from prosebench.flows.device import choose_device, is_gpu
+from prosebench.flows.device import choose_device, is_gpu, tf32
 from prosebench.flows.tokens import Tokens
 from prosebench.peptide import Peptide
 from prosebench.prose.bounds import (
@@ -24,13 +25,16 @@ from prosebench.prose.bounds import (
     launches,
 )
 from prosebench.prose.config import ProseConfig, load_size
-from prosebench.prose.inverse import Inverter, PeptideInverter, inverse_reference
+from prosebench.prose.inverse import Inverter, PeptideInverter, Precision, inverse_reference
 from prosebench.prose.network import Network
 
 Row = dict[str, str | int | float]
 
 MATRIX = {"cpu": 1536, "cuda": 8192}
 """Rows of the square matrices that tell the matrix rate."""
+
+GPU_WARM_UP = 3
+"""Batches before the first that is timed: one is launched, one recorded, one repeated."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,14 @@ def bench_inverse(
     layers: int | None = None,
     reference: bool = True,
     device: str | None = None,
+    precision: Precision = "float32",
 ) -> list[Row]:
     """Time the inverse of flows with random weights.
 
     blocks and layers cut the network down for a short measurement: time goes with the weights, and the samples per
-    second are those of the whole network. Each row: size, peptide, atoms, batch, device, threads, samples_per_second,
+    second are those of the whole network. precision is that of the fast way and of the matrix product on a GPU; the
+    straightforward way is in float32, and the density that "bfloat16" computes once more is not timed. Each row: size,
+    peptide, atoms, batch (on a GPU, at least what fills it), device, precision, threads, samples_per_second,
     matrix_gflops (the rate, FLOP/ns), over_bound (time over the bound; 1 is the rate of the matrix product), and with
     reference, reference_over_bound and speedup (of the fast way over the straightforward one). Then, of the whole
     network, launches of a batch as they come (a GPU's graphs take them away), FLOP and memory traffic of a frame, the
@@ -82,7 +89,9 @@ def bench_inverse(
     return [
         row
         for size in sizes
-        for row in _bench_size(size, peptides, batches, rounds, (blocks, layers), reference, device)
+        for row in _bench_size(
+            size, peptides, batches, rounds, (blocks, layers), reference, device, precision
+        )
     ]
 
 
@@ -94,6 +103,7 @@ def _bench_size(
     cut: tuple[int | None, int | None],
     reference: bool,
     device: str,
+    precision: Precision,
 ) -> list[Row]:
     whole = load_size(size)
     blocks, layers = min(cut[0] or whole.blocks, whole.blocks), cut[1] or whole.layers_per_block
@@ -102,16 +112,22 @@ def _bench_size(
     rows: list[Row] = []
     for sequence in peptides:
         tokens = Tokens.of([Peptide.from_sequence(sequence).topology], config.block_orders).to(device)
-        inverter, atoms = Inverter(network).of(tokens), tokens.mask.shape[1]
-        for batch in batches:
+        inverter, atoms = Inverter(network, precision).of(tokens), tokens.mask.shape[1]
+        for batch in dict.fromkeys(_frames_at_once(inverter, atoms, batch, device) for batch in batches):
             measured = _measure(network, inverter, tokens, batch, rounds, reference, device)
             bound = 2 * n_block_weights(config) * atoms * batch
             scale = n_block_weights(whole) / n_block_weights(config)
             head: Row = {"size": size, "peptide": sequence, "atoms": atoms, "batch": batch, "device": device}
-            head |= {"threads": torch.get_num_threads()} | _numbers(measured, bound, batch / scale)
+            head |= {"precision": precision, "threads": torch.get_num_threads()} | _numbers(
+                measured, bound, batch / scale
+            )
             rate = float(np.median(measured["matrix"]))
             rows.append(head | _bounds(whole, inverter, atoms, batch, scale, rate, device))
     return rows
+
+
+def _frames_at_once(inverter: PeptideInverter, atoms: int, batch: int, device: str) -> int:
+    return inverter.frames_at_once(torch.empty(batch, atoms, 3, device=device), batch)
 
 
 def _bounds(
@@ -126,7 +142,8 @@ def _bounds(
     """What a batch of the whole network needs at least, in seconds, and which of the three binds."""
     weights = n_block_weights(config)
     number = round(launches(inverter, atoms) * scale)
-    flop, traffic = flop_a_frame(config, weights, atoms), bytes_a_frame(config, weights, atoms, batch)
+    flop = flop_a_frame(config, weights, atoms)
+    traffic = bytes_a_frame(config, weights, atoms, batch, inverter.inverter.precision)
     seconds = {
         "arithmetic": batch * flop / rate,
         "memory": batch * traffic / bytes_per_second(device),
@@ -167,19 +184,22 @@ def _measure(
     if reference:
         ways["reference"] = lambda: inverse_reference(network, z, tokens)
     clock, times, flops = Clock(device), [], []
+    for _ in range(GPU_WARM_UP if is_gpu(device) else 0):
+        inverter(z, batch)
     for _ in range(rounds):
-        rates = [_matrix_rate(clock)]
+        rates = [_matrix_rate(clock, inverter.inverter.precision)]
         times.append([clock(run) for run in ways.values()])
-        flops.append(max(*rates, _matrix_rate(clock)))
+        flops.append(max(*rates, _matrix_rate(clock, inverter.inverter.precision)))
     by_way = np.array(times).transpose(1, 0, 2)
     return dict(zip(ways, by_way, strict=True)) | {"matrix": np.array(flops)}
 
 
-def _matrix_rate(clock: Clock) -> float:
-    """FLOP per second of a product of two large square matrices in float32; the best of three."""
+def _matrix_rate(clock: Clock, precision: Precision) -> float:
+    """FLOP per second of a product of two large square matrices, as products inside the layers are; best of three."""
     rows = MATRIX[torch.device(clock.device).type]
     a, b = torch.randn(2, rows, rows, device=clock.device)
-    return max(2 * rows**3 / clock(lambda: a @ b)[1] for _ in range(3))
+    with tf32(precision != "float32"):
+        return max(2 * rows**3 / clock(lambda: a @ b)[1] for _ in range(3))
 
 
 def n_block_weights(config: ProseConfig) -> int:

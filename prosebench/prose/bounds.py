@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from prosebench.flows.device import is_gpu
 from prosebench.prose.config import ProseConfig
-from prosebench.prose.inverse import PeptideInverter
+from prosebench.prose.inverse import PeptideInverter, Precision
 
 COPY_NUMBERS = 2**25
 TINY_LAUNCHES = 2000
@@ -33,8 +33,9 @@ def launches(inverter: PeptideInverter, atoms: int) -> int:
     """Launches of one batch, counted on two frames; their number does not depend on how many there are."""
     z = torch.zeros(2, atoms, 3, device=inverter.tokens.mask.device)
     inverter.inverter.pack(len(z))  # weights are laid out once, not for every batch
+    anew = inverter.inverter.of(inverter.tokens)  # a GPU has recorded nothing for it
     with LaunchCount() as counted:
-        inverter(z, len(z))
+        anew(z, len(z))
     return counted.launches
 
 
@@ -44,12 +45,13 @@ def flop_a_frame(config: ProseConfig, weights: int, atoms: int) -> float:
     return 2.0 * weights * atoms + 4.0 * config.channels * config.layers_per_block * config.blocks * pairs
 
 
-def bytes_a_frame(config: ProseConfig, weights: int, atoms: int, batch: int) -> float:
-    """Of memory: all weights once a token for the whole batch, and keys and values of the tokens before, in float32."""
+def bytes_a_frame(
+    config: ProseConfig, weights: int, atoms: int, batch: int, precision: Precision = "float32"
+) -> float:
+    """Of memory: all weights once a token for the whole batch, in float32, and keys and values of the tokens before."""
     pairs = atoms * (atoms - 1) / 2
-    return 4.0 * (
-        weights * atoms / batch + 2 * config.channels * config.layers_per_block * config.blocks * pairs
-    )
+    kept = 2.0 * config.channels * config.layers_per_block * config.blocks * pairs
+    return 4.0 * weights * atoms / batch + (2 if precision == "bfloat16" else 4) * kept
 
 
 def bytes_per_second(device: str) -> float:

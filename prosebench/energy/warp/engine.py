@@ -25,8 +25,11 @@ Floats = NDArray[np.float64]
 THREADS_A_BLOCK = 32
 """One warp: its threads wait for each other at no cost."""
 
-BLOCKS_A_MULTIPROCESSOR = 32
-"""As many as one holds at once on all architectures since Ampere."""
+BLOCKS_A_MULTIPROCESSOR = {86: 16, 87: 16, 89: 24, 120: 24, 121: 24}
+"""As many as one holds at once, by architecture (CUDA C++ Programming Guide, table of compute capabilities)."""
+
+BLOCKS_OF_OTHERS = 32
+"""Of data centre GPUs since Ampere."""
 
 FRAMES_A_LAUNCH = 65_536
 STEPS_A_LAUNCH = 500
@@ -52,7 +55,8 @@ class WarpEnergy:
         self._molecule, n_slots = make_molecule(parameters, device)
         max_atoms = -(-self.n_atoms // ATOMS_A_SIZE) * ATOMS_A_SIZE if self._device.is_cuda else ATOMS_A_SIZE
         self._energies, self._langevin = make_kernels(max_atoms)
-        self._n_blocks = BLOCKS_A_MULTIPROCESSOR * self._device.sm_count if self._device.is_cuda else 1
+        held = BLOCKS_A_MULTIPROCESSOR.get(self._device.arch, BLOCKS_OF_OTHERS)
+        self._n_blocks = held * self._device.sm_count if self._device.is_cuda else 1
         room = 0 if self._device.is_cuda else FLOATS_AN_ATOM * self.n_atoms * self._n_blocks
         self._room = self._empty((room,), float)
         self._slots = self._empty((self._n_blocks, n_slots), wp.vec3)

@@ -2,6 +2,7 @@ import pytest
 
 from prosebench.prose import bench
 from prosebench.prose.config import load_size
+from tests.pretended.gpu import PretendedGpu
 
 SIZE = """
 channels = 16
@@ -29,6 +30,43 @@ def test_every_combination_gets_a_row(tmp_path, monkeypatch):
         assert row["binds"] == max(seconds, key=seconds.get)
     assert rows[0]["launches"] == rows[1]["launches"] < rows[2]["launches"]  # of tokens, not of frames
     assert rows[0]["mb_a_frame"] > rows[1]["mb_a_frame"]  # weights are read once for all frames
+
+
+def test_on_a_gpu_batches_are_those_that_it_draws(tmp_path, monkeypatch):
+    """Small batches are one, as full as the GPU wants it; launches are counted where nothing is recorded yet."""
+    monkeypatch.setattr(bench, "MATRIX", {"cpu": 64, "cuda": 64})
+    size = tmp_path / "tiny.toml"
+    size.write_text(SIZE)
+    here = bench.bench_inverse([str(size)], ["GG"], [2], rounds=1, blocks=1, reference=False)
+    batches = []
+    timed = bench.PeptideInverter.__call__
+
+    def watched(self, z, *more):
+        batches.append(len(z))
+        return timed(self, z, *more)
+
+    monkeypatch.setattr(bench.PeptideInverter, "__call__", watched)
+    with PretendedGpu(memory_bytes=2**17):
+        there = [
+            row
+            for precision in ("tf32", "bfloat16")
+            for row in bench.bench_inverse(
+                [str(size)],
+                ["GG"],
+                [1, 2, 16],
+                rounds=1,
+                blocks=1,
+                reference=False,
+                device="cuda",
+                precision=precision,
+            )
+        ]
+    assert [(row["precision"], row["batch"]) for row in there] == [
+        ("tf32", 8), ("tf32", 16), ("bfloat16", 8), ("bfloat16", 16)
+    ]  # fmt: skip
+    assert batches[:6] == [8, 8, 8, 8, 2, 16]  # three before the one that is timed, then launches are counted
+    assert all(row["launches"] > 0.9 * here[0]["launches"] for row in there)
+    assert there[2]["mb_a_frame"] < there[0]["mb_a_frame"]  # keys and values take half
 
 
 def test_nothing_to_measure_is_said():
