@@ -1,5 +1,5 @@
 """What a compute node can do, tried and not asked: a kernel on every GPU, an energy on every OpenMM platform, a sum
-over all GPUs, the MPI world. The last word is for which rows of a suite the node is ready.
+over all GPUs, the MPI world. The last word is for which rows of a suite the node is ready, and which were not tried.
 """
 
 import os
@@ -30,7 +30,7 @@ ROWS = {
 
 @dataclass(frozen=True)
 class NodeFinding(Finding):
-    """A finding with the rows that cannot run where it is "missing"."""
+    """A finding with the rows that cannot run where it is "missing", and were not tried where it is "absent"."""
 
     part: Part | None = None
 
@@ -48,10 +48,12 @@ def examine_node() -> Iterator[NodeFinding]:
 def verdict(findings: Sequence[NodeFinding]) -> tuple[str, bool]:
     """The last line, and whether the node is ready for everything that was tried."""
     broken = {one.part: one for one in reversed(findings) if one.state == "missing" and one.part}
-    ready = [rows for part, rows in ROWS.items() if part not in broken]
+    untried = {one.part: one for one in findings if one.state == "absent" and one.part not in (None, *broken)}
+    ready = [rows for part, rows in ROWS.items() if part not in broken and part not in untried]
     where = "GPU" if any(one.what.startswith("GPU ") and one.state == "ok" for one in findings) else "CPU"
     said = f"ready for {'; '.join(ready)} (networks on the {where})" if ready else "ready for nothing"
     lines = [f"not for {ROWS[part]}: {one.what}: {one.found}" for part, one in broken.items() if part]
+    lines += [f"not tried: {ROWS[part]}: {one.what}: {one.found}" for part, one in untried.items() if part]
     return "; ".join([said, *lines]), not broken
 
 
@@ -188,9 +190,19 @@ def _native() -> NodeFinding:
     return NodeFinding("energies", "ok", f"{said}, within {deviation:.1e} kJ/mol of Reference")
 
 
+def task_number() -> int:
+    """Number of this process among those that a launcher has started together; 0 where none has."""
+    return _told(("SLURM_PROCID", "PMI_RANK", "OMPI_COMM_WORLD_RANK"), 0)
+
+
+def _told(variables: Sequence[str], otherwise: int) -> int:
+    """The number in the first of these variables of the environment that is set."""
+    return int(next((os.environ[name] for name in variables if name in os.environ), otherwise))
+
+
 def _mpi() -> NodeFinding:
     """The world that a launcher has made of this very command; one process where none has."""
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", os.environ.get("SLURM_NTASKS", "1")))
+    tasks = _told(("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"), 1)
     if find_spec("mpi4py") is None:
         state: Literal["absent", "missing"] = "missing" if tasks > 1 else "absent"
         return NodeFinding(
@@ -203,4 +215,7 @@ def _mpi() -> NodeFinding:
     size, library = MPI.COMM_WORLD.size, MPI.Get_library_version().split("\n")[0].strip("\x00 ")[:60]
     if size != tasks:
         return NodeFinding("MPI", "missing", f"{tasks} tasks, but a world of {size} ({library})", "ranks")
+    if size == 1:
+        found = f"a world of 1 ({library}); start this command by srun or mpirun to try several"
+        return NodeFinding("MPI", "absent", found, "ranks")
     return NodeFinding("MPI", "ok", f"a world of {size} ({library})")

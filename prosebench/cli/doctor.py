@@ -1,6 +1,5 @@
 """The command that looks at a machine, and at what it computes."""
 
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -60,7 +59,7 @@ def doctor(
 ) -> None:
     """What this machine can do; with --vectors, whether it computes the published functions.
 
-    With --executor slurm, that is done by jobs, one for each kind of node that the profile asks for.
+    With --executor slurm, that is done by jobs of one process, one for each kind of node that the profile asks for.
     """
     profile = load_profile(executor, cluster)
     if executor != "local":
@@ -113,11 +112,11 @@ def doctor(
 
 def _on_this_node() -> int:
     """Try everything here; the exit status."""
-    from prosebench.check.node import NodeFinding, examine_node, verdict
+    from prosebench.check.node import NodeFinding, examine_node, task_number, verdict
 
     findings: list[NodeFinding] = []
-    # Of the tasks of a step, all try, and one speaks.
-    if os.environ.get("SLURM_PROCID", "0") != "0":
+    # Of processes that were started together, all try, and one speaks.
+    if task_number():
         return 0 if verdict(list(examine_node()))[1] else 1
     for one in examine_node():
         findings.append(one)

@@ -4,6 +4,7 @@ Array files are `.npz` whose bytes depend on their content alone (fixed member d
 results are equal files.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -177,7 +178,7 @@ class ArrayHead(NamedTuple):
 def array_heads(path: Path) -> dict[str, ArrayHead]:
     """What the arrays of an `.npz` file will be, before any is read: a small file may unpack to a full memory.
 
-    Raises as `read_arrays` does, also where a member is larger or smaller than it announces.
+    Raises as `read_arrays` does; DamagedFile also where a member is larger or smaller than it announces.
     """
     heads = {}
     try:
@@ -188,9 +189,10 @@ def array_heads(path: Path) -> dict[str, ArrayHead]:
                 if info.file_size != begin + head.bytes:
                     raise ValueError(f"{info.filename} is not as large as it says")
                 heads[info.filename.removesuffix(".npy")] = head
-    except (FileNotFoundError, DamagedFile):
+    except (DamagedFile, MemoryError):
         raise
     except Exception as error:
+        _raise_failed_read(error)
         raise DamagedFile(_not_whole(path, error)) from error
     return heads
 
@@ -208,15 +210,35 @@ def _head(member: IO[bytes]) -> tuple[ArrayHead, int]:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an `.npz` file. Raises DamagedFile where it is truncated, altered or of another kind."""
+    """All arrays of an `.npz` file. Raises DamagedFile where it is truncated, altered or of another kind.
+
+    A file that could not be read, which says nothing of what is in it, raises the OSError or MemoryError of that.
+    """
     try:
         with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (FileNotFoundError, DamagedFile):
+    except DamagedFile:
+        raise
+    except MemoryError:
+        # Unless it is a damaged file that announces more numbers than it holds.
+        array_heads(path)
         raise
     except Exception as error:
+        _raise_failed_read(error)
         # numpy and zipfile raise a dozen different types for a bad file; all of them mean the same here.
         raise DamagedFile(_not_whole(path, error)) from error
+
+
+def _raise_failed_read(error: BaseException) -> None:
+    """Raise the OSError behind an error that kept a file from being read: disk, rights, network.
+
+    zipfile says of some of them that the file is no archive. EINVAL comes of places that a damaged file names.
+    """
+    behind: BaseException | None = error
+    while behind:
+        if isinstance(behind, OSError) and behind.errno not in (None, errno.EINVAL):
+            raise behind
+        behind = behind.__cause__ or behind.__context__
 
 
 def _not_whole(path: Path, error: Exception) -> str:

@@ -1,6 +1,6 @@
 """What `doctor --on-node` tries, here on CPUs, and its last line."""
 
-from prosebench.check.node import NodeFinding, _all_reduce, examine_node, product_deviation, verdict
+from prosebench.check.node import ROWS, NodeFinding, _all_reduce, examine_node, product_deviation, verdict
 from tests.pretended.gpu import PretendedGpu
 
 
@@ -19,6 +19,20 @@ def test_what_is_broken_is_named_with_the_rows_that_need_it() -> None:
     assert not ready
     assert "ready for md" in line
     assert "not for flows, annealing from them, training: GPU 0: no kernel image" in line
+
+
+def test_cells_over_ranks_that_were_not_tried_are_not_promised() -> None:
+    line, ready = verdict([NodeFinding("MPI", "absent", "mpi4py is not installed", "ranks")])
+    assert ready
+    assert line == (
+        f"ready for {ROWS['dynamics']}; {ROWS['networks']} (networks on the CPU); not tried: {ROWS['ranks']}: MPI: "
+        "mpi4py is not installed"
+    )
+    # This very process is alone, whatever is installed.
+    (mpi,) = [one for one in examine_node() if one.what == "MPI"]
+    assert f"not tried: {ROWS['ranks']}: MPI: {mpi.found}" in verdict([mpi])[0]
+    there = verdict([NodeFinding("MPI", "ok", "a world of 4")])
+    assert there == (f"ready for {'; '.join(ROWS.values())} (networks on the CPU)", True)
 
 
 def test_a_sum_over_processes() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from jobs.cells.chunks import StoredChunk, read_chain, read_chunk, write_chunk
 from prosebench.energy.meter import Counts, Ledger
@@ -38,6 +39,21 @@ def test_the_chain_ends_at_a_truncated_file_and_what_follows_is_set_aside(tmp_pa
     assert sorted(path.name for path in folder.iterdir()) == ["000000.npz", "000001.npz", "000002.npz"]
     assert len(list(aside.iterdir())) == 2
     assert "000003.npz is not a whole .npz file" in warnings[0]
+
+
+def test_chunks_stay_where_they_are_when_one_cannot_be_read(tmp_path: Path) -> None:
+    folder, aside = tmp_path / "cell" / "chunks", tmp_path / "set-aside"
+    store(folder, 3)
+    whole = (folder / "000001.npz").rename(tmp_path / "whole")
+    # The first byte of a process's memory cannot be read: as on a disk that fails, the answer is EIO.
+    (folder / "000001.npz").symlink_to("/proc/self/mem")
+    with pytest.raises(OSError, match="Input/output error"):
+        read_chain(folder, "cell", aside)
+    assert len(list(folder.iterdir())) == 3
+    assert not aside.exists()
+    whole.replace(folder / "000001.npz")
+    chain, warnings = read_chain(folder, "cell", aside)
+    assert (len(chain), warnings) == (3, [])
 
 
 def test_chunks_of_another_cell_are_foreign(tmp_path: Path) -> None:

@@ -1,7 +1,13 @@
 """Files are whole or absent, equal content gives equal bytes, and damage is named."""
 
+import errno
+import io
 import multiprocessing
+import subprocess
+import sys
 import time
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +15,7 @@ import pytest
 
 from prosebench.store.storage import (
     DamagedFile,
+    array_heads,
     arrays_bytes,
     read_arrays,
     read_json,
@@ -48,6 +55,66 @@ def test_an_altered_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(DamagedFile, match=r"x\.npz"):
         read_arrays(tmp_path / "x.npz")
+
+
+class Failing(io.BufferedReader):
+    """A file on a disk that fails from some read on."""
+
+    reads = reads_left = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        Failing.reads += 1
+        Failing.reads_left -= 1
+        if Failing.reads_left < 0:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(size)
+
+
+@pytest.mark.parametrize("read", [read_arrays, array_heads])
+def test_a_disk_that_fails_at_any_moment_is_no_damage(
+    read: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.npz"
+    path.write_bytes(arrays_bytes({"a": np.arange(100), "b": np.arange(3)}))
+    monkeypatch.setattr("prosebench.store.storage.open_regular", lambda path: Failing(io.FileIO(path)))
+    Failing.reads_left, Failing.reads = 10**9, 0
+    read(path)
+    assert Failing.reads > 5
+    for before in range(Failing.reads):
+        Failing.reads_left = before
+        with pytest.raises(OSError, match="Input/output error"):
+            read(path)
+
+
+def test_too_little_memory_is_no_damage(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "x.npz", {"a": np.zeros(2**24)})
+    code = (
+        "import resource, sys; from pathlib import Path; from prosebench.store.storage import read_arrays\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**26,) * 2)\n"
+        "try: read_arrays(Path(sys.argv[1]))\n"
+        "except MemoryError: print('no memory')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.npz")], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "no memory\n", done.stderr
+
+
+def test_an_array_that_announces_more_than_memory_holds_is_damaged(tmp_path: Path) -> None:
+    head = io.BytesIO()
+    announced = {"descr": "<f8", "fortran_order": False, "shape": (2**50,)}
+    np.lib.format.write_array_header_1_0(head, announced)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.npy", head.getvalue() + bytes(80))
+    with pytest.raises(DamagedFile, match=r"a\.npy is not as large as it says"):
+        read_arrays(tmp_path / "x.npz")
+
+
+def test_a_missing_file_is_missing(tmp_path: Path) -> None:
+    for read in (read_arrays, array_heads):
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "x.npz")
 
 
 def test_foreign_json_is_named(tmp_path: Path) -> None:
