@@ -21,7 +21,7 @@ _WIDTH, _HEIGHT, _MARGIN = 480, 170, 16
 
 def dash(look: Look) -> str:
     """SVG dash pattern of a look."""
-    return _DASHES[look.line] if isinstance(look.line, str) and look.line in _DASHES else "2 3"
+    return _DASHES[look.line] if isinstance(look.line, str) else "2 3"
 
 
 def marker(look: Look) -> str:
@@ -30,6 +30,7 @@ def marker(look: Look) -> str:
         "o": '<circle cx="6" cy="6" r="4.5"/>',
         "s": '<path d="M2 2h8v8h-8z"/>',
         "D": '<path d="M6 .8l5.2 5.2-5.2 5.2-5.2-5.2z"/>',
+        "d": '<path d="M6 .5l3.2 5.5-3.2 5.5-3.2-5.5z"/>',
         "^": '<path d="M6 1l5.2 9.5h-10.4z"/>',
         "v": '<path d="M6 11l5.2-9.5h-10.4z"/>',
         "<": '<path d="M1 6l9.5-5.2v10.4z"/>',
@@ -42,7 +43,7 @@ def marker(look: Look) -> str:
         "_": '<path d="M1 5h10v2h-10z"/>',
         "|": '<path d="M5 1h2v10h-2z"/>',
     }
-    shape = shapes.get(look.marker, shapes["o"])
+    shape = shapes[look.marker]
     return f'<svg class="marker" viewBox="0 0 12 12" aria-hidden="true" fill="{look.colour}">{shape}</svg>'
 
 

@@ -2,7 +2,7 @@
 
 `results/runs/<name>/` holds
   run.json          version of the scores, and what is known of each reference
-  scores.csv        the long table of scores (analysis.scores.run.COLUMNS) with the ceiling, to nine digits
+  scores.csv        the long table of scores (analysis.scores.table.COLUMNS) with the ceiling, to nine digits
   records.jsonl     a line a finished cell: its record, its provenance, and the SHA-256 of its record.json
   peptides/         what the page of each peptide draws (analysis.board.maps)
   review.json       of a run that somebody else made: what was looked at (analysis.submission.review)
@@ -56,7 +56,7 @@ class KeptRecord(NamedTuple):
 @dataclass(frozen=True)
 class KeptRun:
     """One folder of `results/runs`. references: by peptide at its temperature
-    (`prosebench.reference.name_at`), as `collect` describes them; records: by cell id.
+    (`prosebench.names.name_at`), as `collect` describes them; records: by cell id.
     """
 
     name: str

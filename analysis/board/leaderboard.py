@@ -33,7 +33,7 @@ _KINDS = ("scaling", "length")
 def board_files(runs: Path) -> dict[str, bytes]:
     """Path and content of every file of the board of the runs kept in a folder; the same runs give the same bytes.
 
-    Raises FileNotFoundError, DamagedFile or `leaderboard_board.MixedRuns`.
+    Raises FileNotFoundError, DamagedFile or `board.MixedRuns`.
     """
     board = make_board(read_runs(runs))
     figures = _figures(board)

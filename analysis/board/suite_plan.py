@@ -5,13 +5,11 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
+from analysis.wording import first_few
 from prosebench.names import EXTERNAL
 from prosebench.record import Cell, without_places
 from prosebench.store.storage import json_bytes
 from prosebench.suite import Suite, load_suite, suite_names
-
-MOST_NAMED = 3
-"""So many missing places of a row are named; the others are counted."""
 
 
 class Place(NamedTuple):
@@ -27,12 +25,6 @@ class Place(NamedTuple):
 def shipped_suite(name: str) -> Suite | None:
     """The suite of that name that comes with prosebench; None for any other."""
     return load_suite(name) if name in suite_names() else None
-
-
-def suite_peptides(name: str, length: int) -> frozenset[str]:
-    """Peptides of a length in a shipped suite; none where the suite is not known."""
-    suite = shipped_suite(name)
-    return frozenset(one for one in suite.peptides if len(one) == length) if suite else frozenset()
 
 
 def missing_places(cells: Sequence[Cell]) -> list[str]:
@@ -87,7 +79,6 @@ def _named(places: Sequence[Place]) -> str:
     texts = [
         f"{place.peptide}{f' at {place.temperature_kelvin:g} K' if several else ''}, {place.budget:,} evaluations, "
         f"seed {place.seed}"
-        for place in places[:MOST_NAMED]
+        for place in places
     ]
-    more = len(places) - MOST_NAMED
-    return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
+    return first_few(texts, 3, ";")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.attempts import Attempts, Failure
 from analysis.figures.costs import (
     THROUGHPUT_AXES,
     by_temperature,
@@ -26,7 +27,6 @@ from analysis.figures.scaling import FIGURES, scaling
 from analysis.figures.smc import annealing
 from analysis.figures.states import diagnostics, populations, walks, weight_traces
 from analysis.figures.style import FORMATS, Look, looks, row_order, save
-from analysis.report.attempts import Attempts, Failure
 from analysis.report.peptide_page import page_markdown, page_numbers
 from analysis.scores.processes import map_over
 from analysis.scores.rows import without_temperature

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.attempts import Failure
 from analysis.figures.every import Drawn
-from analysis.report.attempts import Failure
 from analysis.scores.convergence import statement
 from analysis.scores.table import scored_places
 from analysis.tables import paper_text

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.attempts import Attempts, Failure
 from analysis.figures.every import write_figures
 from analysis.figures.style import FORMATS
-from analysis.report.attempts import Attempts, Failure
 from analysis.report.page import report_page, suites
 from analysis.scores.ceiling import with_ceiling
-from analysis.scores.run import score_run
+from analysis.scores.run import FAULT, score_run
 from analysis.scores.table import scored_places, write_scores
 from analysis.statistics.comparisons import check_allowed
 from analysis.tables import comparisons as comparison_tables
@@ -22,6 +22,7 @@ from analysis.tables.agreement import agreement_markdown, agreements
 from analysis.tables.comparisons import comparison_groups
 from analysis.tables.main import Table, main_table, peptide_table
 from analysis.tables.paper import paper_tables
+from analysis.wording import first_few
 from prosebench.names import name_at
 from prosebench.record import cell_folders, read_cell
 from prosebench.reference import MissingReferenceError, Reference, find_reference
@@ -64,9 +65,9 @@ def write_report(
     html}, figures/, a page a peptide in peptides/, and report.md, which shows them all. against: the row that all
     others are compared with (default: all pairs); allow: inequalities under which rows are compared all the same,
     and marked (analysis.statistics.comparisons.INEQUALITIES); formats: of the figures, with "png" among them. Works on
-    an unfinished run too: what is missing is in the tables with its reason. A table, figure or page that cannot be made
-    stops no other: it is listed, with its reason, in report.md and in the report's failures. Raises FileNotFoundError
-    for a folder without cells, ValueError for what it does not know.
+    an unfinished run too: what is missing is in the tables with its reason. A table, figure, page or score that cannot
+    be made stops no other: it is listed, with its reason, in report.md and in the report's failures. Raises
+    FileNotFoundError for a folder without cells, ValueError for what it does not know.
     """
     if not cell_folders(directory):
         raise FileNotFoundError(
@@ -91,6 +92,7 @@ def write_report(
     main = main_table(shown)
     paths = [write_scores(directory, scores)]
     attempts = Attempts()
+    attempts.failures += _unscored(scores)
     texts: dict[str, str] = {}
     for what, make in _text_makers(directory, scores, shown, main, reference_folders, against, allow).items():
         with attempts.of(what):
@@ -110,6 +112,16 @@ def write_report(
         write_bytes(target / name, text.encode())
         paths.append(target / name)
     return Report(target, (*paths, *drawn.paths), scores, main, tuple(attempts.failures))
+
+
+def _unscored(scores: pd.DataFrame) -> list[Failure]:
+    """Finished cells at which scoring raised an error, by what it was."""
+    faults = scores[scores["reason"].str.startswith(FAULT)].drop_duplicates("cell_id")
+    found = []
+    for reason, some in faults.groupby("reason", sort=True):
+        rows, peptides = (first_few(sorted(set(some[name]))) for name in ("row", "peptide"))
+        found.append(Failure(f"scores of {rows} on {peptides}", str(reason)))
+    return found
 
 
 def _text_makers(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analysis.attempts import reason_of
 from analysis.metrics.case import Spent
 from analysis.metrics.frames import prefix
 from analysis.metrics.metric import Number
@@ -17,6 +18,7 @@ from analysis.metrics.weighting import PLAIN
 from analysis.scores.convergence import spread_ratio
 from analysis.scores.processes import map_over
 from analysis.scores.rows import identity, labels_of, row_of
+from analysis.scores.statuses import Status
 from analysis.scores.table import tidy
 from prosebench.ensemble import Ensemble
 from prosebench.record import (
@@ -37,6 +39,9 @@ SCORE_VERSION = 6
 """Raised whenever a metric changes its meaning or one joins: cached scores of another version are not used."""
 
 NO_REFERENCE = "there is no reference of the peptide here"
+FAULT = "scoring failed: "
+"""Begins the reason of a cell at which the scorer, or the reading of its files, raised: not the method's failure."""
+
 TOLERATED_LOSS = 0.01
 """Share of the frames asked for that may lack before a score is called partial: a weight filter takes a few."""
 
@@ -50,7 +55,7 @@ class Mark(NamedTuple):
     cell: Cell
     budget: int
     numbers: dict[Key, Number]
-    status: str
+    status: Status
     reason: str = ""
     reference: str = ""
     frames: int = 0
@@ -117,7 +122,7 @@ def _score_cell(job: Job) -> list[Mark] | str:
     try:
         return _marks(folder, cell, cache, reference_folders)
     except Exception as error:
-        return _unfinished(cell, "failed", f"scoring: {type(error).__name__}: {error}")
+        return _unfinished(cell, "unscored", FAULT + reason_of(error))
 
 
 def _marks(folder: Path, cell: Cell, cache: Path, reference_folders: tuple[Path, ...]) -> list[Mark]:
@@ -189,7 +194,7 @@ def _mismatch(record: Record, reference: Reference) -> str:
     return ""
 
 
-def _unfinished(cell: Cell, status: str, reason: str) -> list[Mark]:
+def _unfinished(cell: Cell, status: Status, reason: str) -> list[Mark]:
     return [Mark(cell, budget, {}, status, reason) for budget in cell.budgets]
 
 

@@ -1,9 +1,11 @@
 """What a cell can have come to, and which of that stands in a table."""
 
-STATUSES = ("done", "partial", "unscored", "skipped", "failed", "waiting")
-"""done; partial: fewer frames than asked for; unscored: no reference; skipped: the method cannot do this
-cell; failed; waiting: not finished yet.
+from typing import Literal
+
+Status = Literal["done", "partial", "unscored", "skipped", "failed", "waiting"]
+"""done; partial: fewer frames than asked for; unscored: it was run, but there is no reference, or scoring it raised an
+error; skipped: the method cannot do this cell; failed: the method raised an error; waiting: not finished yet.
 """
 
-SCORED = ("done", "partial")
+SCORED: tuple[Status, ...] = ("done", "partial")
 """Statuses of scores that stand in a table."""

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, UNWEIGHTED, Weighting
+from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, Weighting
 from analysis.scores.statuses import SCORED
+from analysis.wording import first_few
 from prosebench.names import name_at
 from prosebench.store.storage import write_bytes
 
@@ -97,11 +98,6 @@ def under(table: pd.DataFrame, weighting: Weighting = SMOOTHED) -> pd.DataFrame:
     return table[chosen]
 
 
-def weighted_rows(table: pd.DataFrame) -> set[str]:
-    """Rows whose frames have weights."""
-    return set(table.loc[table["weighting"].isin([SMOOTHED, FILTERED, UNWEIGHTED]), "row"])
-
-
 LARGEST_SPREAD = 1.5
 """A reference is called converged whose halves are at most so many times as far apart as random draws from both."""
 
@@ -116,13 +112,10 @@ def unconverged(table: pd.DataFrame) -> list[str]:
     return sorted({name_at(peptide, kelvin) for peptide, kelvin in pairs})
 
 
-def doubt_text(table: pd.DataFrame, most: int = 4) -> str:
+def doubt_text(table: pd.DataFrame) -> str:
     """What a figure says of references that are not converged; empty where all are."""
     names = unconverged(table)
-    if not names:
-        return ""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"references not converged:\n{', '.join(names[:most])}{more}"
+    return f"references not converged:\n{first_few(names)}" if names else ""
 
 
 def scored_places(table: pd.DataFrame) -> list[tuple[str, float]]:

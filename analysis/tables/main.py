@@ -22,11 +22,9 @@ from analysis.statistics.comparisons import compare_rows, equal_frames, level
 from analysis.statistics.estimates import Estimate, metric_estimate
 from analysis.tables.annealing import annealing_lines
 from analysis.tables.waiting import waiting_lines
+from analysis.wording import first_few
 from prosebench.frames.importance import PUBLISHED_FILTER_FRACTION, RELIABLE_PARETO_K
 from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
-
-MOST_NAMED = 4
-"""Peptides whose references are in doubt are named up to this number."""
 
 
 class Remark(NamedTuple):
@@ -256,9 +254,7 @@ def _remarks(lines: pd.DataFrame, scored: pd.DataFrame) -> Iterator[Remark]:
         yield Remark("infinite", f"{several} of {of} cells hold frames that are not finite")
     names = unconverged(scored)
     if names:
-        shown = ", ".join(names[:MOST_NAMED])
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        yield Remark("unconverged", f"scored against references that are not converged ({shown}{more})")
+        yield Remark("unconverged", f"scored against references that are not converged ({first_few(names)})")
 
 
 def _reasons(lines: pd.DataFrame) -> str:
@@ -266,7 +262,7 @@ def _reasons(lines: pd.DataFrame) -> str:
     reasons = sorted(
         {reason or status for reason, status in zip(lines["reason"], lines["status"], strict=True)}
     )
-    return "; ".join(reasons[:2]) + (f"; and {len(reasons) - 2} more" if len(reasons) > 2 else "")
+    return first_few(reasons, 2, ";")
 
 
 def _with_best(rows: list[TableRow], lines: pd.DataFrame, metrics: tuple[Metric, ...]) -> list[TableRow]:

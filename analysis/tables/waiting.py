@@ -2,8 +2,10 @@
 
 import pandas as pd
 
-_LACKING = ("waiting", "unscored")
-_MOST_NAMED = 4
+from analysis.scores.statuses import Status
+from analysis.wording import first_few
+
+_LACKING: tuple[Status, ...] = ("waiting", "unscored")
 
 
 def waiting_lines(scores: pd.DataFrame) -> list[str]:
@@ -13,13 +15,7 @@ def waiting_lines(scores: pd.DataFrame) -> list[str]:
     for (status, reason), some in lacking.groupby(["status", "reason"], sort=True):
         cells = some.drop_duplicates("cell_id")
         what = "Waiting" if status == "waiting" else "Not scored"
-        rows, peptides = _listed(cells["row"]), _listed(cells["peptide"])
+        rows, peptides = (first_few(sorted(set(cells[name]))) for name in ("row", "peptide"))
         number = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
         lines.append(f"{what}: {number}; {reason}. Rows: {rows}; peptides: {peptides}.")
     return lines
-
-
-def _listed(values: "pd.Series[str]") -> str:
-    names = sorted(set(values))
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

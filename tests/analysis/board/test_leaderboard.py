@@ -10,11 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.board.board import MixedRuns, make_board
-from analysis.board.drawings import region_outline
+from analysis.board.drawings import dash, marker, region_outline
 from analysis.board.kept_runs import KeptRun, collect, read_run, read_runs
 from analysis.board.leaderboard import board_files, differences, write_board
 from analysis.board.maps import BINS, ENERGY_BINS
 from analysis.board.views import cell_lines, shown_metrics
+from analysis.figures.style import _FIXED as FIXED_LOOKS
+from analysis.figures.style import _SPARE as SPARE_LOOKS
 from prosebench.cli import app
 from prosebench.store.storage import DamagedFile, file_sha256, read_json, write_json
 
@@ -191,6 +193,13 @@ def test_the_command_keeps_rebuilds_and_checks(
     assert found.exit_code == 1
     assert found.output.splitlines()[0] == "index.html differs"
     assert len(found.output.splitlines()) == 2
+
+
+def test_every_marker_of_the_figures_has_a_shape_of_its_own_and_every_line_its_dashes() -> None:
+    used = {look.marker: replace(look, colour="") for look in (*FIXED_LOOKS.values(), *SPARE_LOOKS)}
+    assert len({marker(look) for look in used.values()}) == len(used)
+    lines = {look.line for look in (*FIXED_LOOKS.values(), *SPARE_LOOKS) if isinstance(look.line, str)}
+    assert len({dash(replace(FIXED_LOOKS["md"], line=line)) for line in lines}) == len(lines)
 
 
 def test_maps_and_outlines(kept: Path) -> None:

@@ -86,7 +86,6 @@ def test_the_page_holds_the_numbers_and_only_the_figures_there_are(data: Peptide
     assert len(by_row["md"]["round_trips"]) == 2
     assert sum(by_row["md"]["populations"]) == pytest.approx(1.0)
     shown = [Drawing(f"AA-{kind}", f"what {kind} shows", lambda: None, kind) for kind in ("energy", "states")]
-    shown = [Drawing(f"AA-{kind}", f"what {kind} shows", lambda: None, kind) for kind in ("energy", "states")]
     text = page_markdown(numbers, shown, ["png"])
     assert "AA-energy.png)\n\nwhat energy shows" in text
     assert "AA-walks" not in text

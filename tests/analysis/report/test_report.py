@@ -109,6 +109,25 @@ def test_what_cannot_be_made_is_listed_and_the_rest_is_made(
         assert (tmp_path / "report" / name).exists()
 
 
+def test_a_fault_of_the_scorer_is_no_failure_of_the_method_and_ends_with_status_1(
+    run_folder: Path, reference_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})  # no worker processes
+    for folder in (run_folder / "cells").iterdir():
+        if "-md-" in folder.name and "AA" in folder.name:
+            shutil.copytree(folder, tmp_path / "cells" / folder.name)
+    broken = sorted((tmp_path / "cells").iterdir())[0]
+    (broken / "ensemble.npz").write_bytes(b"other")
+    found = CliRunner().invoke(
+        app, ["report", str(tmp_path), "--references", str(reference_folder), "--formats", "png"]
+    )
+    assert found.exit_code == 1
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert re.search(r"- \*\*scores of md on AA\*\*: scoring failed: .*ensemble\.npz has changed", page)
+    assert "Not scored: 1 cell; scoring failed" in page
+    assert "failed (" not in page
+
+
 def test_unknown_rows_formats_and_inequalities_are_refused(
     run_folder: Path, reference_folder: Path, tmp_path: Path
 ):

@@ -14,6 +14,13 @@ class Failure(NamedTuple):
     reason: str
 
 
+def reason_of(error: Exception) -> str:
+    """What an error that was caught says, in one line, with the place where it was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {said} ({Path(last.filename).name}, line {last.lineno})"
+
+
 class Attempts:
     """Notes the failures of what is made within `of`."""
 
@@ -26,7 +33,4 @@ class Attempts:
         try:
             yield
         except Exception as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            said = (str(error).splitlines() or [""])[0]
-            reason = f"{type(error).__name__}: {said} ({Path(last.filename).name}, line {last.lineno})"
-            self.failures.append(Failure(what, reason))
+            self.failures.append(Failure(what, reason_of(error)))
