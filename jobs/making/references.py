@@ -28,6 +28,7 @@ from prosebench.method import load_method
 from prosebench.peptide import Peptide, number_of_atoms
 from prosebench.record import Cell, read_record
 from prosebench.reference import Reference, build_reference
+from prosebench.reference.fixed_point import rounded
 
 TIME_STEP_FS = 2.0
 HYDROGEN_MASS_DALTON = 3.0
@@ -270,10 +271,12 @@ def ensemble_path(directory: Path, cell: Cell) -> Path:
 def _build(hot: Cell, cold: Cell, plan: ReferencePlan, directory: Path) -> MadeReference:
     record = read_record(directory / "cells" / cold.folder_name)
     ensemble = record.load_ensemble(directory / "cells" / cold.folder_name)
+    peptide = Peptide.from_sequence(cold.peptide)
+    ensemble = rounded(ensemble, make_target(peptide, cold.target).energy)
     # Frames are stored time by time, all replicas of one time together.
     trajectories = [ensemble.select(slice(replica, None, plan.replicas)) for replica in range(plan.replicas)]
     reference = build_reference(
-        Peptide.from_sequence(cold.peptide),
+        peptide,
         trajectories,
         frame_interval_ps=FRAME_INTERVAL_PS,
         lag_frames=plan.lag_frames,

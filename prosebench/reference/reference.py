@@ -19,6 +19,7 @@ from prosebench.frames.tica import TicaBasis, fit_tica
 from prosebench.names import name_at
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import ForceField, system_hash
+from prosebench.reference.fixed_point import as_integers, as_positions, on_grid
 from prosebench.store.places import bundled_folder, checkout_folder
 from prosebench.store.storage import (
     DamagedFile,
@@ -32,7 +33,6 @@ from prosebench.store.storage import (
 SCHEMA_VERSION = 1
 N_GATE_FRAMES = 16
 _ARRAYS = (
-    "positions_nm",
     "energies_kt",
     "trajectory",
     "frame",
@@ -140,14 +140,17 @@ class Reference:
         _check_atoms(self, peptide, f"the reference of {self.sequence}")
 
     def save(self, path: str | Path, *, compress: bool = True) -> str:
-        """Write an `.npz` file whose bytes depend on the content alone; returns its SHA-256."""
+        """Write an `.npz` file whose bytes depend on the content alone; returns its SHA-256.
+
+        Positions that are whole steps (`prosebench.reference.fixed_point`) take 16 bits, others 32.
+        """
         return write_arrays(Path(path), self._contents(), compress=compress)
 
     def _contents(self) -> dict[str, NDArray[Any]]:
         meta = {"schema": SCHEMA_VERSION} | {name: getattr(self, name) for name in _META + _LATER_META}
         return {
             "meta": text_array(json.dumps(meta, sort_keys=True, allow_nan=False)),
-            "positions_nm": self.ensemble.positions_nm,
+            **_stored_positions(self.ensemble.positions_nm),
             "energies_kt": self.ensemble.energies_kt,
             "trajectory": self.trajectory,
             "frame": self.frame,
@@ -167,7 +170,7 @@ class Reference:
             reference = cls(
                 sequence=meta["sequence"],
                 atoms=tuple(meta["atoms"]),
-                ensemble=Ensemble(arrays["positions_nm"], arrays["energies_kt"]),
+                ensemble=Ensemble(_positions(arrays), arrays["energies_kt"]),
                 tica=TicaBasis(arrays["tica_projection"], arrays["tica_mean"]),
                 trajectory=arrays["trajectory"],
                 frame=arrays["frame"],
@@ -191,6 +194,21 @@ class Reference:
         if peptide is not None:
             _check_atoms(reference, peptide, str(path))
         return reference
+
+
+def _stored_positions(positions_nm: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Positions as 16-bit steps where they are whole steps, else as they are."""
+    if on_grid(positions_nm):
+        return {"positions_steps": as_integers(positions_nm)}
+    return {"positions_nm": positions_nm}
+
+
+def _positions(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    if "positions_steps" not in arrays:
+        return arrays["positions_nm"]
+    if arrays["positions_steps"].dtype != np.int16:
+        raise ValueError(f"positions_steps are {arrays['positions_steps'].dtype}, not int16")
+    return as_positions(arrays["positions_steps"])
 
 
 _REMAKE = "make it again with `prosebench reference`, or restore it from a copy"
@@ -327,6 +345,8 @@ def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             "make the reference again, or use the version of prosebench that wrote it"
         )
     missing = [name for name in _ARRAYS if name not in arrays] + [name for name in _META if name not in meta]
+    if not {"positions_nm", "positions_steps"} & arrays.keys():
+        missing.append("positions_nm or positions_steps")
     if missing:
         raise InvalidReferenceError(f"{path} lacks {', '.join(missing)}; {_REMAKE}")
     return arrays, meta
