@@ -16,7 +16,7 @@ from prosebench.check import doctor
 from prosebench.cli import app
 from prosebench.energy import native
 from prosebench.ensemble import Ensemble
-from prosebench.flows.export import write_frames
+from prosebench.frames.files import files_of
 from prosebench.peptide import Peptide
 from prosebench.store.hub import hub_problem
 from prosebench.store.storage import DamagedFile
@@ -69,17 +69,18 @@ def test_suites_in_other_encodings_are_named(encoding: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("suffix", [".xtc", ".dcd", ".pdb"])
 def test_a_full_disk_leaves_no_broken_file(suffix: str, tmp_path: Path) -> None:
     """As on a full disk: what goes beyond a size cannot be written."""
-    ensemble = Ensemble(np.repeat(PEPTIDE.start_nm[None], 1000, axis=0), np.zeros(1000))
+    ensemble = Ensemble(np.repeat(PEPTIDE.start_nm[None], 1000, axis=0), np.zeros(1000), peptide=PEPTIDE)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     path = tmp_path / f"x{suffix}"
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(OSError, match=rf"x\{suffix} could not be written .*is the disk full"):
-            write_frames(path, PEPTIDE, ensemble)
+            ensemble.save(path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
-    assert path in write_frames(path, PEPTIDE, ensemble)
+    ensemble.save(path)
+    assert set(files_of(path)) == set(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

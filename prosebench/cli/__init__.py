@@ -21,6 +21,7 @@ from prosebench.cli import (
     look,
     references,
     results,
+    sampling,
     training,
 )
 from prosebench.cli.options import app, err, out
@@ -38,6 +39,7 @@ __all__ = [
     "main",
     "references",
     "results",
+    "sampling",
     "training",
 ]
 

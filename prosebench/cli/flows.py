@@ -1,13 +1,13 @@
-"""Commands around the flow: sample, improve."""
+"""The command that tunes a flow: improve. What it shares with sample is here, too."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from prosebench.cli.options import app, check_kelvin, err, fail, out, showing
+from prosebench.cli.options import app, check_kelvin, err, fail, out
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble
@@ -29,117 +29,7 @@ Insist = Annotated[
 TUNED, UNFINISHED = "tuned.npz", "unfinished"
 
 
-@app.command()
-def sample(
-    sequence: Annotated[str, typer.Argument(help="One-letter codes of the peptide.")],
-    path: Annotated[Path, typer.Option("--out", help="File to write: .xtc, .dcd, .pdb or .npz.")],
-    n: Annotated[
-        int, typer.Option("-n", min=1, help="Proposals; each costs one energy evaluation.")
-    ] = 10_000,
-    weights: Annotated[str, typer.Option(help="Name of a model, or a weights file.")] = "prose-mini",
-    size: Size = "",
-    temperature_kelvin: Temperature = 310.0,
-    seed: Seed = 0,
-    resample: Annotated[
-        bool, typer.Option(help="Write n frames drawn by their weights instead of the proposals.")
-    ] = False,
-    weighting: Annotated[
-        Literal["smoothed", "filtered"],
-        typer.Option(help="Of --resample: Pareto-smoothed weights, or the published filter of the highest."),
-    ] = "smoothed",
-    insist: Insist = False,
-) -> None:
-    """Sample a peptide with a trained flow; an .npz file holds energies and log-weights too."""
-    from prosebench.peptide import check_sequence
-
-    check_sequence(sequence)
-    check_kelvin(temperature_kelvin)
-    from prosebench.flows.export import check_writable, write_frames
-    from prosebench.flows.flow import as_peptide
-    from prosebench.pretrained import load_flow
-
-    is_new = not path.parent.exists()
-    check_writable(path)
-    if is_new:
-        out.print(f"made the folder {path.parent}", soft_wrap=True, markup=False)
-    peptide = as_peptide(sequence)
-    flow = load_flow(weights, size=size or None)
-    _check_known(flow, weights, peptide, insist)
-    if "set" in flow.source:
-        others = ", ".join(flow.source["other_sets"])
-        out.print(f"weights: {flow.source['set']} of {weights}, not {others}", soft_wrap=True, markup=False)
-    ensemble = _proposals(flow, peptide, n, temperature_kelvin, seed)
-    if resample:
-        ensemble = _drawn(ensemble, seed, weighting)
-    elif path.suffix != ".npz":
-        out.print(
-            "these are proposals, without their weights: use --resample, or an .npz file, for averages",
-            soft_wrap=True,
-        )
-    out.print(f"wrote {', '.join(str(one) for one in write_frames(path, peptide, ensemble))}", soft_wrap=True)
-
-
-def _proposals(
-    flow: "Flow[Any]", peptide: "Peptide", n: int, temperature_kelvin: float, seed: int
-) -> "Ensemble":
-    """Proposals with their weights; says how far they can be trusted."""
-    import numpy as np
-
-    from prosebench.flows.diagnostics import proposal_shares
-    from prosebench.flows.flow import Proposals
-    from prosebench.frames.importance import RELIABLE_PARETO_K, ess, k_hat_text, pareto_k
-    from prosebench.prose.flow import ProseProposals
-
-    shares: list[dict[str, float]] = []
-    published: list[np.ndarray] = []
-    done = 0
-    with showing(f"0 of {n:,} proposals") as show:
-
-        def watch(proposals: Proposals, energies_kt: np.ndarray) -> None:
-            nonlocal done
-            counted = proposal_shares(proposals, energies_kt)
-            shares.append({name: share * len(energies_kt) for name, share in counted.items()})
-            if isinstance(proposals, ProseProposals):
-                published.append(proposals.log_weights(energies_kt, "published"))
-            done += len(energies_kt)
-            show(f"{done:,} of {n:,} proposals")
-
-        # Who does not insist has been refused before.
-        ensemble = flow.sample(peptide, n, temperature_kelvin, seed, watch=watch, insist=True)
-    assert ensemble.log_weights is not None
-    share, k_hat = ess(ensemble.log_weights), pareto_k(ensemble.log_weights)
-    of_centre = ""
-    if published:
-        of_centre = f"; {ess(np.concatenate(published)):.3%} with the published density of the centre"
-    out.print(
-        f"median energy {np.median(ensemble.energies_kt):.1f} kT; effective sample size {share * n:,.0f} of {n:,} "
-        f"proposals ({share:.3%}{of_centre}), "
-        f"Pareto k-hat {k_hat_text(k_hat)}; below {RELIABLE_PARETO_K} is reliable",
-        soft_wrap=True,
-    )
-    said = {"non-finite": "without a finite weight"}
-    counts = (f"{round(sum(one[name] for one in shares)):,} {said.get(name, name)}" for name in shares[0])
-    out.print(f"of {n:,} proposals {', '.join(counts)}", soft_wrap=True)
-    if k_hat >= RELIABLE_PARETO_K:
-        err.print(
-            "[yellow]warning:[/yellow] a few frames carry nearly all the weight: averages are not to be trusted",
-            soft_wrap=True,
-        )
-    return ensemble
-
-
-def _drawn(ensemble: "Ensemble", seed: int, weighting: Literal["smoothed", "filtered"]) -> "Ensemble":
-    import numpy as np
-
-    from prosebench.flows.export import drawn_by_weight
-
-    drawn = drawn_by_weight(ensemble, len(ensemble), seed, weighting)
-    distinct = len(np.unique(drawn.positions_nm, axis=0))
-    out.print(f"{len(drawn):,} frames drawn by weight, {distinct:,} of them distinct", soft_wrap=True)
-    return drawn
-
-
-def _check_known(flow: "Flow[Any]", weights: str, peptide: "Peptide", insist: bool) -> None:
+def check_known(flow: "Flow[Any]", weights: str, peptide: "Peptide", insist: bool) -> None:
     """Refuse a peptide that the flow does not know, or warn where the user insists."""
     if not insist:
         flow.check_known(peptide, weights)
@@ -189,7 +79,7 @@ def improve(
     _check_results(directory, files)
     start = Prose.from_pretrained(weights, size=size or None)
     for peptide in peptides:
-        _check_known(start, weights, peptide, insist)
+        check_known(start, weights, peptide, insist)
     physics = TargetSettings(temperature_kelvin=temperature_kelvin)
     notes = _notes(start, peptides, budget, temperature_kelvin, seed, settings)
     improve_flow(
@@ -211,7 +101,7 @@ def improve(
 
 def _check_results(directory: Path, files: list[Path]) -> None:
     """Refuse to begin where results are; of a run that was begun, they may be its own (see `_store`)."""
-    from prosebench.flows.export import check_writable
+    from prosebench.frames.files import check_writable
     from prosebench.prose.checkpoint import begun
 
     if not begun(directory / UNFINISHED):

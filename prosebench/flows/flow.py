@@ -272,7 +272,7 @@ class Flow(ABC, Generic[Drawn]):
             energies = target.energy(proposals.frames_nm)
             watch(proposals, energies)
             spent = np.arange(first + 1, first + streams.n + 1)
-            parts.append(Ensemble(proposals.frames_nm, energies, weigh(proposals, energies), spent))
+            parts.append(Ensemble(proposals.frames_nm, energies, weigh(proposals, energies), spent, peptide))
             first += streams.n
         return concatenate(parts)
 

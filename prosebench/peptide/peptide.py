@@ -24,9 +24,18 @@ from prosebench.peptide.start_structure import (
     minimise,
 )
 
+_CAPS = ("ACE", "NME", "NMA", "NH2")
+"""Names of residues in PDB files that cap an end."""
+
 
 class Peptide:
     """A zwitterionic peptide of the 20 natural amino acids, HIS as its epsilon tautomer, without disulfides.
+
+    What can be sampled: one chain of 2 to MAX_RESIDUES natural L residues with charged ends (NH3+ and COO-), charged
+    ASP, GLU, LYS and ARG, and neutral HIS with its hydrogen at the epsilon nitrogen; by default in the force field
+    amber14 (ff14SB) with OBC1 implicit water and a cutoff of 2 nm, at 310 K. Caps (ACE, NME, NH2), D residues,
+    N-methyl residues, disulfides, ions and explicit water are refused. A suite may name other files of force fields
+    that OpenMM ships; flows know the published one alone.
 
     sequence (one-letter codes), openmm_topology, atom_names (list of PDB v3 names) and n_atoms are plain
     attributes. Every array about the peptide has its atoms in the order of the topology. Build one with
@@ -180,8 +189,9 @@ def _check_residues(path: Path, topology: app.Topology) -> None:
     for residue in residues:
         label = f"residue {residue.name} {residue.id}"
         if residue.name not in ONE_LETTER:
+            caps = "caps are not supported, ends must be charged: " if residue.name in _CAPS else ""
             raise PeptideError(
-                f"{path}: {label} is not one of the 20 natural amino acids; remove or replace it"
+                f"{path}: {label} is not one of the 20 natural amino acids; {caps}remove or replace it"
             )
         present = [atom.name for atom in residue.atoms()]
         first, last = residue is residues[0], residue is residues[-1]

@@ -1,9 +1,19 @@
 """Which sequences are peptides here: checked before anything that takes time is imported."""
 
+import re
+
 from prosebench.peptide.residues import ONE_LETTER
 
 MAX_RESIDUES = 50
 """Longest peptide built here; beyond it, the minimisation of an extended chain takes minutes."""
+
+SUPPORTED = (
+    f"2 to {MAX_RESIDUES} natural L amino acids with charged ends; no caps (ACE, NME), D or N-methyl residues"
+)
+"""What a peptide is here, in a few words, for messages and help."""
+
+_CAPS = ("ACE-", "-NME", "-NMA", "-NH2", "AC-")
+"""How caps are written beside a sequence."""
 
 
 class PeptideError(ValueError):
@@ -16,8 +26,21 @@ def check_sequence(sequence: str) -> None:
     unknown = sorted(set(sequence) - set(letters))
     if unknown:
         raise PeptideError(
-            f"peptide {sequence!r}: no amino acid is {', '.join(map(repr, unknown))}; use {letters}"
+            f"peptide {sequence!r}: no amino acid is {', '.join(map(repr, unknown))}; use {letters}{_hint(sequence)}"
         )
     if not 2 <= len(sequence) <= MAX_RESIDUES:
         count = f"{len(sequence)} residue{'' if len(sequence) == 1 else 's'}"
         raise PeptideError(f"peptide {sequence!r} has {count}; give 2 to {MAX_RESIDUES}")
+
+
+def _hint(sequence: str) -> str:
+    """What somebody may have meant by letters that are none of the 20, and that it cannot be sampled here."""
+    if any(cap in sequence.upper() for cap in _CAPS):
+        return f". Caps cannot be sampled here: peptides are {SUPPORTED}"
+    if re.search(r"[Nn]-?[Mm]e|\(Me\)|\[", sequence):
+        return f". Modified residues cannot be sampled here: peptides are {SUPPORTED}"
+    if any(letter.islower() for letter in sequence):
+        return (
+            f". Small letters often mean D residues, which cannot be sampled here: peptides are {SUPPORTED}"
+        )
+    return ""

@@ -14,3 +14,8 @@ def __getattr__(name: str) -> Any:
     if name == "Prose":
         return import_module("prosebench.prose.flow").Prose
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """For tab completion."""
+    return sorted({*globals(), *__all__})

@@ -1,11 +1,14 @@
 """Ensembles keep what they were given and refuse what does not fit."""
 
+import re
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 
 from prosebench.ensemble import Ensemble, concatenate
+from prosebench.peptide import Peptide
 from prosebench.store.storage import DamagedFile, write_arrays
 
 
@@ -49,3 +52,110 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     write_arrays(tmp_path / "e.npz", {"velocities": np.zeros(3)})
     with pytest.raises(DamagedFile, match="lacks positions_nm, energies_kt"):
         Ensemble.load(tmp_path / "e.npz")
+
+
+PEPTIDE = Peptide.from_sequence("GAG")
+
+
+def near_start(n: int, *, weighted: bool = False) -> Ensemble:
+    rng = np.random.default_rng(n)
+    frames = PEPTIDE.start_nm + 0.005 * rng.standard_normal((n, PEPTIDE.n_atoms, 3))
+    return Ensemble(frames, rng.normal(size=n), 0.3 * rng.normal(size=n) if weighted else None).of(PEPTIDE)
+
+
+def test_an_ensemble_is_shown_in_one_line() -> None:
+    assert repr(near_start(1200, weighted=True)) == "<Ensemble of GAG: 1,200 frames of 27 atoms, log-weights>"
+    assert repr(make(3)) == "<Ensemble: 3 frames of 5 atoms, no weights>"
+
+
+def test_whose_frames_they_are_stays_known() -> None:
+    ensemble = near_start(6)
+    assert ensemble.select(slice(0, 2)).peptide is PEPTIDE
+    assert concatenate([ensemble, ensemble]).peptide is PEPTIDE
+    assert ensemble.of("GAG").to_mdtraj().topology == PEPTIDE.topology
+    with pytest.raises(ValueError, match="AA has 23 atoms, and these frames have 27"):
+        ensemble.of("AA")
+    with pytest.raises(ValueError, match=r'ensemble\.of\("ARIP"\) does'):
+        make(3).to_mdtraj()
+
+
+def test_means_are_weighted_and_take_functions_and_values() -> None:
+    ensemble = near_start(300, weighted=True)
+    by_function = ensemble.mean(mdtraj.compute_rg)
+    weights = np.exp(ensemble.log_weights)
+    values = mdtraj.compute_rg(ensemble.to_mdtraj())
+    assert by_function.value == pytest.approx(np.average(values, weights=weights))
+    assert ensemble.mean(values).standard_error == by_function.standard_error
+    assert by_function.effective_frames > 0
+    both = ensemble.mean(np.stack([values, 2 * values], axis=1))
+    assert both.value == pytest.approx([by_function.value, 2 * by_function.value])
+    assert re.fullmatch(r"0\.\d+ ± 0\.\d+", str(by_function))
+    with pytest.raises(ValueError, match=r"300 frames need \(300, \.\.\.\)"):
+        ensemble.mean(values[:-1])
+    values[5] = np.nan
+    with pytest.raises(ValueError, match="not finite for 1 of 300 frames"):
+        ensemble.mean(values)
+
+
+def test_frames_without_weight_may_have_no_value() -> None:
+    ensemble = near_start(50, weighted=True)
+    log_weights = ensemble.log_weights.copy()
+    log_weights[7] = -np.inf
+    values = np.arange(50.0)
+    values[7] = np.nan
+    lighter = Ensemble(ensemble.positions_nm, ensemble.energies_kt, log_weights)
+    rest = np.delete(np.arange(50), 7)
+    assert lighter.mean(values).value == pytest.approx(
+        np.average(rest, weights=np.exp(log_weights[rest])), rel=1e-12
+    )
+
+
+def test_frames_that_repeat_count_once() -> None:
+    """A file of 1,000 frames drawn from 200: std / sqrt(n) would be less than half of the error."""
+    single = near_start(200)
+    index = np.random.default_rng(0).integers(200, size=1000)
+    repeated = single.select(index)
+    values = mdtraj.compute_rg(repeated.to_mdtraj())
+    estimate = repeated.mean(values)
+    assert estimate.standard_error > 2.2 * values.std() / np.sqrt(1000)
+    assert estimate.effective_frames < 200
+    counts = np.bincount(index, minlength=200)
+    assert repeated.ess == pytest.approx(1000**2 / (counts**2).sum() / 1000)
+    assert single.ess == pytest.approx(1.0)
+
+
+def test_a_few_heavy_frames_are_warned_of() -> None:
+    ensemble = near_start(500)
+    heavy = Ensemble(
+        ensemble.positions_nm, ensemble.energies_kt, 3.0 * np.random.default_rng(0).standard_cauchy(500)
+    )
+    assert heavy.k_hat > 0.7
+    assert ensemble.k_hat == -np.inf
+    with pytest.warns(UserWarning, match="a few frames carry nearly all the weight"):
+        heavy.mean(np.arange(500.0))
+
+
+def test_torsions_of_one_residue() -> None:
+    ensemble = near_start(20)
+    trajectory = ensemble.to_mdtraj()
+    (psi_atoms, psi), (phi_atoms, phi) = mdtraj.compute_psi(trajectory), mdtraj.compute_phi(trajectory)
+    # Both of residue 2: the middle two of the four atoms of psi are its N and CA, those of phi too.
+    assert {PEPTIDE.topology.atom(int(i)).residue.index for i in (*psi_atoms[1][:2], *phi_atoms[0][1:3])} == {
+        1
+    }
+    np.testing.assert_allclose(
+        ensemble.phi_psi(2), np.stack([phi[:, 0], psi[:, 1]], axis=1), rtol=0, atol=1e-5
+    )
+    for residue in (1, 3):
+        with pytest.raises(ValueError, match=f"residue {residue} of GAG has not both phi and psi; 2 to 2 do"):
+            ensemble.phi_psi(residue)
+    energy = ensemble.free_energy(ensemble.phi_psi(2), bins=8)
+    assert energy.free_energy_kt.shape == (8, 8)
+    assert energy.free_energy_kt.min() == 0.0
+
+
+@pytest.mark.parametrize("name", ["x.trr", "x.h5", "x.XTC", "x.nc"])
+def test_a_format_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must end in one of \.xtc, \.dcd, \.pdb, \.npz"):
+        near_start(2).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())

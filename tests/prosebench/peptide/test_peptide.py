@@ -141,6 +141,15 @@ def test_pickle_and_with_start():
         ("ARXP", "'X'"),
         ("arip", "'a'.*ACDEFGHIKLMNPQRSTVWY"),
         ("AR IP", "' '"),
+        (
+            "arip",
+            "Small letters often mean D residues, which cannot be sampled here: .* D or N-methyl",
+        ),
+        (
+            "ACE-AA-NME",
+            "Caps cannot be sampled here: peptides are 2 to 50 natural L amino acids with charged ends",
+        ),
+        ("A[NMe]A", "Modified residues cannot be sampled here"),
     ],
 )
 def test_bad_sequences_are_refused(sequence, message):

@@ -1,26 +1,24 @@
-"""Samples as files that other programs read."""
+"""Frames as files that other programs read."""
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import mdtraj
 import numpy as np
+from numpy.typing import NDArray
 
-from prosebench.ensemble import Ensemble
-from prosebench.frames.importance import filter_top, pareto_smooth, resample
-from prosebench.peptide import Peptide
 from prosebench.store.storage import TEMPORARY_SUFFIX, make_folder
 
-FORMATS = (".xtc", ".dcd", ".pdb", ".npz")
+TRAJECTORIES = (".xtc", ".dcd", ".pdb")
+FORMATS = (*TRAJECTORIES, ".npz")
+"""What an ensemble can be written as; an .npz file alone holds energies and log-weights, too."""
 
 FARTHEST_NM = 900.0
 """No format holds every number: the columns of a PDB file end before 1000 nm."""
 
 _DCD_HEADER_BYTES = 276
 """A DCD file begins with three records: numbers, title, number of atoms."""
-
-Weighting = Literal["smoothed", "filtered"]
 
 
 def files_of(path: Path) -> list[Path]:
@@ -29,8 +27,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Make the folder of a file. Raises ValueError where `write_frames` could not write the file, or would replace
-    one."""
+    """Make the folder of a file. Raises ValueError for a name that says no format, or a file that is there already."""
     if path.suffix not in FORMATS:
         raise ValueError(f"cannot write {path}: its name must end in one of {', '.join(FORMATS)}")
     for file in files_of(path):
@@ -39,27 +36,21 @@ def check_writable(path: Path) -> None:
     make_folder(path.parent)
 
 
-def write_frames(path: Path, peptide: Peptide, ensemble: Ensemble) -> list[Path]:
-    """Write the frames of an ensemble as the name's end says; returns the paths of the files.
+def write_frames(path: Path, frames_nm: NDArray[Any], topology: mdtraj.Topology) -> None:
+    """Write frames (n, atoms, 3) as the name's end says, .xtc, .dcd or .pdb.
 
-    An .npz file is the ensemble with energies and log-weights. Beside an .xtc or .dcd file stands a .pdb file with the
-    first frame, which names the atoms. Frames that are not `writable` are left out of all but the .npz file. Raises
-    ValueError where that leaves none, or as `check_writable`.
+    Beside an .xtc or .dcd file stands a .pdb file with the first frame, which names the atoms. Frames that are not
+    `writable` are left out. Raises ValueError where that leaves none.
     """
-    check_writable(path)
-    if path.suffix == ".npz":
-        ensemble.save(path)
-        return [path]
-    frames = ensemble.positions_nm[writable(ensemble)]
+    frames = frames_nm[writable(frames_nm)]
     if not len(frames):
         raise ValueError(
-            f"none of {len(ensemble)} frames can be written: coordinates are not finite, or too large"
+            f"none of {len(frames_nm)} frames can be written: coordinates are not finite, or too large"
         )
-    trajectory = mdtraj.Trajectory(frames, peptide.topology)
+    trajectory = mdtraj.Trajectory(frames, topology)
     _save_whole(trajectory, path)
-    for topology in files_of(path)[1:]:
-        _save_whole(trajectory[0], topology)
-    return files_of(path)
+    for beside in files_of(path)[1:]:
+        _save_whole(trajectory[0], beside)
 
 
 def _save_whole(trajectory: mdtraj.Trajectory, path: Path) -> None:
@@ -91,23 +82,6 @@ def _frames_in(path: Path, n_atoms: int) -> int:
         return len(file)
 
 
-def writable(ensemble: Ensemble) -> np.ndarray:
+def writable(frames_nm: NDArray[Any]) -> NDArray[np.bool_]:
     """Which frames (n,) the formats of other programs can hold: all coordinates are within FARTHEST_NM of 0."""
-    return (np.abs(ensemble.positions_nm) < FARTHEST_NM).all(axis=(1, 2))
-
-
-def drawn_by_weight(ensemble: Ensemble, n: int, seed: int, weighting: Weighting = "smoothed") -> Ensemble:
-    """n frames drawn with replacement by their weights: samples of the target.
-
-    "smoothed" weights are Pareto-smoothed (`pareto_smooth`); "filtered" is the published way, in which the frames of
-    the highest weights are left out. Raises ValueError for an ensemble without weights, or without a finite one.
-    """
-    if ensemble.log_weights is None:
-        raise ValueError("the ensemble has no weights to draw by")
-    rng = np.random.default_rng(seed)
-    if weighting == "smoothed":
-        index = resample(pareto_smooth(ensemble.log_weights)[0], n, rng)
-    else:
-        kept = filter_top(ensemble.log_weights)
-        index = kept[resample(ensemble.log_weights[kept], n, rng)]
-    return Ensemble(ensemble.positions_nm[index], ensemble.energies_kt[index])
+    return (np.abs(frames_nm) < FARTHEST_NM).all(axis=(1, 2))
