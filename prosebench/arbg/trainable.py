@@ -20,7 +20,7 @@ from prosebench.flows.handedness import one_handed
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch, TrainingData
 from prosebench.training.dispersion import DispersionRecipe, Energies, dispersion, spread
-from prosebench.training.recipe import Recipe, RecipeError
+from prosebench.training.recipe import RECOMPUTE_IS_UNKNOWN, Recipe, RecipeError
 from prosebench.training.trainable import proposal_numbers
 
 VALIDATION_BATCH = 250
@@ -50,6 +50,8 @@ class TrainableArbg:
     def __init__(self, recipe: Recipe, device: str) -> None:
         if recipe.data.mix != "peptide":
             raise RecipeError('this flow is trained on batches of one peptide each; set data.mix = "peptide"')
+        if recipe.recompute != "no":
+            raise RecipeError(RECOMPUTE_IS_UNKNOWN)
         self.device, self.dispersion = device, recipe.dispersion
         self._scaffolds, self._energies = dict[str, Scaffold](), Energies()
         self.network = _network(recipe).to(device).train()

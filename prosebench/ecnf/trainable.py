@@ -18,7 +18,7 @@ from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
-from prosebench.training.recipe import Recipe, RecipeError
+from prosebench.training.recipe import RECOMPUTE_IS_UNKNOWN, Recipe, RecipeError
 from prosebench.training.trainable import mean_loss, proposal_numbers
 
 VALIDATION_BATCH = 100
@@ -50,6 +50,8 @@ class TrainableEcnf:
             )
         if recipe.compile != "no":
             raise RecipeError('compile is for Prose and TarFlow; leave it out, or set compile = "no"')
+        if recipe.recompute != "no":
+            raise RecipeError(RECOMPUTE_IS_UNKNOWN)
         self.device, self._known = device, dict[str, Nodes]()
         self.field = _field(recipe).to(device).train()
         self.module = FlowMatchingLoss(self.field, low_precision=recipe.precision == "bfloat16")

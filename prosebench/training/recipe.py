@@ -20,6 +20,10 @@ class RecipeError(ValueError):
     """A recipe that cannot be followed; the message names the key and what is known."""
 
 
+RECOMPUTE_IS_UNKNOWN = 'recompute is for Prose and TarFlow; leave it out, or set recompute = "no"'
+"""What a trainable says that keeps everything for the backward pass."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -75,7 +79,8 @@ class Recipe(_Part):
 
     compile "layers" compiles the repeated layer of the network once for all (minutes saved against compiling it whole).
     recompute "layers" keeps only the input of each layer for the backward pass, which computes the layer again: a third
-    more time, and a small part of the memory. `prosebench train RECIPE --dry-run` says what a frame takes.
+    more time, and a small part of the memory; for Prose and TarFlow alone. `prosebench train RECIPE --dry-run` says
+    what a frame takes.
     """
 
     description: str = ""

@@ -10,7 +10,7 @@ from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
 from prosebench.training.loop import ahead
 from prosebench.training.memory import step_memory
-from prosebench.training.recipe import Recipe
+from prosebench.training.recipe import Recipe, RecipeError, load_recipe
 from prosebench.training.trainable import make_trainable
 from tests.prosebench.training.conftest import TINY_SIZE
 
@@ -36,6 +36,12 @@ def test_layers_computed_again_give_the_same_gradients(recipe: Recipe) -> None:
     again = gradients(recipe.model_copy(update={"recompute": "layers"}))
     for one, other in zip(gradients(recipe), again, strict=True):
         torch.testing.assert_close(other, one, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["arbg-mini", "tbg-mini"])
+def test_a_flow_that_cannot_compute_layers_again_says_so(name: str) -> None:
+    with pytest.raises(RecipeError, match=r"recompute is for Prose and TarFlow"):
+        make_trainable(load_recipe(name, ["recompute=layers"]), "cpu")
 
 
 def test_memory_grows_with_atoms_and_is_less_where_layers_are_computed_again(recipe: Recipe) -> None:
