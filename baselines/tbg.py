@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from prosebench.ecnf.flow import Ecnf, Integration
 from prosebench.ecnf.proposal import EcnfProposal
-from prosebench.ecnf.weights import PUBLISHED, weights_file
+from prosebench.ecnf.weights import FORMAT, PUBLISHED
 from prosebench.flows.snis import weighted_chunk
 from prosebench.flows.streams import Streams
 from prosebench.flows.weight_files import HUB_REVISION, check_content, content_sha256
@@ -56,7 +56,7 @@ class TBG(Method):
         @model_validator(mode="after")
         def _hash_weights(self) -> "TBG.Settings":
             if self.weights not in PUBLISHED:
-                found = content_sha256(self.weights, weights_file(self.weights), self.weights_sha256)
+                found = content_sha256(self.weights, FORMAT.file(self.weights), self.weights_sha256)
                 object.__setattr__(self, "weights_sha256", found)
             return self
 

@@ -7,22 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prosebench.arbg.config import ArbgConfig
 from prosebench.arbg.flow import Arbg
 from prosebench.flows.flow import Flow
-from prosebench.flows.weight_files import WeightsError, bundled_in
-from prosebench.prose.config import ProseConfig
+from prosebench.flows.weight_files import WeightsError
 from prosebench.prose.flow import Prose
-from prosebench.robin.config import RobinConfig
 from prosebench.robin.flow import Robin
 from prosebench.store.storage import DamagedFile, array_text, read_arrays
 
-KINDS: tuple[tuple[type[Flow[Any]], Any], ...] = (
-    (Prose, ProseConfig),
-    (Arbg, ArbgConfig),
-    (Robin, RobinConfig),
-)
-"""Flows that can be drawn from by name, with the description of their size."""
+KINDS: tuple[type[Flow[Any]], ...] = (Prose, Arbg, Robin)
+"""Flows that can be drawn from by name."""
 
 
 def load_flow(
@@ -39,16 +32,20 @@ def load_flow(
 def kind_of(name_or_path: str | Path) -> type[Flow[Any]]:
     """The class of flow that weights belong to. Raises WeightsError for an unknown name, or a damaged file."""
     name = str(name_or_path)
-    for kind, _ in KINDS:
-        if name in bundled_in(kind.bundled) or name in kind.published:
+    for kind in KINDS:
+        if name in _names(kind):
             return kind
     path = Path(name)
     if path.suffix == ".npz" and path.is_file():
         return _kind_of_file(path)
     if path.suffix or path.is_file():
         return Prose
-    known = [one for kind, _ in KINDS for one in (*bundled_in(kind.bundled), *kind.published)]
+    known = [one for kind in KINDS for one in _names(kind)]
     raise WeightsError(f"there are no weights {name!r}; known: {', '.join(known)}, or the path of a file")
+
+
+def _names(kind: type[Flow[Any]]) -> list[str]:
+    return [*kind.weight_format.names(), *kind.weight_format.published]
 
 
 def _kind_of_file(path: Path) -> type[Flow[Any]]:
@@ -56,7 +53,7 @@ def _kind_of_file(path: Path) -> type[Flow[Any]]:
         config = json.loads(array_text(read_arrays(path)["meta"]))["config"]
     except (DamagedFile, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} is not a model of prosebench ({error}); get it again") from error
-    for kind, of_size in KINDS:
-        if set(config) <= set(of_size.model_fields):
+    for kind in KINDS:
+        if set(config) <= set(kind.weight_format.config.model_fields):
             return kind
     raise WeightsError(f"{path} holds weights of a flow that frames cannot be drawn from by name")

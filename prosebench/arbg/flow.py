@@ -9,7 +9,6 @@ another, draws are the same and weights alone know it.
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,9 @@ from prosebench.arbg.internal import log_volume, to_internal
 from prosebench.arbg.network import Known, Network, log_shape_density
 from prosebench.arbg.sampling import NORMALS, UNIFORMS, draw
 from prosebench.arbg.scaffold import Scaffold
-from prosebench.arbg.weights import BUNDLED, load_weights
-from prosebench.flows.device import choose_device
-from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN, Proposals, as_peptide, unknown_residues
+from prosebench.arbg.weights import FORMAT
+from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN, Proposals, as_peptide
 from prosebench.flows.proposal import SmoothFlow
-from prosebench.flows.weight_files import HUB_REVISION, WeightsError
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks
@@ -44,31 +41,14 @@ _NUMBERS_KEPT = 60
 class Arbg(SmoothFlow[Proposals]):
     """The flow with its weights; see `prosebench.flows.flow.Flow`."""
 
-    bundled = BUNDLED
+    weight_format = FORMAT
+    network: Network
 
     def __init__(
         self, network: Network, source: dict[str, Any] | None = None, device: str | None = None
     ) -> None:
-        self.device = choose_device(device)
-        self.network = network.to(self.device).eval()
-        self.source = source or {}
+        super().__init__(network, source, device)
         self._last: tuple[str, tuple[str, ...], Known] | None = None
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path,
-        *,
-        size: str | Path | None = None,
-        revision: str = HUB_REVISION,
-        cache: Path | None = None,
-        device: str | None = None,
-    ) -> "Arbg":
-        """A bundled model, or an own `.npz` file, which knows its size. Raises WeightsError."""
-        if size:
-            raise WeightsError(f"{name_or_path} knows its own size; leave size {str(size)!r} out")
-        weights = load_weights(name_or_path)
-        return cls(weights.network, weights.source, device)
 
     @property
     def config(self) -> ArbgConfig:
@@ -140,13 +120,6 @@ class Arbg(SmoothFlow[Proposals]):
         of_layers = _NUMBERS_KEPT * config.channels + 3 * config.heads * atoms
         of_pairs = 4 * atoms * (config.pair_channels + config.pair_hidden)
         return 4 * atoms * (config.layers * of_layers + of_pairs)
-
-    def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
-        """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
-        longest = self.config.max_residues
-        if len(peptide.sequence) > longest and not any_length:
-            return f"was made for peptides of up to {longest} residues"
-        return unknown_residues(peptide, self.source.get("notes", {}).get("residues"))
 
     @torch.no_grad()
     def known(self, peptide: Peptide) -> Known:

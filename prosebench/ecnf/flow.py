@@ -102,7 +102,7 @@ class Ecnf:
         Raises WeightsError, which says what is wrong and what to do.
         """
         weights = load_weights(name_or_path, size=size, revision=revision)
-        return cls(weights.field, weights.source, device, integration)
+        return cls(weights.network, weights.source, device, integration)
 
     @property
     def config(self) -> EcnfConfig:

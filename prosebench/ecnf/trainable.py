@@ -127,6 +127,6 @@ def _field(recipe: Recipe) -> VelocityField:
     if unknown or not recipe.model:
         raise RecipeError(f"model has {sorted(recipe.model)}; it needs size or weights, and may have both")
     if "weights" in recipe.model:
-        return load_weights(recipe.model["weights"], size=recipe.model.get("size")).field
+        return load_weights(recipe.model["weights"], size=recipe.model.get("size")).network
     torch.manual_seed(recipe.seed)
     return VelocityField(load_size(recipe.model["size"]))

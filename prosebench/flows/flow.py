@@ -18,14 +18,16 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble, concatenate
+from prosebench.flows.device import choose_device
 from prosebench.flows.handedness import one_handed
 from prosebench.flows.streams import Streams
-from prosebench.flows.weight_files import HUB_REVISION, HubFile, file_of
+from prosebench.flows.weight_files import HUB_REVISION
+from prosebench.flows.weight_format import WeightFormat
 from prosebench.frames.geometry import fix_chirality, random_rotations
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
@@ -106,20 +108,21 @@ class Flow(ABC, Generic[Drawn]):
     source says where its weights came from: file, SHA-256, and under "notes" what their maker wrote down.
     """
 
-    published: ClassVar[Mapping[str, HubFile]] = {}
-    """Published weights by name."""
-    bundled: ClassVar[Path]
-    """Folder of the models that come with prosebench, `NAME.npz` each."""
+    weight_format: ClassVar[WeightFormat[Any, Any]]
+    """How its weights are stored, and where."""
 
     joins_streams: ClassVar[bool] = False
     """Whether all that `propose` draws from its generator has one row a proposal, by `standard_normal` or `integers`:
     then a GPU takes several random streams at once (`prosebench.flows.streams`)."""
 
-    device: str
-    source: dict[str, Any]
+    def __init__(
+        self, network: nn.Module, source: dict[str, Any] | None = None, device: str | None = None
+    ) -> None:
+        self.device = choose_device(device)
+        self.network = network.to(self.device).eval()
+        self.source = source or {}
 
     @classmethod
-    @abstractmethod
     def from_pretrained(
         cls,
         name_or_path: str | Path,
@@ -128,8 +131,20 @@ class Flow(ABC, Generic[Drawn]):
         revision: str = HUB_REVISION,
         cache: Path | None = None,
         device: str | None = None,
+        **more: Any,
     ) -> Self:
-        """A bundled model, published weights from the hub, or a file. Raises WeightsError, which says what to do."""
+        """A bundled model, published weights from the hub, or a file (our own `.npz`, or a published `.pth`, `.ckpt`
+        or `.safetensors`); more is for the flow itself. See `WeightFormat.load`.
+
+        Raises WeightsError, which says what is wrong and what to do.
+        """
+        weights = cls.weight_format.load(name_or_path, size=size, revision=revision, cache=cache)
+        return cls(weights.network, weights.source, device, **more)
+
+    @property
+    @abstractmethod
+    def config(self) -> Any:
+        """Size and units of the network; its max_residues is the length that it was made for."""
 
     @abstractmethod
     def propose(
@@ -161,9 +176,14 @@ class Flow(ABC, Generic[Drawn]):
     ) -> Placement:
         """The densities of centre and orientation that are taken out: those of the flow, as far as they are known."""
 
-    @abstractmethod
     def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
         """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
+        longest = self.config.max_residues
+        if len(peptide.sequence) > longest and not any_length:
+            return f"was made for peptides of up to {longest} residues"
+        known = self.source.get("notes", {}).get("residues")
+        new = [letter for letter in dict.fromkeys(peptide.sequence) if known and letter not in known]
+        return f"has never seen {', '.join(new)}; it knows {known}" if new else None
 
     @property
     def one_handed(self) -> bool:
@@ -219,7 +239,7 @@ class Flow(ABC, Generic[Drawn]):
     @classmethod
     def weights_file(cls, name_or_path: str | Path) -> Path | None:
         """The file of a bundled model, or the path of a file as it is; None where there is no such file."""
-        return file_of(name_or_path, cls.bundled)
+        return cls.weight_format.file(name_or_path)
 
     def sample(
         self,
@@ -310,9 +330,3 @@ def _stream(seed: int, number: int) -> np.random.Generator:
 def as_peptide(sequence: str | Peptide) -> Peptide:
     """A peptide from its sequence; a peptide as it is. Raises PeptideError for a sequence that is none."""
     return sequence if isinstance(sequence, Peptide) else Peptide.from_sequence(sequence)
-
-
-def unknown_residues(peptide: Peptide, known: str | None) -> str | None:
-    """Which residues of a peptide are not among the known ones, in words, or None; None knows them all."""
-    new = [letter for letter in dict.fromkeys(peptide.sequence) if known and letter not in known]
-    return f"has never seen {', '.join(new)}; it knows {known}" if new else None

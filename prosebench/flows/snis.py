@@ -52,7 +52,7 @@ class FlowSettings(MethodSettings):
 
     @model_validator(mode="after")
     def _hash_weights(self) -> "FlowSettings":
-        if self.weights in self.kind.published:
+        if self.weights in self.kind.weight_format.published:
             return self
         found = content_sha256(self.weights, self.kind.weights_file(self.weights), self.weights_sha256)
         object.__setattr__(self, "weights_sha256", found)

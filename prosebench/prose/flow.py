@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,13 +23,11 @@ from torch.func import functional_call
 
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble
-from prosebench.flows.device import choose_device
 from prosebench.flows.flow import (
     TRAINING_TEMPERATURE_KELVIN,
     Proposals,
     as_peptide,
     finite_weights,
-    unknown_residues,
 )
 from prosebench.flows.proposal import SmoothFlow
 from prosebench.flows.tokens import Tokens
@@ -40,7 +37,7 @@ from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.inverse import Inverter, PeptideInverter, Precision
 from prosebench.prose.network import Network
-from prosebench.prose.weights import BUNDLED, HUB_REVISION, PUBLISHED, Weights, load_weights
+from prosebench.prose.weights import FORMAT
 from prosebench.ranks import ALONE, Ranks
 
 CentreDensity = Literal["gaussian", "published"]
@@ -77,10 +74,10 @@ class ProseProposals(Proposals):
 
 
 class Prose(SmoothFlow[ProseProposals]):
-    """The flow with its weights; see `prosebench.flows.flow.Flow`."""
+    """The flow with its weights; see `prosebench.flows.flow.Flow`. precision is that of draws on a GPU."""
 
-    published = PUBLISHED
-    bundled = BUNDLED
+    weight_format = FORMAT
+    network: Network
 
     joins_streams = True
 
@@ -91,32 +88,11 @@ class Prose(SmoothFlow[ProseProposals]):
         device: str | None = None,
         precision: Precision = "float32",
     ) -> None:
-        self.device, self.precision = choose_device(device), precision
-        self.network = network.to(self.device).eval()
-        self.source = source or {}
+        super().__init__(network, source, device)
+        self.precision = precision
         self._inverter: Inverter | None = None
         self._known: tuple[Peptide, Tokens] | None = None
         self._prepared: tuple[Peptide, PeptideInverter] | None = None
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path,
-        *,
-        size: str | Path | None = None,
-        revision: str = HUB_REVISION,
-        cache: Path | None = None,
-        device: str | None = None,
-        precision: Precision = "float32",
-    ) -> "Prose":
-        """A bundled model, published weights from the hub, or a file (`.npz`, `.pth`, `.ckpt`,
-        `.safetensors`).
-
-        precision is that of draws on a GPU. See `prosebench.prose.weights.load_weights`. Raises WeightsError, which
-        says what is wrong and what to do.
-        """
-        weights: Weights = load_weights(name_or_path, size=size, revision=revision, cache=cache)
-        return cls(weights.network, weights.source, device, precision)
 
     def with_network(self, network: Network) -> "Prose":
         """A flow that draws as this one does, with the weights of another network."""
@@ -242,13 +218,6 @@ class Prose(SmoothFlow[ProseProposals]):
         log_q -= centre_log_density(centres / unit, peptide.n_atoms, com, unit)
         orientation = self.placement(peptide).orientation
         return log_q - orientation.log_density(frames_nm) if orientation else log_q
-
-    def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
-        """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
-        longest = self.config.max_residues
-        if len(peptide.sequence) > longest and not any_length:
-            return f"was made for peptides of up to {longest} residues"
-        return unknown_residues(peptide, self.source.get("notes", {}).get("residues"))
 
     def tokens(self, peptide: Peptide) -> Tokens:
         """What the network is told of a peptide; kept for the last one."""

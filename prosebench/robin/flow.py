@@ -15,7 +15,6 @@ A density that is uniform inside its bins has no gradient, so that nothing is an
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prosebench.flows.device import choose_device
 from prosebench.flows.flow import (
     TRAINING_TEMPERATURE_KELVIN,
     Flow,
     Proposals,
     as_peptide,
-    unknown_residues,
 )
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
@@ -37,7 +34,7 @@ from prosebench.ranks import ALONE, Ranks
 from prosebench.robin.config import RobinConfig
 from prosebench.robin.network import Known, Network
 from prosebench.robin.sampling import draw, log_density
-from prosebench.robin.weights import BUNDLED, HUB_REVISION, PUBLISHED, load_weights
+from prosebench.robin.weights import FORMAT
 
 DEFAULT_BATCH = 64
 PILOT_FRAMES = 256
@@ -50,30 +47,14 @@ CHI_SQUARE_MEDIAN = 2.3660
 class Robin(Flow[Proposals]):
     """The network with its weights; see `prosebench.flows.flow.Flow`."""
 
-    published = PUBLISHED
-    bundled = BUNDLED
+    weight_format = FORMAT
+    network: Network
 
     def __init__(
         self, network: Network, source: dict[str, Any] | None = None, device: str | None = None
     ) -> None:
-        self.device = choose_device(device)
-        self.network = network.to(self.device).eval()
-        self.source = source or {}
+        super().__init__(network, source, device)
         self._centre_std_nm = dict[str, float]()
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path,
-        *,
-        size: str | Path | None = None,
-        revision: str = HUB_REVISION,
-        cache: Path | None = None,
-        device: str | None = None,
-    ) -> "Robin":
-        """See `Flow.from_pretrained` and `prosebench.robin.weights.load_weights`."""
-        weights = load_weights(name_or_path, size=size, revision=revision, cache=cache)
-        return cls(weights.network, weights.source, device)
 
     @property
     def config(self) -> RobinConfig:
@@ -118,13 +99,10 @@ class Robin(Flow[Proposals]):
         return Placement(self._centre_std_nm[peptide.sequence])
 
     def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
-        """What of a peptide lies beyond what the weights were trained on, or None."""
-        config = self.config
-        if peptide.n_atoms > config.max_atoms:
-            return f"was made for peptides of up to {config.max_atoms} atoms"
-        if len(peptide.sequence) > config.max_residues and not any_length:
-            return f"was made for peptides of up to {config.max_residues} residues"
-        return unknown_residues(peptide, self.source.get("notes", {}).get("residues"))
+        """See `Flow.unknown`; there is also a largest number of atoms."""
+        if peptide.n_atoms > self.config.max_atoms:
+            return f"was made for peptides of up to {self.config.max_atoms} atoms"
+        return super().unknown(peptide, any_length=any_length)
 
     def known(self, peptide: Peptide) -> Known:
         """What the network is told of a peptide."""

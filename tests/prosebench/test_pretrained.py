@@ -13,8 +13,8 @@ from tests.prosebench.arbg.conftest import tiny_network
 def test_every_name_has_its_kind() -> None:
     assert kind_of("prose-mini") is Prose
     assert kind_of("wells") is Arbg
-    for kind, _ in KINDS:
-        assert all(kind_of(name) is kind for name in kind.published)
+    for kind in KINDS:
+        assert all(kind_of(name) is kind for name in kind.weight_format.published)
 
 
 def test_an_own_file_knows_its_kind(tmp_path: Path) -> None:

@@ -89,12 +89,12 @@ def test_weights_there_and_back(tmp_path: Path) -> None:
         found = load_weights(tmp_path / "a.npz")
     finally:
         network.double()
-    assert found.config == network.config
+    assert found.network.config == network.config
     assert found.source["notes"]["residues"] == "GW"
     for name, value in network.state_dict().items():
         np.testing.assert_allclose(found.network.state_dict()[name].numpy(), value.float().numpy())
 
 
 def test_weights_that_are_not_there_are_named() -> None:
-    with pytest.raises(WeightsError, match=r"bundled: .*wells"):
+    with pytest.raises(WeightsError, match=r"no weights 'nothing'; known: .*wells"):
         Arbg.from_pretrained("nothing")

@@ -66,18 +66,20 @@ def test_torch_files_round_trip(tmp_path: Path, field: VelocityField, size: Path
     path = tmp_path / "mine.pth"
     torch.save(nest(published(field)), path)
     loaded = load_weights(path, size=size)
-    assert_same(loaded.field, field)
+    assert_same(loaded.network, field)
     assert loaded.source | {"file": path.name, "sha256": file_sha256(path)} == loaded.source
 
 
 def test_own_files_round_trip(tmp_path: Path, field: VelocityField) -> None:
     digest = save_weights(tmp_path / "full.npz", field, {"residues": "AG"})
     loaded = load_weights(tmp_path / "full.npz")
-    assert_same(loaded.field, field)
-    assert loaded.field.config == field.config
+    assert_same(loaded.network, field)
+    assert loaded.network.config == field.config
     assert loaded.source == {"file": "full.npz", "sha256": digest, "notes": {"residues": "AG"}}
     save_weights(tmp_path / "half.npz", field, {}, half=True)
-    half = load_weights(tmp_path / "half.npz").field.state_dict()
+    with pytest.raises(WeightsError, match=r"full\.npz knows its own size; leave size 'tbg-mini' out"):
+        load_weights(tmp_path / "full.npz", size="tbg-mini")
+    half = load_weights(tmp_path / "half.npz").network.state_dict()
     assert all(torch.allclose(half[n], v, rtol=1e-3, atol=1e-4) for n, v in field.state_dict().items())
 
 
@@ -114,4 +116,4 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_bundled_field_is_that_of_its_script() -> None:
-    assert_same(load_weights("breathing").field, breathing_field())
+    assert_same(load_weights("breathing").network, breathing_field())

@@ -10,12 +10,13 @@ from prosebench.contract import run_chunks
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.flows.diagnostics import clashing
+from prosebench.flows.weight_files import WeightsError
 from prosebench.frames.importance import ess, normalise, pareto_k
 from prosebench.method import Run
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import Prose
 from prosebench.prose.snis import ProseSNIS
-from prosebench.prose.weights import WeightsError, save_weights, to_published
+from prosebench.prose.weights import save_weights, to_published
 from prosebench.store.storage import file_sha256
 
 from .conftest import tiny_network

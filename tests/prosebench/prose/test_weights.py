@@ -4,15 +4,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from prosebench.flows.weight_files import Uninitialised
+from prosebench.flows.weight_files import Uninitialised, WeightsError
 from prosebench.prose.config import load_size
 from prosebench.prose.network import Network
 from prosebench.prose.weights import (
-    WeightsError,
+    FORMAT,
     from_published,
     load_weights,
     published_name,
-    read_state,
     save_weights,
     to_published,
 )
@@ -162,7 +161,7 @@ def test_own_file_round_trips_with_its_notes(tmp_path, network):
     path = tmp_path / "mine.npz"
     sha256 = save_weights(path, network, {"recipe": "mini", "seed": 3})
     loaded = load_weights(path)
-    assert loaded.config == network.config
+    assert loaded.network.config == network.config
     assert_same(loaded.network.state_dict(), network.state_dict())
     assert loaded.source == {"file": "mine.npz", "sha256": sha256, "notes": {"recipe": "mini", "seed": 3}}
 
@@ -236,7 +235,7 @@ def test_what_holds_no_weights_is_refused(tmp_path, content):
     else:
         path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"holds no weights|cannot be read"):
-        read_state(path)
+        FORMAT.read_state(path)
 
 
 def test_code_in_a_pickle_is_not_run(tmp_path, capsys):
@@ -246,7 +245,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path, capsys):
 
     torch.save({"cond_embed.atom_embed.weight": Nasty()}, tmp_path / "a.pth")
     with pytest.raises(WeightsError, match="holds no weights"):
-        read_state(tmp_path / "a.pth")
+        FORMAT.read_state(tmp_path / "a.pth")
     assert capsys.readouterr().out == ""
 
 
