@@ -7,6 +7,7 @@ budget. Frames count the evaluations of proposals alone.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,12 @@ from baselines.md_replicas import MDReplicas
 from prosebench.energy.dynamics import minimisation_limit
 from prosebench.flows.device import choose_device, is_gpu, repeatable
 from prosebench.flows.proposal import FlowProposal
+from prosebench.flows.snis import weighted_proposals
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.prose.config import load_size, size_names
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, CentreDensity, Prose
 from prosebench.prose.network import Network
-from prosebench.prose.snis import weighted_proposals
+from prosebench.prose.snis import centre_weightings
 from prosebench.prose.trainable import FlowLoss, augment
 from prosebench.training.schedule import one_cycle
 
@@ -190,9 +192,9 @@ class BoltzmannGenerator(Method):
             stream_proposals=self.settings.chunk_proposals,
             most=proposals - run.meter.spent,
             # The flow was trained at the temperature of the target, whatever that is.
-            latent_kelvin=TRAINING_TEMPERATURE_KELVIN,
-            com=self.settings.com,
+            temperature_kelvin=TRAINING_TEMPERATURE_KELVIN,
             batch=self.settings.batch,
+            weightings=partial(centre_weightings, com=self.settings.com),
         )
         kept = {name: carry[name] for name in ("weights", "step")}
         return replace(chunk, carry=kept | chunk.carry, done=run.meter.spent == proposals)

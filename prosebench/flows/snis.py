@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from prosebench.flows.diagnostics import (
     proposal_shares,
     tail_ess,
 )
-from prosebench.flows.flow import Flow
+from prosebench.flows.flow import Flow, Proposals
+from prosebench.flows.proposal import FlowProposal, SmoothFlow
 from prosebench.flows.weight_files import HUB_REVISION, check_content, content_sha256
 from prosebench.frames.importance import pareto_k
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
@@ -96,13 +97,11 @@ class FlowSNIS(Method):
         """Log-weights (n,) that given frames would have as proposals, on the scale of those of `chunk`.
 
         The flow is no function of centre and orientation: frames get those of its own densities, and labels of the
-        handedness that it knows. temperature_kelvin is that at which the flow draws. None where a method weights its
-        proposals in another way.
+        handedness that it knows. temperature_kelvin is that of the target. None where a method weights its proposals
+        in another way.
         """
-        flow, rng = self.settings.load(), np.random.default_rng(0)
-        log_q = flow.log_q_of(
-            peptide, frames.positions_nm, rng, temperature_kelvin, batch=self.settings.batch
-        )
+        flow, rng, kelvin = self.settings.load(), np.random.default_rng(0), self.draws_at(temperature_kelvin)
+        log_q = flow.log_q_of(peptide, frames.positions_nm, rng, kelvin, batch=self.settings.batch)
         return np.asarray(-frames.energies_kt - log_q, dtype=np.float64)
 
     def marks(self, run: Run) -> NDArray[np.int64]:
@@ -111,18 +110,70 @@ class FlowSNIS(Method):
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
         """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""
-        flow = self.settings.load()
-        streams = flow.streams(index, carry, self.settings.chunk_proposals, run.meter.remaining)
-        proposals = flow.propose(
-            run.peptide,
-            streams.n,
-            streams.generator(run.rng),
-            temperature_kelvin=run.meter.temperature_kelvin,
+        return weighted_proposals(
+            self.settings.load(),
+            run,
+            index,
+            carry,
+            stream_proposals=self.settings.chunk_proposals,
+            most=run.meter.remaining,
+            temperature_kelvin=self.draws_at(run.meter.temperature_kelvin),
             batch=self.settings.batch,
-            ranks=run.ranks,
+            weightings=self.weightings,
         )
-        chunk = weighted_chunk(run, carry, proposals, {"ess": proposals.log_weights})
-        return replace(chunk, carry={**chunk.carry, **streams.carry})
+
+    def draws_at(self, target_kelvin: float) -> float:
+        """Temperature for which the flow draws, for a target at a temperature."""
+        return target_kelvin
+
+    def weightings(self, proposals: Any) -> Mapping[str, LogWeights]:
+        """How proposals are weighted; see `weighted_chunk`."""
+        return ess_alone(proposals)
+
+
+class SmoothFlowSNIS(FlowSNIS):
+    """The same of a flow whose log-density has a gradient: other methods can anneal from it."""
+
+    def proposal(self, run: Run, carry: Carry) -> FlowProposal:
+        """The flow as a start for annealing; see prosebench.proposal."""
+        flow = cast(SmoothFlow[Any], self.settings.load())
+        kelvin = self.draws_at(run.meter.temperature_kelvin)
+        return FlowProposal(flow, run.peptide, kelvin, self.settings.batch)
+
+
+def ess_alone(proposals: Proposals) -> Mapping[str, LogWeights]:
+    """One way of weighting proposals, whose ESS is called ess."""
+    return {"ess": proposals.log_weights}
+
+
+def weighted_proposals(
+    flow: Flow[Any],
+    run: Run,
+    index: int,
+    carry: Carry,
+    *,
+    stream_proposals: int,
+    most: int,
+    temperature_kelvin: float,
+    batch: int,
+    weightings: Callable[[Any], Mapping[str, LogWeights]] = ess_alone,
+) -> Chunk:
+    """A chunk of at most so many proposals of a flow with energies and weights; its carry is what the next one's
+    diagnostics need, and, where a chunk takes several random streams, the next one's first stream.
+
+    weightings says of proposals how they are weighted; see `weighted_chunk`.
+    """
+    streams = flow.streams(index, carry, stream_proposals, most)
+    proposals = flow.propose(
+        run.peptide,
+        streams.n,
+        streams.generator(run.rng),
+        temperature_kelvin=temperature_kelvin,
+        batch=batch,
+        ranks=run.ranks,
+    )
+    chunk = weighted_chunk(run, carry, proposals, weightings(proposals))
+    return replace(chunk, carry={**chunk.carry, **streams.carry})
 
 
 def weighted_chunk(

@@ -1,7 +1,6 @@
 """Prose with self-normalised importance sampling; see `prosebench.flows.snis`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast, get_args
 
@@ -11,9 +10,8 @@ from pydantic import Field
 
 from prosebench.ensemble import Ensemble
 from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN
-from prosebench.flows.proposal import FlowProposal
-from prosebench.flows.snis import FlowSettings, FlowSNIS, LogWeights, weighted_chunk
-from prosebench.method import Carry, Chunk, MethodSettings, Run
+from prosebench.flows.snis import FlowSettings, FlowSNIS, LogWeights, SmoothFlowSNIS
+from prosebench.method import MethodSettings
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import CentreDensity, Prose, ProseProposals
 from prosebench.prose.inverse import Precision
@@ -52,7 +50,7 @@ class ProseSettings(FlowSettings, LatentSettings):
         return cast(Prose, super().load())
 
 
-class ProseSNIS(FlowSNIS):
+class ProseSNIS(SmoothFlowSNIS):
     """Proposals of the flow with importance weights."""
 
     class Settings(ProseSettings, FlowSNIS.Settings):
@@ -62,64 +60,24 @@ class ProseSNIS(FlowSNIS):
     contract_settings = {"weights": "breathing", "chunk_proposals": 250}
     contract_spread_nm = CONTRACT_SPREAD_NM
 
-    def proposal(self, run: Run, carry: Carry) -> FlowProposal:
-        """The flow as a start for annealing; see prosebench.proposal."""
-        kelvin = self.settings.latent_kelvin(run.meter.temperature_kelvin)
-        return FlowProposal(self.settings.load(), run.peptide, kelvin, self.settings.batch)
-
     def frame_log_weights(
         self, peptide: Peptide, frames: Ensemble, temperature_kelvin: float
     ) -> NDArray[np.float64] | None:
         """See FlowSNIS; None for another density of the centre, under which frames have no normalised weights."""
         if self.settings.com != "gaussian":
             return None
-        return super().frame_log_weights(peptide, frames, self.settings.latent_kelvin(temperature_kelvin))
+        return super().frame_log_weights(peptide, frames, temperature_kelvin)
 
-    def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
-        """The next proposals, their energies and weights; the carry holds what the diagnostics so far need."""
-        settings = self.settings
-        return weighted_proposals(
-            settings.load(),
-            run,
-            index,
-            carry,
-            stream_proposals=settings.chunk_proposals,
-            most=run.meter.remaining,
-            latent_kelvin=settings.latent_kelvin(run.meter.temperature_kelvin),
-            com=settings.com,
-            batch=settings.batch,
-        )
+    def draws_at(self, target_kelvin: float) -> float:
+        """See LatentSettings."""
+        return self.settings.latent_kelvin(target_kelvin)
+
+    def weightings(self, proposals: ProseProposals) -> Mapping[str, LogWeights]:
+        """With every density of the centre, the chosen one first."""
+        return centre_weightings(proposals, self.settings.com)
 
 
-def weighted_proposals(
-    prose: Prose,
-    run: Run,
-    index: int,
-    carry: Carry,
-    *,
-    stream_proposals: int,
-    most: int,
-    latent_kelvin: float,
-    com: CentreDensity,
-    batch: int,
-) -> Chunk:
-    """A chunk of at most so many proposals of a flow with energies and weights; its carry is what the next one's
-    diagnostics need, and, where a chunk takes several random streams, the next one's first stream.
-    """
-    streams = prose.streams(index, carry, stream_proposals, most)
-    proposals = prose.propose(
-        run.peptide,
-        streams.n,
-        streams.generator(run.rng),
-        temperature_kelvin=latent_kelvin,
-        batch=batch,
-        ranks=run.ranks,
-    )
-    chunk = weighted_chunk(run, carry, proposals, _weightings(proposals, com))
-    return replace(chunk, carry={**chunk.carry, **streams.carry})
-
-
-def _weightings(proposals: ProseProposals, com: CentreDensity) -> Mapping[str, LogWeights]:
-    """With every density of the centre, the chosen one first."""
+def centre_weightings(proposals: ProseProposals, com: CentreDensity) -> Mapping[str, LogWeights]:
+    """How proposals are weighted: with every density of the centre, the one named by com first."""
     names = sorted(get_args(CentreDensity), key=lambda name: name != com)
     return {f"ess-{name}": partial(proposals.log_weights, com=name) for name in names}
