@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import time
@@ -39,6 +40,7 @@ from prosebench.store.storage import TEMPORARY_SUFFIX
 Outcome = Literal["done", "failed", "locked", "stopped"]
 _STALE_SECONDS = 3600.0
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+_HOME = Path(__file__).resolve().parents[2]
 _VERSIONED = ("prosebench", "numpy", "openmm", "torch")
 
 
@@ -361,16 +363,21 @@ def _provenance(folder: Path, chain: list[StoredChunk], place: Place) -> Provena
     )
 
 
-def code_commit() -> str:
-    """Commit of the source tree that prosebench runs from, "-dirty" behind it where files differ; or its version."""
-    home = Path(__file__).resolve().parents[2]
+def code_commit(home: Path = _HOME) -> str:
+    """Commit of the source tree that prosebench runs from, "-dirty" behind it where files differ; or its version.
+
+    home is that tree. An installed package may lie within a repository of something else: its commit is not ours.
+    """
+    released = f"prosebench {version('prosebench')}"
+    if not (home / ".git").exists() or shutil.which("git") is None:
+        return released
     described = subprocess.run(
         ["git", "-C", str(home), "describe", "--always", "--dirty", "--abbrev=12"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return described.stdout.strip() if described.returncode == 0 else f"prosebench {version('prosebench')}"
+    return described.stdout.strip() if described.returncode == 0 else released
 
 
 def _now() -> str:

@@ -33,7 +33,7 @@ def leaderboard(
     """Keep run folders, and rebuild the board and its site from all kept runs."""
     from analysis.board.kept_runs import collect
     from analysis.board.leaderboard import board_files, differences, write_board
-    from jobs.making.reference_weights import write_reference_weights
+    from prosebench.cli.results import weigh_references
 
     if check:
         if directories:
@@ -44,7 +44,7 @@ def leaderboard(
         out.print(f"{target} is {'not ' if found else ''}what {runs} gives", soft_wrap=True)
         raise typer.Exit(1 if found else 0)
     for directory in directories or []:
-        write_reference_weights(directory, references or [OWN_REFERENCES])
+        weigh_references(directory, references or [OWN_REFERENCES])
         kept = collect(directory, runs, references or [OWN_REFERENCES], workers=len(os.sched_getaffinity(0)))
         out.print(f"kept: {kept}", soft_wrap=True)
     paths = write_board(board_files(runs), target)

@@ -96,17 +96,18 @@ def _score_run(
     from analysis.scores.run import score_run
     from analysis.scores.table import write_scores
     from jobs.cluster.task import CORES
-    from jobs.making.reference_weights import write_reference_weights
+    from prosebench.record import cell_folders
 
     take_published(_peptides(directory), references)
     profile = load_profile(executor, cluster)
     cores = int(os.environ.get(CORES) or len(os.sched_getaffinity(0)))
     if share:
-        score_run(directory, references, workers=cores, share=_share(share))
+        index, number = _share(share)
+        weigh_references(directory, references, cell_folders(directory)[index::number])
+        score_run(directory, references, workers=cores, share=(index, number))
         return
     if executor != "local":
         from jobs.cluster.remote import submit_each
-        from prosebench.record import cell_folders
 
         folders = [folder for folder in cell_folders(directory) if (folder / "record.json").exists()]
         number = min(jobs, len(folders))
@@ -120,7 +121,7 @@ def _score_run(
 
         submit_each(shares, directory, profile, out, need=profile.need("score", "score"), progress=progress)
     # What jobs have left out, for whatever reason, is done here.
-    write_reference_weights(directory, references)
+    weigh_references(directory, references)
     with showing("scores") as show:
         table = score_run(
             directory,
@@ -129,6 +130,16 @@ def _score_run(
             progress=lambda done, number: show(f"scores: {done} of {number}"),
         )
     out.print(f"scores: {write_scores(directory, table)}", soft_wrap=True, markup=False)
+
+
+def weigh_references(
+    directory: Path, references: Sequence[Path], folders: Sequence[Path] | None = None
+) -> None:
+    """Have flows weigh the frames of references, for all finished cells or those in some folders; print what failed."""
+    from jobs.making.reference_weights import write_reference_weights
+
+    for reason in write_reference_weights(directory, references, folders):
+        err.print(f"[yellow]not made:[/yellow] weights of reference frames: {escape(reason)}", soft_wrap=True)
 
 
 def _share(text: str) -> tuple[int, int]:
@@ -173,10 +184,9 @@ def write_and_print(directory: Path, references: Sequence[Path], **options: Any)
     """
     from analysis.report.report import write_report
     from analysis.scores.statuses import SCORED
-    from jobs.making.reference_weights import write_reference_weights
 
     take_published(_peptides(directory), references)
-    write_reference_weights(directory, references)
+    weigh_references(directory, references)
     with showing("scores") as show:
         written = write_report(
             directory,

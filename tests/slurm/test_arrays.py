@@ -153,6 +153,9 @@ def test_what_sbatch_refuses_is_one_line(site: Site) -> None:
 
 
 def test_scoring_as_an_array(site: Site, undisturbed: dict[str, bytes]) -> None:
+    """Jobs score a flow with what it gives to the frames of the reference; what they scored is not scored again."""
+    with site.suite.open("a") as suite:
+        suite.write('[methods.arbg-snis]\nweights = "wells"\n')
     run("prosebench", "run", "--suite", str(site.suite), "--dir", str(site.directory), "--no-report")
     run("prosebench", "score", str(site.directory))
     here = (site.directory / "scores.csv").read_bytes()
@@ -160,8 +163,11 @@ def test_scoring_as_an_array(site: Site, undisturbed: dict[str, bytes]) -> None:
         path.unlink()
     place = ["--executor", "slurm", "--cluster", str(site.folder / "cluster.toml"), "--jobs", "2"]
     said = run("prosebench", "score", str(site.directory), *place).stdout
-    assert "2 of 2 cells scored" in said
+    assert "4 of 4 cells scored" in said
     assert (site.directory / "scores.csv").read_bytes() == here
+    kept = {path: path.stat().st_mtime_ns for path in (site.directory / "scores").glob("*.json")}
+    run("prosebench", "score", str(site.directory))
+    assert kept == {path: path.stat().st_mtime_ns for path in (site.directory / "scores").glob("*.json")}
     site.wait_until_idle()
     assert len(list((site.directory / "jobs").glob("*/logs/*.log"))) == 2
 

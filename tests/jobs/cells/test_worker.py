@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -286,3 +287,21 @@ def test_frames_that_claim_the_evaluations_of_another_chunk_fail_the_cell(
     failure = read_failure(folder)
     assert failure is not None
     assert "claim 1 to 1 evaluations, but their chunk began at 2 and ended at 3" in failure["reason"]
+
+
+def test_the_commit_is_that_of_our_own_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=n", "-c", "user.email=n@example.org"]
+        line = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.run(line, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "somebody else's")
+    assert worker.code_commit(tmp_path) == git("rev-parse", "--short=12", "HEAD")
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    released = f"prosebench {version('prosebench')}"
+    assert worker.code_commit(installed) == released
+    # A cell is not lost where there is no git.
+    monkeypatch.setenv("PATH", str(installed))
+    assert worker.code_commit(tmp_path) == released
