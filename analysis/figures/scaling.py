@@ -29,7 +29,8 @@ from analysis.metrics.registry import TABLE_METRICS
 from analysis.scores.rows import without_temperature
 from analysis.scores.table import doubt_text, scored_lines, under
 from analysis.statistics.estimates import Estimate, metric_estimate
-from prosebench.names import CEILING, FLOOR
+from analysis.tables.published_md import published_curve
+from prosebench.names import CEILING, FLOOR, PUBLISHED_KELVIN
 
 FIGURES = {
     "wasserstein": ("energy-w2", "torus-w2", "tica-w2"),
@@ -61,8 +62,8 @@ def scaling(scores: pd.DataFrame, metrics: Sequence[str], against: str = "evalua
     line of panels a length.
 
     A line joins a row's means over peptides; its band is the interval over peptides and seeds. The grey line and
-    band are the floor, what frames of the reference itself score; the dotted line is the ceiling. A value that is
-    not finite is marked at the upper edge.
+    band are the floor, what frames of the reference itself score; the dotted line is the ceiling. Of peptides whose
+    dynamics was published, its mean is drawn beside ours. A value that is not finite is marked at the upper edge.
     """
     shown = [metric for metric in TABLE_METRICS if metric.name in metrics]
     scored = under(scored_lines(scores[scores["metric"].isin([*metrics, against])]))
@@ -156,10 +157,27 @@ def _panel(axes: Axes, part: pd.DataFrame, metric: Metric, look: dict[str, Look]
     single = [curve for curve in found if len(curve.costs) == 1]
     for curve in [*_apart(single), *(curve for curve in found if len(curve.costs) > 1)]:
         _draw(axes, curve, look[curve.row])
-    limit(axes, [one for curve in found for one in curve.estimates], list(levels.values()))
+    beside = _draw_published(axes, part, metric) if found and against == "evaluations" else []
+    limit(axes, [one for curve in found for one in curve.estimates], [*levels.values(), *beside])
     _tidy(axes, costs, exact=against == "evaluations")
     if not found:
         note(axes, "nothing scored")
+
+
+def _draw_published(axes: Axes, part: pd.DataFrame, metric: Metric) -> list[Estimate]:
+    """Published dynamics of the peptides that are shown, beyond both ends of the axis; what of it lies between them."""
+    if set(part["temperature_kelvin"]) != {PUBLISHED_KELVIN}:
+        return []
+    shown = set(part["peptide"])
+    number, curve = published_curve(metric, shown)
+    low, high = axes.get_xlim()
+    if curve:
+        axes.plot(
+            list(curve), [one.value for one in curve.values()], color="#555555", linewidth=0.9,
+            linestyle=(0, (3, 1, 1, 1)), zorder=2, label=f"MD, published ({number} of {len(shown)} peptides)",
+        )  # fmt: skip
+        axes.set_xlim(low, high)
+    return [one for budget, one in curve.items() if low <= budget <= high]
 
 
 def _apart(found: list[Curve]) -> list[Curve]:

@@ -64,6 +64,7 @@ def _text_sections(texts: Mapping[str, str]) -> list[str]:
         "comparisons.md": "Paired comparisons",
         "excess.md": "Excess over the floor",
         "agreement.md": "Agreement with published repeats",
+        "published-md.md": "Agreement with published dynamics",
     }
     sections = [f"## {title}\n\n{texts[name]}" for name, title in titles.items() if name in texts]
     papers = [name for name in texts if name.startswith("paper/") and name.endswith(".md")]

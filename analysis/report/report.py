@@ -22,6 +22,7 @@ from analysis.tables.agreement import agreement_markdown, agreements
 from analysis.tables.comparisons import comparison_groups
 from analysis.tables.main import Table, main_table, peptide_table
 from analysis.tables.paper import paper_tables
+from analysis.tables.published_md import md_agreements, md_markdown
 from analysis.wording import first_few
 from prosebench.names import name_at
 from prosebench.record import cell_folders, read_cell
@@ -165,14 +166,17 @@ def _text_makers(
 
     def agreement() -> dict[str, str]:
         published = _published_references(scores, reference_folders)
-        return {"agreement.md": agreement_markdown(agreements(scores, published, _settings(directory)))}
+        return {
+            "agreement.md": agreement_markdown(agreements(scores, published, _settings(directory))),
+            "published-md.md": md_markdown(md_agreements(scores)),
+        }
 
     return {
         "the table of scores": whole,
         "the table by peptide": by_peptide,
         "comparisons": comparisons,
         "excess over the floor": lambda: {"excess.md": comparison_tables.excess_markdown(shown)},
-        "agreement with published repeats": agreement,
+        "agreement with published numbers": agreement,
         "the paper's tables": paper,
     }
 
