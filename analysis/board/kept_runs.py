@@ -23,7 +23,7 @@ from analysis.board.maps import peptide_drawings
 from analysis.figures.every import selections
 from analysis.figures.peptide_data import load_peptide
 from analysis.scores.ceiling import with_ceiling
-from analysis.scores.reference_quality import reference_quality
+from analysis.scores.reference_quality import judged_floor, quality_statement, reference_quality
 from analysis.scores.run import SCORE_VERSION, score_run
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import FLOATS, read_scores, scored_places, write_scores
@@ -113,8 +113,9 @@ def collect(
         data = load_peptide(choice.peptide, references[place], choice.cells, ids)
         if data.damaged:
             raise DamagedFile("; ".join(data.damaged))
+        said = quality_statement(references[place], directory / "scores")
         path = folder / "peptides" / f"{choice.suite}-{place}.json"
-        write_bytes(path, _short_json(peptide_drawings(data)))
+        write_bytes(path, _short_json(peptide_drawings(data, said)))
         made.add(path)
         if progress:
             progress("drawings", number, len(chosen))
@@ -122,7 +123,9 @@ def collect(
         path.unlink()
     write_bytes(folder / "records.jsonl", "".join(f"{line}\n" for line in lines).encode())
     write_scores(folder, _rounded(shown))
-    described = {place: _described(reference) for place, reference in references.items()}
+    described = {
+        place: _described(reference, directory / "scores") for place, reference in references.items()
+    }
     write_json(
         folder / "run.json", {"schema": SCHEMA, "score_version": SCORE_VERSION, "references": described}
     )
@@ -196,11 +199,10 @@ def _read_line(content: dict[str, Any]) -> KeptRecord:
     return KeptRecord(record, Provenance.model_validate(where) if where else None, digest)
 
 
-def _described(reference: Reference) -> dict[str, Any]:
+def _described(reference: Reference, cache: Path) -> dict[str, Any]:
     """What a reader must know of a reference."""
-    quality = None
-    if reference.convergence and reference.floor:
-        quality = reference_quality(reference.convergence, reference.floor)
+    known = {name: kept(value) for name, value in judged_floor(reference, cache).items()}
+    quality = reference_quality(reference.convergence, known) if known else None
     return {
         "hash": reference.hash,
         "frames": len(reference),

@@ -25,7 +25,7 @@ Floats = NDArray[np.floating]
 Range = tuple[float, float]
 
 
-def peptide_drawings(data: PeptideData) -> dict[str, Any]:
+def peptide_drawings(data: PeptideData, said: str) -> dict[str, Any]:
     """Numbers of `analysis.report.peptide_page.page_numbers` with `energy`, `ramachandran` and `tica`, all seeds of a
     row together.
 
@@ -33,7 +33,7 @@ def peptide_drawings(data: PeptideData) -> dict[str, Any]:
     residue 1), a longer peptide one for each inner residue.
     """
     cores = find_cores(data.walk(data.truth))
-    made = page_numbers(data, find_states(data), cores)
+    made = page_numbers(data, find_states(data), cores, said)
     largest = {
         sample.row: max(other.budget for other in data.samples if other.row == sample.row)
         for sample in data.samples

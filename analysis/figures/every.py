@@ -29,6 +29,7 @@ from analysis.figures.states import diagnostics, populations, walks, weight_trac
 from analysis.figures.style import FORMATS, Look, looks, row_order, save
 from analysis.report.peptide_page import page_markdown, page_numbers
 from analysis.scores.processes import map_over
+from analysis.scores.reference_quality import quality_statement
 from analysis.scores.rows import without_temperature
 from analysis.scores.statuses import SCORED
 from prosebench.names import CEILING, FLOOR, name_at
@@ -244,7 +245,8 @@ def _peptide_figures(job: Job) -> Drawn:
         paths += drawn.paths
         with attempts.of(f"page of {stem}"):
             shown = [one for one in drawings if one.name in drawn.captions]
-            numbers = page_numbers(data, states(), cores())
+            said = quality_statement(reference, directory / "scores")
+            numbers = page_numbers(data, states(), cores(), said)
             page = target.parent / "peptides" / f"{stem}.md"
             write_json(page.with_suffix(".json"), numbers)
             write_bytes(page, page_markdown(numbers, shown, formats).encode())

@@ -8,12 +8,12 @@ import pandas as pd
 
 from analysis.attempts import Failure
 from analysis.figures.every import Drawn
-from analysis.scores.convergence import statement
+from analysis.scores.reference_quality import quality_statement
 from analysis.scores.table import scored_places
 from analysis.tables import paper_text
 from prosebench.names import name_at
 from prosebench.record import cell_folders, read_provenance, read_record
-from prosebench.reference import MissingReferenceError, Reference, find_reference
+from prosebench.reference import InvalidReferenceError, MissingReferenceError, Reference, find_reference
 from prosebench.store.storage import DamagedFile
 
 
@@ -40,7 +40,7 @@ def report_page(
         "[per_peptide.md](per_peptide.md), [CSV](per_peptide.csv).",
         *_text_sections(texts),
         *_figure_sections(figures, formats),
-        "## References\n\n" + "\n".join(reference_lines(scores, reference_folders)),
+        "## References\n\n" + "\n".join(reference_lines(scores, reference_folders, directory / "scores")),
         "## Made with\n\n" + "\n".join(_provenance_lines(directory)),
     ]
     return "\n\n".join(sections) + "\n"
@@ -95,21 +95,19 @@ def _picture(stem: str, formats: Sequence[str]) -> str:
     return f"![{stem}]({name}.png)" + (f"\n\n{others}" if others else "")
 
 
-def reference_lines(scores: pd.DataFrame, folders: Sequence[Path]) -> list[str]:
-    """How good each reference is that something was scored against."""
+def reference_lines(scores: pd.DataFrame, folders: Sequence[Path], cache: Path) -> list[str]:
+    """How good each reference is that something was scored against. cache: the folder `scores` of the run."""
     lines = []
     for peptide, kelvin in scored_places(scores):
         name = name_at(peptide, kelvin)
         try:
             reference = Reference.load(find_reference(peptide, folders, kelvin))
-        except (MissingReferenceError, DamagedFile, ValueError) as error:
+        except (MissingReferenceError, InvalidReferenceError) as error:
             lines.append(f"- **{name}**: {str(error).splitlines()[0]}")
             continue
         length = f", {reference.source['total_ns']:g} ns" if "total_ns" in reference.source else ""
         said = f"{len(reference):,} frames{length}, hash {reference.hash[:12]}."
-        if reference.convergence and reference.floor:
-            said += f" {statement(reference.convergence, reference.floor)}"
-        lines.append(f"- **{name}**: {said}")
+        lines.append(f"- **{name}**: {said} {quality_statement(reference, cache)}".rstrip())
     return lines or ["No reference was used."]
 
 

@@ -8,13 +8,14 @@ import numpy as np
 from analysis.figures.drawing import Drawing
 from analysis.figures.peptide_data import Cores, PeptideData, States, energy_overlap
 from analysis.figures.style import FORMATS
-from analysis.scores.convergence import statement
 from analysis.tables.digits import kept
 from analysis.tables.grid import markdown_lines
 
 
-def page_numbers(data: PeptideData, states: States, cores: Cores) -> dict[str, Any]:
+def page_numbers(data: PeptideData, states: States, cores: Cores, said: str) -> dict[str, Any]:
     """The numbers of a page as JSON: the reference, its states, and each row at each budget.
+
+    said: what is known of the reference (`analysis.scores.reference_quality.quality_statement`).
 
     Of each row: energy_overlap (see `peptide_data.energy_overlap`), state populations and their differences to the
     reference (means over seeds), and round_trips by seed of rows that walk (else null).
@@ -37,9 +38,6 @@ def page_numbers(data: PeptideData, states: States, cores: Cores) -> dict[str, A
                 "round_trips": [cores.round_trips(values) for values in walkers] or None,
             }
         )
-    said = ""
-    if reference.convergence and reference.floor:
-        said = statement(reference.convergence, reference.floor)
     return {
         "peptide": data.sequence,
         "reference": {

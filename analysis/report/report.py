@@ -26,7 +26,7 @@ from analysis.tables.published_md import md_agreements, md_markdown
 from analysis.wording import first_few
 from prosebench.names import name_at
 from prosebench.record import cell_folders, read_cell
-from prosebench.reference import MissingReferenceError, Reference, find_reference
+from prosebench.reference import InvalidReferenceError, MissingReferenceError, Reference, find_reference
 from prosebench.store.storage import DamagedFile, write_bytes
 
 Progress = Callable[[str, int, int], None]
@@ -200,6 +200,6 @@ def _published_references(scores: pd.DataFrame, folders: Sequence[Path]) -> dict
         try:
             source = Reference.load(find_reference(peptide, folders, kelvin)).source
             found[name_at(peptide, kelvin)] = source.get("kind") == "published"
-        except (MissingReferenceError, DamagedFile, ValueError):
+        except (MissingReferenceError, InvalidReferenceError):
             found[name_at(peptide, kelvin)] = False
     return found

@@ -13,8 +13,7 @@ from analysis.scores.run import load_reference
 from analysis.scores.statuses import SCORED
 from prosebench.ensemble import Ensemble
 from prosebench.names import CEILING
-from prosebench.reference import MissingReferenceError, Reference, find_reference
-from prosebench.store.storage import DamagedFile
+from prosebench.reference import InvalidReferenceError, MissingReferenceError, Reference, find_reference
 
 
 def with_ceiling(scores: pd.DataFrame, reference_folders: Sequence[Path] = ()) -> pd.DataFrame:
@@ -31,7 +30,7 @@ def with_ceiling(scores: pd.DataFrame, reference_folders: Sequence[Path] = ()) -
             kelvin = float(part["temperature_kelvin"].iloc[0])
             path = find_reference(str(peptide), reference_folders, kelvin)
             reference = load_reference(path, path.stat().st_mtime_ns)
-        except (MissingReferenceError, DamagedFile, ValueError):
+        except (MissingReferenceError, InvalidReferenceError):
             continue
         if not reference.hash.startswith(str(reference_hash)):
             continue

@@ -20,6 +20,7 @@ def map_over(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -
         yield from map(work, jobs)
         return
     context = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin) as pool:
         try:
             yield from pool.map(work, jobs)
@@ -27,7 +28,8 @@ def map_over(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -
             # Whoever presses Ctrl-C does not wait for what is being scored: it is not kept by halves.
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
-                process.terminate()
+                if process not in others:
+                    process.terminate()
             raise
 
 

@@ -1,9 +1,34 @@
 """What a reader needs to judge a reference: its independent frames, and how far it is from itself and its floor."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from analysis.metrics.registry import BY_NAME, DISTANCE_NAMES
+from analysis.scores.cache import kept_numbers
+from analysis.scores.convergence import floor, statement
+from analysis.scores.run import SCORE_VERSION
+from prosebench.reference import Reference
+
+
+def judged_floor(reference: Reference, cache: Path) -> dict[str, float]:
+    """Floor (`analysis.scores.convergence.floor`) of a reference on as many frames as its convergence was judged by.
+
+    The one that the file states may be of an older way to halve a reference. It is kept in cache, the folder `scores`
+    of a run. Empty where the reference states nothing of its quality.
+    """
+    if not (reference.convergence and reference.floor):
+        return {}
+    path = cache / f"floor-{reference.hash[:12]}-{SCORE_VERSION}.json"
+    return kept_numbers(
+        path, [*DISTANCE_NAMES, "frames"], lambda: floor(reference, int(reference.floor["frames"]))
+    )
+
+
+def quality_statement(reference: Reference, cache: Path) -> str:
+    """What is known of a reference in one paragraph; empty where it states nothing. cache: see `judged_floor`."""
+    known = judged_floor(reference, cache)
+    return statement(reference.convergence, known) if known else ""
 
 
 def reference_quality(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> dict[str, Any]:

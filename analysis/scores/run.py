@@ -15,6 +15,7 @@ from analysis.metrics.metric import Number
 from analysis.metrics.registry import COSTS
 from analysis.metrics.score import Key, Score, score
 from analysis.metrics.weighting import PLAIN
+from analysis.scores.cache import kept_numbers
 from analysis.scores.convergence import spread_ratio
 from analysis.scores.processes import map_over
 from analysis.scores.rows import identity, labels_of, row_of
@@ -165,12 +166,7 @@ def _waits_for(cell: Cell, reference_folders: tuple[Path, ...]) -> str:
 
 def _spread(reference: Reference, path: Path) -> float:
     """`spread_ratio` of a reference; from path where that has it."""
-    try:
-        return float(read_json(path)["spread"])
-    except (DamagedFile, FileNotFoundError, KeyError, TypeError, ValueError):
-        found = spread_ratio(reference)
-        write_json(path, {"spread": repr(found)})
-        return found
+    return kept_numbers(path, ["spread"], lambda: {"spread": spread_ratio(reference)})["spread"]
 
 
 def _mark(cell: Cell, budget: int, found: Score | str, costs: dict[Key, Number], reference: str) -> Mark:

@@ -80,13 +80,14 @@ def test_overlap_of_energies():
 
 def test_the_page_holds_the_numbers_and_only_the_figures_there_are(data: PeptideData):
     states, cores = find_states(data), find_cores(data.walk(data.truth))
-    numbers = page_numbers(data, states, cores)
+    numbers = page_numbers(data, states, cores, "A reference of many frames.")
     by_row = {row["row"]: row for row in numbers["rows"]}
     assert by_row["flow_a&b"]["round_trips"] is None
     assert len(by_row["md"]["round_trips"]) == 2
     assert sum(by_row["md"]["populations"]) == pytest.approx(1.0)
     shown = [Drawing(f"AA-{kind}", f"what {kind} shows", lambda: None, kind) for kind in ("energy", "states")]
     text = page_markdown(numbers, shown, ["png"])
+    assert text.startswith("# AA\n\nA reference of many frames.\n")
     assert "AA-energy.png)\n\nwhat energy shows" in text
     assert "AA-walks" not in text
     assert ".pdf" not in text

@@ -157,4 +157,4 @@ def test_the_data_of_every_figure_and_page_are_the_same(
     assert found.components(found.truth) == pytest.approx(expected.components(expected.truth), abs=1e-4)
     for one, other in zip(found.cells, expected.cells, strict=True):
         assert found.walk(one.frames) == pytest.approx(expected.walk(other.frames), abs=1e-4)
-    _equal(peptide_drawings(found), peptide_drawings(expected))
+    _equal(peptide_drawings(found, ""), peptide_drawings(expected, ""))

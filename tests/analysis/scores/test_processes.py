@@ -1,5 +1,6 @@
 """Processes that score or draw end with the command that started them, also where it is killed."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -60,6 +61,19 @@ def test_ctrl_c_ends_scoring_at_once(tmp_path: Path) -> None:
     _, said = started.communicate(timeout=60)
     assert said.count("KeyboardInterrupt") == 1, "workers say nothing"
     _until(lambda: not any(map(_is_there, pids)))
+
+
+def test_an_error_ends_the_processes_of_the_work_and_no_other() -> None:
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    other.start()
+    try:
+        with pytest.raises(TypeError):
+            list(map_over(abs, ["sky", 1], workers=2))  # type: ignore[list-item]
+        time.sleep(0.5)
+        assert other.is_alive()
+    finally:
+        other.terminate()
+        other.join()
 
 
 def _until(true: Callable[[], bool]) -> None:

@@ -1,10 +1,15 @@
 """The table that says how far a reference can be trusted."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from analysis.metrics.registry import DISTANCE_NAMES
-from analysis.scores.reference_quality import quality_view, reference_quality
+from analysis.scores.convergence import floor
+from analysis.scores.reference_quality import judged_floor, quality_statement, quality_view, reference_quality
 from prosebench.reference import Reference, bundled_folder
+from prosebench.store.storage import read_json
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +39,21 @@ def test_what_was_not_measured_has_no_column(known: Reference) -> None:
     view = quality_view(reference_quality(alone, known.floor))
     assert view["columns"] == ["floor"]
     assert (view["groups"], view["tempering"]) == (0, False)
+
+
+def test_the_floor_is_of_the_halves_of_today_and_computed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file states the floor of the day on which it was made: the halves were of the same trajectories then."""
+    reference = Reference.load(bundled_folder() / "AA.npz")
+    expected = floor(reference, int(reference.floor["frames"]))
+    assert expected["torus-w2"] > 1.1 * reference.floor["torus-w2"]
+    assert judged_floor(reference, tmp_path) == expected
+    monkeypatch.setattr("analysis.scores.reference_quality.floor", None)
+    assert judged_floor(reference, tmp_path) == expected
+    said = re.search(r"torus-w2 \S+ \(largest \S+, floor (\S+)\)", quality_statement(reference, tmp_path))
+    assert said
+    assert float(said[1]) == pytest.approx(expected["torus-w2"], rel=5e-3)
+    (path,) = tmp_path.iterdir()
+    assert set(read_json(path)) == set(expected)
+    assert judged_floor(reference.with_quality({}, {}), tmp_path) == {}

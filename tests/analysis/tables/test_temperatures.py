@@ -87,7 +87,7 @@ def test_the_report_looks_up_the_reference_of_each_temperature(run: Path, refere
     scores = score_run(run, [references])
     assert _published_references(scores, [references]) == {"AA": True, "AA-400K": False}
     hashes = [Reference.load(references / f"{name}.npz").hash[:12] for name in ("AA", "AA-400K")]
-    lines = reference_lines(scores, [references])
+    lines = reference_lines(scores, [references], run / "scores")
     assert hashes[0] != hashes[1]
     for line, name, digest in zip(lines, ("AA", "AA-400K"), hashes, strict=True):
         assert line.startswith(f"- **{name}**: ")
