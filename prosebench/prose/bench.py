@@ -25,8 +25,9 @@ from prosebench.prose.bounds import (
     launches,
 )
 from prosebench.prose.config import ProseConfig, load_size
-from prosebench.prose.inverse import Inverter, PeptideInverter, Precision, inverse_reference
+from prosebench.prose.inverse import Inverter, PeptideInverter, inverse_reference
 from prosebench.prose.network import Network
+from prosebench.prose.prepared_layers import Precision
 
 Row = dict[str, str | int | float]
 

@@ -9,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from prosebench.flows.device import is_gpu
 from prosebench.prose.config import ProseConfig
-from prosebench.prose.inverse import PeptideInverter, Precision
+from prosebench.prose.inverse import PeptideInverter
+from prosebench.prose.prepared_layers import Precision
 
 COPY_NUMBERS = 2**25
 TINY_LAUNCHES = 2000

@@ -35,8 +35,9 @@ from prosebench.frames.importance import com_energy_adjustment
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
-from prosebench.prose.inverse import Inverter, PeptideInverter, Precision
+from prosebench.prose.inverse import Inverter, PeptideInverter
 from prosebench.prose.network import Network
+from prosebench.prose.prepared_layers import Precision
 from prosebench.prose.weights import FORMAT
 from prosebench.ranks import ALONE, Ranks
 

@@ -6,7 +6,7 @@ of a peptide are computed at batch 1, so that an adaptive layer norm is a plain 
 bias are those of the token. Keys and values go into arrays made once. On a GPU, which would wait for the host
 between so many small kernels, the launches of each block are recorded once for a peptide and a batch size, and
 repeated as a whole (`prosebench.flows.recording`). `inverse_reference` is the straightforward way, against which it is
-tested.
+tested. What a layer does is in `prosebench.prose.prepared_layers`.
 """
 
 import contextlib
@@ -15,19 +15,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from prosebench.flows.device import is_gpu, memory_bytes, tf32
+from prosebench.flows.device import is_gpu, memory_bytes
 from prosebench.flows.local_frames import to_cartesian
 from prosebench.flows.recording import Recording
 from prosebench.flows.tokens import Tokens, take
 from prosebench.prose.config import ProseConfig
-from prosebench.prose.layers import AdaptiveLayer, Modulation, Past, PlainLayer, SwiGLU
+from prosebench.prose.layers import Past
 from prosebench.prose.network import Block, Network
+from prosebench.prose.prepared_layers import Cache, Precision, PreparedBlock, Step
 from prosebench.ranks import ALONE, Ranks
 
 LARGEST_BATCH = 512
@@ -36,15 +35,8 @@ LARGEST_BATCH = 512
 GPU_BATCH = 2048
 """Frames that fill a GPU: weights are read once for all of them, and each token's products are of so many rows."""
 
-Precision = Literal["float32", "tf32", "bfloat16"]
-"""How a GPU draws. "tf32" lets products inside the layers round their factors to 10 bits of mantissa; "bfloat16"
-also keeps keys and values in bfloat16. Maps between coordinates and channels are float32 always. On a CPU, where there
-is no TF32, its products are those of float32."""
-
-_MKL = torch.backends.mkl.is_available() and hasattr(torch.ops.mkl, "_mkl_linear")
-
 MEMORY_SHARE = 0.5
-"""Part of the free memory that keys, values and activations may take."""
+"""Part of the memory that keys, values and activations may take: of what is free on a CPU, of all on a GPU."""
 
 
 def inverse(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -95,7 +87,7 @@ class Inverter:
     @torch.no_grad()
     def __init__(self, network: Network, precision: Precision = "float32") -> None:
         self.network, self.precision = network, precision
-        self.blocks = [_Block(block) for block in network.blocks if isinstance(block, Block)]
+        self.blocks = [PreparedBlock(block) for block in network.blocks if isinstance(block, Block)]
         self.packed_for = 0
 
     def pack(self, frames: int) -> None:
@@ -122,7 +114,7 @@ class PeptideInverter:
     """z -> x for frames of one peptide."""
 
     def __init__(
-        self, inverter: Inverter, tokens: Tokens, orders: list[Tensor], steps: list[list["_Step"]]
+        self, inverter: Inverter, tokens: Tokens, orders: list[Tensor], steps: list[list[Step]]
     ) -> None:
         self.inverter, self.tokens, self.orders, self.steps = inverter, tokens, orders, steps
         self._work: _Work | None = None
@@ -166,7 +158,7 @@ class PeptideInverter:
     def _stages(self, work: "_Work") -> list[Callable[[], None]]:
         """What turns z into x, in place: block after block, then from local coordinates."""
 
-        def undo(block: "_Block", order: Tensor, steps: list["_Step"]) -> None:
+        def undo(block: PreparedBlock, order: Tensor, steps: list[Step]) -> None:
             moved = work.tokens[order]
             block.undo(
                 moved, work.log_det, steps, work.caches, allow_tf32=self.inverter.precision != "float32"
@@ -195,12 +187,12 @@ class _Work:
     tokens: Tensor
     x: Tensor
     log_det: Tensor
-    caches: list["_Cache"]
+    caches: list[Cache]
 
     @classmethod
     def of(cls, config: ProseConfig, z: Tensor, precision: Precision) -> "_Work":
         """For frames z (frames, atoms, 3), which they begin with."""
-        caches = [_Cache.empty(z, config, precision) for _ in range(config.layers_per_block)]
+        caches = [Cache.empty(z, config, precision) for _ in range(config.layers_per_block)]
         tokens = z.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         return cls(tokens, torch.empty_like(z), z.new_zeros(len(z)), caches)
 
@@ -220,9 +212,7 @@ def gpu_batch(config: ProseConfig, atoms: int, device: torch.device, element_siz
 
 def batch_that_fits(config: ProseConfig, z: Tensor) -> int:
     """Frames at a time for z (frames, atoms, 3) on a CPU: what half of the free memory holds, within limits."""
-    fitting = int(MEMORY_SHARE * free_bytes(z.device)) // (
-        _values_a_frame(config, z.shape[1]) * z.element_size()
-    )
+    fitting = int(MEMORY_SHARE * free_bytes()) // (_values_a_frame(config, z.shape[1]) * z.element_size())
     return max(1, min(fitting, LARGEST_BATCH, max(1, len(z))))
 
 
@@ -231,179 +221,10 @@ def _values_a_frame(config: ProseConfig, atoms: int) -> int:
     return config.channels * (2 * config.layers_per_block * atoms + 8 * config.expansion)
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device; on a machine that does not say, a quarter of all it has."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+def free_bytes() -> int:
+    """Memory that is free on this machine; where it does not say, a quarter of all it has."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
-
-
-@dataclass(frozen=True)
-class _Cache:
-    """Keys and values of one layer, (frames, tokens, heads, head_dim) each; filled from the front."""
-
-    keys: Tensor
-    values: Tensor
-
-    @classmethod
-    def empty(cls, z: Tensor, config: ProseConfig, precision: Precision) -> "_Cache":
-        shape = (len(z), z.shape[1] - 1, config.heads, config.head_dim)
-        dtype = torch.bfloat16 if precision == "bfloat16" else z.dtype
-        return cls(z.new_empty(shape, dtype=dtype), z.new_empty(shape, dtype=dtype))
-
-
-@dataclass(frozen=True)
-class _Step:
-    """Conditions of one token: what is added to its projected coordinates, and what each layer takes; (channels,) a
-    vector."""
-
-    start: Tensor
-    layers: list[list[Modulation] | Tensor]
-
-
-class _Linear:
-    """h @ weight.T + bias for h (frames, in); weight (out, in).
-
-    On the CPU, MKL takes weights that it has laid out beforehand for a number of rows a tenth faster (float32
-    only).
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self.weight, self.bias = weight.detach(), bias
-        self.packed: Tensor | None = None
-        self.packed_rows = 0
-
-    def pack(self, rows: int) -> None:
-        """Lay the weight out for `rows` frames, where that is of use."""
-        if _MKL and self.weight.device.type == "cpu" and self.weight.dtype == torch.float32:
-            self.packed = torch.ops.mkl._mkl_reorder_linear_weight(self.weight, rows)
-            self.packed_rows = rows
-
-    def __call__(self, h: Tensor) -> Tensor:
-        if self.packed is not None and len(h) == self.packed_rows:
-            return torch.ops.mkl._mkl_linear(h, self.packed, self.weight, self.bias, self.packed_rows)
-        return F.linear(h, self.weight, self.bias)
-
-
-class _Block:
-    def __init__(self, block: Block) -> None:
-        self.block = block
-        self.layers = [_Layer(layer) for layer in block.layers]
-
-    def steps(self, embedded: Tensor) -> list[_Step]:
-        """Conditions of each token of a peptide, from its embedded atoms (1, atoms, channels) in the block's
-        order."""
-        conditions = self.block.conditions(embedded)
-        starts = conditions.positions[0] + self.block.project_in.bias
-        return [
-            _Step(start, [_of_token(of_layer, k) for of_layer in conditions.layers])
-            for k, start in enumerate(starts)
-        ]
-
-    def undo(
-        self,
-        x: Tensor,
-        log_det: Tensor,
-        steps: list[_Step],
-        caches: list[_Cache],
-        *,
-        allow_tf32: bool = False,
-    ) -> None:
-        """Turn z into x (atoms, frames, 3) and add to log_det (frames,), both in place."""
-        for k, step in enumerate(steps):
-            h = F.linear(x[k], self.block.project_in.weight, step.start)
-            with tf32(allow_tf32):
-                for layer, of_layer, cache in zip(self.layers, step.layers, caches, strict=True):
-                    h = layer.update(h, of_layer, cache, k)
-            log_scale, shift = self.block.project_out(h).chunk(2, dim=-1)
-            x[k + 1].mul_(log_scale.exp()).add_(shift)
-            log_det += log_scale.sum(dim=-1)
-
-
-class _Layer:
-    """One layer on one token of every frame, h (frames, channels)."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        core = layer.core if isinstance(layer, AdaptiveLayer) else layer
-        assert isinstance(core, PlainLayer)
-        self.core = _Core(core)
-        transition = getattr(layer, "transition", None)
-        self.transition = _Transition(transition) if transition is not None else None
-        self.linears = self.core.linears + (self.transition.linears if self.transition else [])
-
-    def update(self, h: Tensor, modulations: list[Modulation] | Tensor, cache: _Cache, k: int) -> Tensor:
-        """The layer's output for token k, in place; a plain layer has a condition for modulations."""
-        if isinstance(modulations, Tensor):
-            return self.core.update(h.add_(modulations), cache, k)
-        h.addcmul_(self.core.update(_modulated(h, modulations[0]), cache, k), modulations[0].output_scale)
-        if self.transition is not None:
-            h.addcmul_(self.transition(_modulated(h, modulations[1])), modulations[1].output_scale)
-        return h
-
-
-class _Core:
-    """A plain layer: attention to the tokens so far, feed-forward.
-
-    The weight of the key norm goes into the query norm. The bias of the key norm adds the same to every score
-    of a query, which softmax does not see.
-    """
-
-    def __init__(self, layer: PlainLayer) -> None:
-        attention, feed_forward = layer.attention, layer.feed_forward
-        self.qkv = _folded(attention.norm, attention.qkv)
-        self.query_weight = attention.query_norm.weight * attention.key_norm.weight
-        self.query_bias = attention.query_norm.bias * attention.key_norm.weight
-        self.out = _Linear(attention.out.weight, attention.out.bias)
-        self.up = _folded(feed_forward.norm, feed_forward.up)
-        self.down = _Linear(feed_forward.down.weight, feed_forward.down.bias)
-        self.linears = [self.qkv, self.out, self.up, self.down]
-
-    def update(self, h: Tensor, cache: _Cache, k: int) -> Tensor:
-        """h + attention, then h + feed-forward, in place; token k goes into the cache."""
-        h += self.out(self._attended(_normed(h), cache, k))
-        h += self.down(torch.ops.aten.gelu_(self.up(_normed(h))))
-        return h
-
-    def _attended(self, normed: Tensor, cache: _Cache, k: int) -> Tensor:
-        query, key, value = self.qkv(normed).chunk(3, dim=-1)
-        query = F.layer_norm(query, query.shape[-1:], self.query_weight, self.query_bias).to(cache.keys.dtype)
-        cache.keys[:, k] = _normed(key).view_as(cache.keys[:, k])
-        cache.values[:, k] = value.unflatten(-1, cache.values.shape[2:])
-        keys, values = cache.keys[:, : k + 1].transpose(1, 2), cache.values[:, : k + 1].transpose(1, 2)
-        query = query.view_as(keys[:, :, 0])[:, :, None]
-        return F.scaled_dot_product_attention(query, keys, values).flatten(1).to(normed.dtype)
-
-
-class _Transition:
-    """SwiGLU."""
-
-    def __init__(self, transition: SwiGLU) -> None:
-        self.up, self.down = _Linear(transition.up.weight), _Linear(transition.down.weight)
-        self.linears = [self.up, self.down]
-
-    def __call__(self, h: Tensor) -> Tensor:
-        value, gate = self.up(h).chunk(2, dim=-1)
-        return self.down(F.silu(gate).mul_(value))
-
-
-def _normed(h: Tensor) -> Tensor:
-    return F.layer_norm(h, h.shape[-1:])
-
-
-def _modulated(h: Tensor, modulation: Modulation) -> Tensor:
-    return F.layer_norm(h, h.shape[-1:], modulation.scale, modulation.shift)
-
-
-def _folded(norm: nn.LayerNorm, linear: nn.Linear) -> _Linear:
-    """A linear map that takes the place of layer norm's affine part and itself."""
-    return _Linear(linear.weight * norm.weight, linear.weight @ norm.bias + linear.bias)
-
-
-def _of_token(modulations: list[Modulation] | Tensor, k: int) -> list[Modulation] | Tensor:
-    if isinstance(modulations, Tensor):
-        return modulations[0, k]
-    return [Modulation(m.scale[0, k], m.shift[0, k], m.output_scale[0, k]) for m in modulations]

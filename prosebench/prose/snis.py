@@ -14,7 +14,7 @@ from prosebench.flows.snis import FlowSettings, FlowSNIS, LogWeights, SmoothFlow
 from prosebench.method import MethodSettings
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import CentreDensity, Prose, ProseProposals
-from prosebench.prose.inverse import Precision
+from prosebench.prose.prepared_layers import Precision
 
 CONTRACT_SPREAD_NM = 0.9 * 0.35
 """Of the wells on which flows are checked: nine tenths of the median width of what "breathing" proposes."""
@@ -32,7 +32,7 @@ class LatentSettings(MethodSettings):
 
 class ProseSettings(FlowSettings, LatentSettings):
     """See FlowSettings, and LatentSettings for temperatures; com is the density of the centre that is taken out.
-    precision is that of draws on a GPU: see `prosebench.prose.inverse.Precision`."""
+    precision is that of draws on a GPU: see `prosebench.prose.prepared_layers.Precision`."""
 
     kind = Prose
 

@@ -25,7 +25,7 @@ from prosebench.method import Method, Run
 from prosebench.peptide import Peptide
 from prosebench.prose.fine_tuning import TuningSettings, fine_tune
 from prosebench.prose.flow import Prose
-from prosebench.prose.inverse import Precision
+from prosebench.prose.prepared_layers import Precision
 from prosebench.training.bench import _step
 from prosebench.training.recipe import load_recipe
 from prosebench.training.trainable import make_trainable

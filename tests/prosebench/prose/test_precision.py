@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from prosebench.peptide import Peptide
-from prosebench.prose import inverse
 from prosebench.prose.flow import Prose
+from prosebench.prose.prepared_layers import PackedLinear, Precision
 from tests.prosebench.prose.conftest import tiny_network
 
 FRAMES = 24
@@ -21,7 +21,7 @@ def rounded(values: torch.Tensor) -> torch.Tensor:
     return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
-def deep_flow(precision: inverse.Precision) -> Prose:
+def deep_flow(precision: Precision) -> Prose:
     network = tiny_network(dtype=torch.float32, channels=32, blocks=8, layers_per_block=8)
     return Prose(network, precision=precision)
 
@@ -36,10 +36,10 @@ def difference(prose: Prose) -> np.ndarray:
 def test_tf32_inside_the_layers_moves_weights_by_hundredths(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = difference(deep_flow("float32"))
 
-    def product(self: inverse._Linear, h: torch.Tensor) -> torch.Tensor:
+    def product(self: PackedLinear, h: torch.Tensor) -> torch.Tensor:
         return F.linear(rounded(h.contiguous()), rounded(self.weight.contiguous()), self.bias)
 
-    monkeypatch.setattr(inverse._Linear, "__call__", product)
+    monkeypatch.setattr(PackedLinear, "__call__", product)
     coarse = difference(deep_flow("tf32"))
     print(f"spread of log q: float32 {plain.std():.1e}, TF32 {coarse.std():.1e} nats")
     assert plain.std() < 2e-3
