@@ -17,7 +17,7 @@ from prosebench.frames.geometry import fix_chirality
 from prosebench.frames.importance import com_energy_adjustment, ess, filter_top
 from prosebench.frames.tica import TicaBasis
 from prosebench.peptide import Peptide
-from prosebench.reference import atom_labels
+from prosebench.peptide.labels import atom_labels
 from prosebench.store.storage import read_arrays
 
 VECTOR_FILTER_FRACTION = 0.02

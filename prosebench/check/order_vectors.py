@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-import mdtraj
-
 from prosebench.check.comparison import Check
 from prosebench.flows.conditions import conditions
 from prosebench.flows.orders import atom_order
 from prosebench.peptide import Peptide
+from prosebench.peptide.labels import atom_label
 
 
 def check_atom_orders(path: Path) -> list[Check]:
@@ -36,7 +35,7 @@ def check_atom_orders(path: Path) -> list[Check]:
 def _errors(sequence: str, table: dict) -> Iterator[tuple[str, float]]:
     topology = Peptide.from_sequence(sequence).topology
     codes = conditions(topology)
-    labels = [_label(atom) for atom in topology.atoms]
+    labels = [atom_label(atom) for atom in topology.atoms]
     yield "atoms", _differences(labels, table["atoms"])
     yield "atom_type", _differences(codes.atom_type.tolist(), table["atom_type"])
     yield "aa_type", _differences(codes.residue_type.tolist(), table["aa_type"])
@@ -45,10 +44,6 @@ def _errors(sequence: str, table: dict) -> Iterator[tuple[str, float]]:
     for key, expected in table["orders"].items():
         order = [labels[i] for i in atom_order(topology, key)]
         yield f"order {key}", _differences(order, expected)
-
-
-def _label(atom: mdtraj.core.topology.Atom) -> str:
-    return f"{atom.residue.index + 1}{atom.residue.name}-{atom.name}"
 
 
 def _differences(ours: Sequence, theirs: Sequence) -> float:

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prosebench.flows.conditions import ATOM_TYPES, RESIDUE_TYPES
-from prosebench.flows.sizes import load_config, names_in
+from prosebench.flows.sizes import load_config
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -47,11 +47,6 @@ class EcnfConfig(BaseModel):
     def features(self) -> int:
         """Numbers that a node starts with, the time not counted."""
         return len(ATOM_TYPES) + self.residues_max + len(RESIDUE_TYPES) + self.lengths
-
-
-def size_names() -> list[str]:
-    """Names of the sizes that come with prosebench."""
-    return names_in(SHIPPED)
 
 
 def load_size(name_or_path: str | Path) -> EcnfConfig:

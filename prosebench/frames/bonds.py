@@ -6,6 +6,8 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
+from prosebench.peptide.labels import atom_label
+
 COVALENT_RADII_NM = {"H": 0.031, "C": 0.076, "N": 0.071, "O": 0.066, "S": 0.105}
 """Covalent radii by element (Cordero et al., Dalton Trans. 2008, 2832); two of them add up to a bond."""
 SHORTEST, LONGEST = 0.78, 1.28
@@ -63,14 +65,9 @@ def bond_fault(frames_nm: Frames, topology: mdtraj.Topology) -> str | None:
         else ""
     )
     return (
-        f"the bond between {label(one)} and {label(other)} has a length of {medians[first]:.3g} nm and should have "
-        f"about {usual[first]:.2g} nm ({len(wrong)} of {len(usual)} bonds are wrong{unit})"
+        f"the bond between {atom_label(one)} and {atom_label(other)} has a length of {medians[first]:.3g} nm and "
+        f"should have about {usual[first]:.2g} nm ({len(wrong)} of {len(usual)} bonds are wrong{unit})"
     )
-
-
-def label(atom: mdtraj.core.topology.Atom) -> str:
-    """Residue number (from 1) and name, atom name: 1ALA-CA."""
-    return f"{atom.residue.index + 1}{atom.residue.name}-{atom.name}"
 
 
 def torn(frames_nm: Frames, topology: mdtraj.Topology) -> NDArray[np.bool_]:

@@ -12,11 +12,6 @@ def remove_center(frames: Frames) -> Frames:
     return frames - frames.mean(axis=-2, keepdims=True)
 
 
-def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A rotation matrix (3, 3), uniform over all rotations (Haar measure)."""
-    return random_rotations(rng, 1)[0]
-
-
 def random_rotations(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     """n independent rotation matrices (n, 3, 3), uniform over all rotations (Haar measure).
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from prosebench.frames.bonds import bond_fault, make_whole, torn
 from prosebench.frames.methyls import exchanged_methyls
 from prosebench.peptide import Peptide
+from prosebench.peptide.labels import atom_label, atom_labels
 from prosebench.peptide.names import standard_atom, standard_residue
-from prosebench.reference import atom_labels
 from prosebench.store.storage import DamagedFile, read_arrays
 
 KNOWN_ARRAYS = ("positions_nm", "energies_kt", "log_weights", "evaluations")
@@ -147,7 +147,7 @@ def _order(topology: mdtraj.Topology, peptide: Peptide, path: Path) -> NDArray[n
     labels = []
     for atom in topology.atoms:
         residue = standard_residue(atom.residue.name)
-        labels.append(f"{atom.residue.index + 1}{residue}-{standard_atom(residue, atom.name)}")
+        labels.append(atom_label(atom, residue, standard_atom(residue, atom.name)))
     wanted = atom_labels(peptide)
     missing = [label for label in wanted if label not in labels]
     if missing or len(labels) != len(wanted):

@@ -23,11 +23,11 @@ from prosebench.frames.features import n_tica_features
 from prosebench.frames.tica import TicaBasis
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import system_hash
+from prosebench.peptide.labels import atom_labels
 from prosebench.reference import (
     InvalidReferenceError,
     MissingReferenceError,
     Reference,
-    atom_labels,
     missing_message,
     peptide_from_text,
 )

@@ -19,6 +19,7 @@ from prosebench.frames.tica import TicaBasis, fit_tica
 from prosebench.names import name_at
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import ForceField, system_hash
+from prosebench.peptide.labels import atom_labels
 from prosebench.reference.fixed_point import as_integers, as_positions, on_grid
 from prosebench.store.places import bundled_folder, checkout_folder
 from prosebench.store.storage import (
@@ -135,10 +136,6 @@ class Reference:
         """The same reference with what is known of its convergence and of its noise floor."""
         return replace(self, convergence=dict(convergence), floor=dict(floor))
 
-    def check_peptide(self, peptide: Peptide) -> None:
-        """Raise InvalidReferenceError unless the peptide has the atoms of this reference, in its order."""
-        _check_atoms(self, peptide, f"the reference of {self.sequence}")
-
     def save(self, path: str | Path, *, compress: bool = True) -> str:
         """Write an `.npz` file whose bytes depend on the content alone; returns its SHA-256.
 
@@ -222,13 +219,6 @@ def peptide_from_text(sequence: str, pdb: str) -> Peptide:
         file.write(pdb)
         file.flush()
         return Peptide.from_pdb(file.name)
-
-
-def atom_labels(peptide: Peptide) -> tuple[str, ...]:
-    """Labels of a peptide's atoms in the order of its arrays: residue number (from 1) and name, atom name."""
-    return tuple(
-        f"{atom.residue.index + 1}{atom.residue.name}-{atom.name}" for atom in peptide.topology.atoms
-    )
 
 
 def build_reference(

@@ -54,7 +54,7 @@ class Robin(Flow[Proposals]):
         self, network: Network, source: dict[str, Any] | None = None, device: str | None = None
     ) -> None:
         super().__init__(network, source, device)
-        self._centre_std_nm = dict[str, float]()
+        self._centre_std_nm = dict[tuple[str, ...], float]()
 
     @property
     def config(self) -> RobinConfig:
@@ -90,13 +90,14 @@ class Robin(Flow[Proposals]):
         self, peptide: Peptide, temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN
     ) -> Placement:
         """A normal of the centre, as wide as that of draws, and every orientation; see the module."""
-        if peptide.sequence not in self._centre_std_nm:
+        of = (peptide.sequence, *peptide.atom_names)  # atoms are drawn in the order of the topology
+        if of not in self._centre_std_nm:
             rng = np.random.Generator(np.random.Philox(PILOT_SEED))
             drawn_nm, _ = self._draw(peptide, PILOT_FRAMES, rng, DEFAULT_BATCH, ALONE)
             squares = (drawn_nm.mean(axis=1) ** 2).sum(axis=1)
             # By the median: a few draws are far off, and would widen the normal that all are weighted by.
-            self._centre_std_nm[peptide.sequence] = math.sqrt(np.median(squares) / CHI_SQUARE_MEDIAN)
-        return Placement(self._centre_std_nm[peptide.sequence])
+            self._centre_std_nm[of] = math.sqrt(np.median(squares) / CHI_SQUARE_MEDIAN)
+        return Placement(self._centre_std_nm[of])
 
     def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
         """See `Flow.unknown`; there is also a largest number of atoms."""

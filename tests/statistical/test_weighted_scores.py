@@ -20,7 +20,8 @@ from prosebench.frames.importance import PUBLISHED_FILTER_FRACTION, filter_top, 
 from prosebench.frames.tica import TicaBasis
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import system_hash
-from prosebench.reference import Reference, atom_labels
+from prosebench.peptide.labels import atom_labels
+from prosebench.reference import Reference
 
 SCORED = 1000
 STEP_KT = 3.0

@@ -1,6 +1,5 @@
 """A reference may have its atoms in another order than the sequence gives: no number may depend on that."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from openmm import app, unit
 
 from analysis.board.maps import peptide_drawings
 from analysis.figures.peptide_data import PeptideData, load_peptide
@@ -21,22 +19,14 @@ from prosebench.ensemble import Ensemble
 from prosebench.frames.features import distance_atoms, n_tica_features
 from prosebench.frames.tica import TicaBasis
 from prosebench.peptide import Peptide
+from prosebench.peptide.labels import atom_labels
 from prosebench.record import cell_folders, read_cell
-from prosebench.reference import Reference, atom_labels, peptide_from_text
+from prosebench.reference import Reference, peptide_from_text
 from tests.analysis.conftest import RunBuilder, fill_run
+from tests.other_order import reordered_pdb
 
 CLOSE = 1e-4
 """Relative: sums over atoms in another order round otherwise in single precision."""
-
-
-def _reordered_pdb(peptide: Peptide) -> str:
-    """The PDB file of a peptide with the atoms of each residue from the last to the first."""
-    text = io.StringIO()
-    app.PDBFile.writeFile(peptide.openmm_topology, peptide.start_nm * unit.nanometer, text, keepIds=True)
-    lines = [line for line in text.getvalue().splitlines() if line.startswith("ATOM")]
-    residues = sorted({line[22:26] for line in lines})
-    turned = [line for residue in residues for line in reversed(lines) if line[22:26] == residue]
-    return "\n".join([*turned, "END", ""])
 
 
 def _permuted_basis(basis: TicaBasis, old: Peptide, new: Peptide, order: NDArray[np.int64]) -> TicaBasis:
@@ -57,7 +47,7 @@ class Permuted:
 
     def __init__(self, reference: Reference, pool: Ensemble, folder: Path) -> None:
         old = reference.peptide
-        pdb = _reordered_pdb(old)
+        pdb = reordered_pdb(old)
         new = peptide_from_text("AA", pdb)
         labels = atom_labels(old)
         order = np.array([labels.index(label) for label in atom_labels(new)])

@@ -8,7 +8,7 @@ import torch
 
 from prosebench.ecnf.flow import Ecnf, Integration
 from prosebench.ecnf.proposal import EcnfProposal
-from prosebench.frames.geometry import random_rotation, remove_center
+from prosebench.frames.geometry import random_rotations, remove_center
 from prosebench.peptide import Peptide
 from prosebench.proposal import centred_log_density
 from prosebench.ranks import Ranks
@@ -90,7 +90,7 @@ def test_densities_of_draws_are_found_again_and_do_not_know_orientation_or_hande
     found = flow.propose(GG, 4, np.random.default_rng(0))
     assert found.log_q.std() > 0.5
     np.testing.assert_allclose(flow.log_prob(GG, found.frames_nm), found.log_q, atol=1e-3)
-    turned = -found.frames_nm @ random_rotation(np.random.default_rng(1))
+    turned = -found.frames_nm @ random_rotations(np.random.default_rng(1), 1)[0]
     np.testing.assert_allclose(flow.log_prob(GG, turned), found.log_q, atol=1e-3)
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from prosebench.ecnf.config import EcnfConfig, load_size, size_names
+from prosebench.ecnf.config import SHIPPED, EcnfConfig, load_size
 from prosebench.ecnf.network import VelocityField
 from prosebench.ecnf.nodes import Nodes
-from prosebench.flows.sizes import ConfigError
-from prosebench.frames.geometry import random_rotation
+from prosebench.flows.sizes import ConfigError, names_in
+from prosebench.frames.geometry import random_rotations
 from prosebench.peptide import Peptide
 
 from .conftest import GG, some, tiny_field
@@ -18,7 +18,7 @@ def test_the_field_turns_with_the_frame_and_is_blind_to_shifts_and_handedness() 
     field = tiny_field()
     t, x, nodes = some(field)
     v = field(t, x, nodes)
-    rotation = torch.from_numpy(random_rotation(np.random.default_rng(0)))
+    rotation = torch.from_numpy(random_rotations(np.random.default_rng(0), 1)[0])
     torch.testing.assert_close(field(t, x @ rotation, nodes), v @ rotation)
     torch.testing.assert_close(field(t, x + 3.0, nodes), v)
     torch.testing.assert_close(field(t, -x, nodes), -v)
@@ -60,7 +60,7 @@ def test_lengths_that_the_field_does_not_know_are_refused() -> None:
         Nodes.of(Peptide.from_sequence("GGGGG").topology, tiny_field().config)
 
 
-@pytest.mark.parametrize("name", size_names())
+@pytest.mark.parametrize("name", names_in(SHIPPED))
 def test_sizes(name: str) -> None:
     with torch.device("meta"):
         count = sum(parameter.numel() for parameter in VelocityField(load_size(name)).parameters())

@@ -9,7 +9,7 @@ from prosebench.frames.geometry import (
     chirality_centers,
     chirality_signs,
     fix_chirality,
-    random_rotation,
+    random_rotations,
     remove_center,
 )
 from prosebench.peptide import Peptide
@@ -27,7 +27,7 @@ def test_center_is_the_plain_mean():
 @given(st.integers(0, 2**32))
 @settings(max_examples=30)
 def test_rotations_are_rotations(seed):
-    rotation = random_rotation(np.random.default_rng(seed))
+    rotation = random_rotations(np.random.default_rng(seed), 1)[0]
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-13)
     assert np.linalg.det(rotation) == pytest.approx(1.0)
 
@@ -35,7 +35,7 @@ def test_rotations_are_rotations(seed):
 def test_rotations_are_uniform():
     """The trace of a uniform rotation has mean 0 and variance 1; images of an axis are uniform."""
     rng = np.random.default_rng(1)
-    rotations = np.stack([random_rotation(rng) for _ in range(4000)])
+    rotations = random_rotations(rng, 4000)
     trace = np.trace(rotations, axis1=1, axis2=2)
     assert abs(trace.mean()) < 4 / np.sqrt(4000)
     assert abs(trace.var() - 1) < 4 * np.sqrt(2 / 4000)
@@ -99,7 +99,7 @@ def test_peptide_without_centers_and_frames_that_are_not_finite():
 def test_signs_do_not_depend_on_the_order_of_atoms_or_on_rotation():
     peptide = Peptide.from_sequence("TIVL")
     centers = chirality_centers(peptide.topology)
-    rotation = random_rotation(np.random.default_rng(3))
+    rotation = random_rotations(np.random.default_rng(3), 1)[0]
     frames = np.stack([peptide.start_nm, peptide.start_nm @ rotation.T + 1.0])
     signs = chirality_signs(frames, centers)
     np.testing.assert_array_equal(signs[0], signs[1])

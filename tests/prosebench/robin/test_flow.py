@@ -5,8 +5,10 @@ import torch
 from prosebench.frames.geometry import random_rotations
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
+from prosebench.reference import peptide_from_text
 from prosebench.robin import flow
 from prosebench.robin.flow import Robin
+from tests.other_order import reordered_pdb
 
 from .conftest import PEPTIDE, tiny_network
 
@@ -38,6 +40,16 @@ def test_the_width_of_the_centre_is_that_of_draws_and_of_nothing_else(robin):
     other = Robin(tiny_network(), device="cpu")
     other.propose("GG", 3, rng(2))
     assert other.placement(PEPTIDE).centre_std_nm == width
+
+
+def test_a_peptide_in_another_order_of_atoms_has_a_width_of_its_own():
+    """Draws go by the order of the atoms, and so does the scatter of their centre."""
+    other, robin = peptide_from_text("GG", reordered_pdb(PEPTIDE)), Robin(tiny_network(), device="cpu")
+    assert other.atom_names != PEPTIDE.atom_names
+    first = robin.placement(PEPTIDE)
+    alone = Robin(tiny_network(), device="cpu").placement(other)
+    assert alone.centre_std_nm != first.centre_std_nm
+    assert robin.placement(other).centre_std_nm == alone.centre_std_nm
 
 
 def test_draws_do_not_depend_on_their_number(monkeypatch):
