@@ -13,6 +13,7 @@ from rich.text import Text
 
 from jobs.cells.status import STATES, CellState, State, read_state
 from jobs.cluster.arrays import find_log
+from prosebench.terminal import plain_table
 
 REFRESH_SECONDS = 0.5
 FIRST_LOG_SECONDS, LONGEST_LOG_SECONDS = 10.0, 300.0
@@ -141,7 +142,7 @@ def count(number: int, what: str) -> str:
 
 
 def _running_table(states: list[CellState]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = plain_table()
     for heading in (
         "peptide",
         "method",
@@ -177,7 +178,7 @@ def _ago(state: CellState) -> str:
 
 def status_tables(states: Sequence[CellState]) -> list[Table]:
     """Counts by method, and by peptide where that is no long list; then cells neither finished nor waiting."""
-    counts = Table(box=None, pad_edge=False)
+    counts = plain_table()
     shown = [name for name in STATES if any(state.state == name for state in states)]
     long = len({(state.cell.row, state.cell.peptide) for state in states}) > MOST_ROWS
     for heading in ("method", "peptide", *shown, "evaluations", "of"):
@@ -189,9 +190,9 @@ def status_tables(states: Sequence[CellState]) -> list[Table]:
         number = Counter(state.state for state in mine)
         spent, asked = sum(state.spent for state in mine), sum(state.cell.budgets[-1] for state in mine)
         counts.add_row(*group, *(str(number[name] or "") for name in shown), f"{spent:,}", f"{asked:,}")
-    details = Table(box=None, pad_edge=False)
+    details = plain_table()
     for heading in ("cell", "state", "evaluations", "per second", "left", "last sign", "reason"):
-        details.add_column(heading, overflow="fold")
+        details.add_column(heading)
     for state in states:
         if state.state not in ("done", "waiting"):
             numbers = (f"{state.spent:,}", *_pace(state), _ago(state))

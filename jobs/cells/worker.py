@@ -4,9 +4,7 @@ import errno
 import math
 import os
 import platform
-import shutil
 import socket
-import subprocess
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,6 +20,7 @@ from jobs.cells.heartbeat import Heartbeat, read_beat, remove_beat, worked_elsew
 from jobs.cells.mpi import agree
 from jobs.cells.prepare import force_field_hash, prepare, start_hash
 from jobs.cells.signals import stop_asked
+from prosebench.build_info import code_commit
 from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import Account, BudgetExhausted, Clock, Ledger, Meter, count_calls
 from prosebench.energy.settings import make_target
@@ -40,7 +39,6 @@ from prosebench.store.storage import TEMPORARY_SUFFIX
 Outcome = Literal["done", "failed", "locked", "stopped"]
 _STALE_SECONDS = 3600.0
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
-_HOME = Path(__file__).resolve().parents[2]
 _VERSIONED = ("prosebench", "numpy", "openmm", "torch")
 
 
@@ -361,23 +359,6 @@ def _provenance(folder: Path, chain: list[StoredChunk], place: Place) -> Provena
         threads=place.threads,
         seconds={phase: round(sum(stored.seconds[phase] for stored in chain), 6) for phase in phases},
     )
-
-
-def code_commit(home: Path = _HOME) -> str:
-    """Commit of the source tree that prosebench runs from, "-dirty" behind it where files differ; or its version.
-
-    home is that tree. An installed package may lie within a repository of something else: its commit is not ours.
-    """
-    released = f"prosebench {version('prosebench')}"
-    if not (home / ".git").exists() or shutil.which("git") is None:
-        return released
-    described = subprocess.run(
-        ["git", "-C", str(home), "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() if described.returncode == 0 else released
 
 
 def _now() -> str:

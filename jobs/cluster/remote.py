@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from jobs.cells.display import Progress, count, format_seconds
 from jobs.cluster.arrays import read_submissions
@@ -22,6 +21,7 @@ from jobs.cluster.scheduler import (
 )
 from jobs.cluster.submit import Plan, follow, submit_commands, submit_missing, write_scripts
 from prosebench.record import Cell
+from prosebench.terminal import plain_table
 
 
 def submit_and_follow(
@@ -90,10 +90,10 @@ def show_plan(plan: Plan, cluster: Cluster, out: Console) -> None:
     if not plan.works:
         return
     scheduler = schedulers()[cluster.scheduler]
-    table = Table(box=None, pad_edge=False)
+    table = plain_table()
     for heading in ("jobs", "cells", "evaluations", "cores", "GPUs", "limit", "core h", "GPU h"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("each job", overflow="fold")
+        table.add_column(heading, justify="right")
+    table.add_column("each job")
     for array in plan.arrays:
         need, works = array.need, [work for job in array.jobs for work in job]
         options = scheduler.options(need, array.minutes)

@@ -17,11 +17,11 @@ from jobs.cells.failures import read_failure
 from jobs.cells.launch import run_local
 from jobs.cells.plan import lay_out, plan_cells
 from jobs.cells.spread import check_ranks
-from jobs.cells.worker import code_commit
 from jobs.cluster.arrays import read_submissions
 from jobs.cluster.profile import Cluster
 from jobs.cluster.scheduler import queued_jobs
 from jobs.cluster.submit import follow, submit_missing
+from prosebench.build_info import code_commit
 from prosebench.method import load_method
 from prosebench.record import Cell, read_provenance, read_record
 from prosebench.suite import Suite

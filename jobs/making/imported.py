@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.cells.plan import lay_out
 from jobs.cells.prepare import force_field_hash, prepare, start_hash
-from jobs.cells.worker import code_commit, versions
+from jobs.cells.worker import versions
+from prosebench.build_info import code_commit
 from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.settings import make_target

@@ -17,7 +17,7 @@ from scipy.special import erfcinv
 from jobs.cells.display import Progress
 from jobs.cells.launch import run_local
 from jobs.cells.plan import lay_out
-from jobs.cells.worker import code_commit
+from prosebench.build_info import code_commit
 from prosebench.energy.dynamics import maxwell_velocities
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import LangevinSettings, PhaseState

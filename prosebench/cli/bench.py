@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from prosebench.cli.options import (
     OWN_REFERENCES,
@@ -24,6 +23,7 @@ from prosebench.cli.options import (
     print_rows,
     split,
 )
+from prosebench.terminal import plain_table
 
 bench = typer.Typer(
     no_args_is_help=True, help="Measure speed on this machine; ratios within one run are what to quote."
@@ -96,7 +96,7 @@ def bench_calibration(
     """How often the intervals of the tables hold the truth, and how often a perfect sampler is declared worse."""
     from analysis.statistics.calibration import write_calibration
 
-    table = Table("what", "peptides", "seeds", "rate", "nominal", box=None, pad_edge=False)
+    table = plain_table("what", "peptides", "seeds", "rate", "nominal")
     for one in write_calibration(target, trials):
         numbers = (
             str(one.peptides),

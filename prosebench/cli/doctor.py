@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from prosebench.cli.options import ClusterFile, Executor, app, load_profile, out
+from prosebench.terminal import plain_table
 
 if TYPE_CHECKING:
     from jobs.cluster.profile import Cluster
@@ -70,7 +70,7 @@ def doctor(
 
     bad = 0
     if vectors is None:
-        table = Table("what", "state", "found", box=None, pad_edge=False)
+        table = plain_table("what", "state", "found")
         for finding in (*examine(), *_schedulers()):
             bad += finding.state == "missing"
             table.add_row(finding.what, finding.state, escape(finding.found))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from prosebench.cli.options import OWN_REFERENCES, Directory, app, fail, out
+from prosebench.terminal import plain_table
 
 if TYPE_CHECKING:
     from prosebench.suite import Suite
@@ -73,13 +73,20 @@ def show(
 
 
 @app.command("list")
-def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides")]) -> None:
+def list_(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="suites, methods or peptides", autocompletion=lambda: ["suites", "methods", "peptides"]
+        ),
+    ],
+) -> None:
     """List suites with what of their inputs is here, methods, or the peptides of each suite."""
     from prosebench.installed import method_entry_points, suite_names, what_it_is
 
     if what not in ("suites", "methods", "peptides"):
         fail(f"cannot list {what!r}; known: suites, methods, peptides")
-    table = Table(box=None, pad_edge=False)
+    table = plain_table()
     if what == "suites":
         from prosebench.suite import load_suite
 
@@ -98,10 +105,10 @@ def list_(what: Annotated[str, typer.Argument(help="suites, methods or peptides"
             here = (_references_here(suite), _weights_here(suite))
             table.add_row(name, str(len(suite.peptides)), *here, budgets, suite.description)
     elif what == "methods":
-        for heading in ("method", "from", "what it is"):
+        for heading in ("method", "what it is", "from"):
             table.add_column(heading)
         for name, point in method_entry_points().items():
-            table.add_row(name, escape(point.value), escape(what_it_is(point)))
+            table.add_row(name, escape(what_it_is(point)), escape(point.value))
     else:
         from prosebench.suite import load_suite
 

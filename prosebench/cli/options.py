@@ -12,17 +12,43 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+
+from prosebench.cli.order import InOrder
+from prosebench.terminal import plain_table
 
 if TYPE_CHECKING:
     from jobs.cluster.profile import Cluster
 
 app = typer.Typer(
+    cls=InOrder,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Which sampler of molecular Boltzmann distributions is better, at equal cost, and by how much?",
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from prosebench.build_info import describe
+
+        for line in describe():
+            out.print(line, soft_wrap=True)
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_tell_version,
+            is_eager=True,
+            help="Version, commit, compiled kernels and torch.",
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before any command."""
 
 
 def _prepare() -> None:
@@ -43,8 +69,25 @@ err = Console(stderr=True, highlight=False)
 
 OWN_REFERENCES = Path("references")
 
+
+def _shipped_suites() -> list[str]:
+    from prosebench.installed import suite_names
+
+    return suite_names()
+
+
+def installed_methods() -> list[str]:
+    """Names of methods, for completion."""
+    from prosebench.installed import method_entry_points
+
+    return list(method_entry_points())
+
+
 Names = Annotated[str, typer.Option(help="Comma-separated; default: all of the suite.")]
-SuiteName = Annotated[str, typer.Option(help="Name of a shipped suite, or a path to a .toml file.")]
+SuiteName = Annotated[
+    str,
+    typer.Option(help="Name of a shipped suite, or a path to a .toml file.", autocompletion=_shipped_suites),
+]
 Directory = Annotated[Path, typer.Argument(help="Run folder.")]
 Budgets = Annotated[str, typer.Option(help="Comma-separated numbers of evaluations.")]
 Seeds = Annotated[str, typer.Option(help="Comma-separated.")]
@@ -182,7 +225,7 @@ def fail(message: str) -> NoReturn:
 
 
 def print_rows(rows: Sequence[Mapping[str, str | int | float]]) -> None:
-    table = Table(box=None, pad_edge=False)
+    table = plain_table()
     for name, value in rows[0].items():
         justify: Literal["left", "right"] = "left" if isinstance(value, str) else "right"
         table.add_column(name.replace("_", "\n"), justify=justify, no_wrap=True)

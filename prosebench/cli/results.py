@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from prosebench.cli.options import (
     OWN_REFERENCES,
@@ -32,6 +31,7 @@ from prosebench.cli.options import (
 )
 from prosebench.cli.references import take_published
 from prosebench.installed import method_entry_points
+from prosebench.terminal import plain_table
 
 
 @app.command()
@@ -80,7 +80,7 @@ def score(
     )
     for note in result.notes:
         err.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
-    table = Table("metric", "weights", "value", "error by the reference", box=None, pad_edge=False)
+    table = plain_table("metric", "weights", "value", "error by the reference")
     for (name, weighting), number in result.score.numbers.items():
         error = "" if math.isnan(number.reference_error) else f"{number.reference_error:.2g}"
         table.add_row(name, weighting, f"{number.value:.6g}", error)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from prosebench.cli.flows import Insist, Seed, Size, Temperature, check_known
-from prosebench.cli.options import app, check_kelvin, err, fail, out, showing
+from prosebench.cli.options import app, check_kelvin, err, fail, installed_methods, out, showing
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble, Weighting
@@ -40,7 +40,11 @@ def sample(
     ] = "",
     size: Size = "",
     method: Annotated[
-        str, typer.Option(help="Sample by this method of `list methods` (md ...) instead of a flow.")
+        str,
+        typer.Option(
+            help="Sample by this method of `list methods` (md ...) instead of a flow.",
+            autocompletion=installed_methods,
+        ),
     ] = "",
     budget: Annotated[
         int | None,
