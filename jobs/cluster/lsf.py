@@ -1,22 +1,20 @@
-"""LSF: the only file that knows its commands, options and variables.
+"""LSF: its commands and options, and how a job knows itself.
 
 Written from the manuals (IBM Spectrum LSF command reference) and tried on stand-ins for its commands alone.
 """
 
 import re
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from jobs.cluster.arrays import Submission
-from jobs.cluster.one_host import check_one_host, log_lines, program_with_warning
+from jobs.cluster.one_host import OneHost, log_lines, program_with_warning
 from jobs.cluster.profile import Cluster, Need
-from jobs.cluster.scheduler import NoScheduler, Options, OwnJob, QueuedJob, ask
+from jobs.cluster.scheduler import NoScheduler, Options, OwnJob, QueuedJob, ask, at_once, merged
 from jobs.cluster.script import script_text
 
-SET_BY_US = {"J", "o", "oo", "e", "eo", "r", "rn", "H", "K", "I"}
-"""Options of bsub that make following and cancelling work; a profile may not change them."""
 NOT_HANDED_ON = re.compile(r"(LSB_|LS_JOBPID|LSF_BSUB|BSUB_|LSFUSER)|PMI_|PMIX_")
 """Variables that belong to a job around us, or stand for options; where the cluster is found is none of these."""
 PENDING = {"PEND", "PSUSP", "WAIT", "PROV"}
@@ -26,23 +24,22 @@ _COLUMNS = "jobid jobindex stat user name exit_code pend_reason"
 _JOB = "job=${LSB_JOBID}_$((LSB_JOBINDEX > 0 ? LSB_JOBINDEX - 1 : 0))"
 
 
-class Lsf:
-    """LSF, by bsub, bjobs, bkill, brequeue and bparams. Its arrays count from 1."""
+class Lsf(OneHost):
+    """LSF, by bsub, bjobs, bkill, brequeue and bparams. Its arrays count from 1. It suspends jobs that make
+    room, and does not end them."""
 
-    name, title, tried = "lsf", "LSF", False
-
-    def check(self, need: Need) -> None:
-        """Refuse what LSF has no word for here, and what is set by prosebench itself."""
-        check_one_host(need, self.title, SET_BY_US)
+    name, title, submit_command, time_limit = "lsf", "LSF", "bsub", "W"
+    set_by_us = frozenset({"J", "o", "oo", "e", "eo", "r", "rn", "H", "K", "I"})
+    whole_node: ClassVar[Options] = {"x": True}
+    told = ("q", "P", "R", "M", "gpu")
 
     def options(self, need: Need, minutes: int, nodes: int = 1) -> Options:
-        """Options of bsub."""
-        if nodes > 1:
-            raise NoScheduler("jobs over several nodes are for SLURM alone; on LSF give a job one node")
-        at_once = need.workers * need.ranks
-        memory = round(need.memory_gb * at_once * 1024)
+        """Options of bsub; resources of the profile's own (R) stand beside these, see `script`."""
+        self.check_nodes(nodes)
+        processes = need.workers * need.ranks
+        memory = round(need.memory_gb * processes * 1024)
         options: Options = {
-            "n": need.cores * at_once,
+            "n": need.cores * processes,
             "R": f"span[hosts=1] rusage[mem={memory}MB]",
             "M": f"{memory}MB",
             "W": minutes,
@@ -51,36 +48,23 @@ class Lsf:
             if value:
                 options[name] = value
         if need.gpus:
-            options["gpu"] = f"num={need.gpus * at_once}"
-        return {name: value for name, value in (options | need.extra).items() if value is not False}
-
-    def gpus(self, need: Need) -> int:
-        """Those of its workers or ranks."""
-        return need.gpus * need.workers * need.ranks
+            options["gpu"] = f"num={need.gpus * processes}"
+        own = {name: value for name, value in need.extra.items() if name != "R" or value is False}
+        return merged(options, own)
 
     def script(self, submission: Submission, need: Need, cluster: Cluster) -> str:
         """A script for bsub."""
         options = self.options(need, submission.minutes, submission.nodes)
-        at_once = f"%{cluster.jobs_at_once}" if cluster.jobs_at_once else ""
         lines = [
-            f'-J "{submission.name}[1-{submission.size}]{at_once}"',
+            f'-J "{submission.name}[1-{submission.size}]{at_once(cluster)}"',
             f'-o "{_report(submission)}"',
             "-r",
         ]
-        lines += [
-            f"-{name}"
-            if value is True
-            else f'-{name} "{value}"'
-            if re.search(r"[^\w.:/-]", str(value))
-            else f"-{name} {value}"
-            for name, value in options.items()
-        ]
+        lines += [_option(name, value) for name, value in options.items()]
+        # LSF takes several strings of resources and wants them all: one host and memory stay asked for.
+        lines += [_option("R", value) for name, value in need.extra.items() if name == "R" and value]
         ending = [*log_lines(submission, _JOB), program_with_warning(submission, need, "${job##*_}")]
         return script_text(submission, need, [f"#BSUB {line}" for line in lines], ending, self.title)
-
-    def rank_launcher(self, cluster: Cluster, need: Need) -> list[str]:
-        """mpi_launcher of the profile, or mpirun."""
-        return shlex.split(cluster.mpi_launcher or "mpirun")
 
     def how_to_submit(self, script: Path) -> str:
         """bsub reads a script's options from its input alone."""
@@ -127,14 +111,6 @@ class Lsf:
         """Put the own job back into the queue."""
         _ask("brequeue", _long(job))
 
-    def being_preempted(self, job: str) -> bool:
-        """LSF suspends jobs that make room: it does not end them."""
-        return False
-
-    def there(self) -> bool:
-        """Whether bsub is."""
-        return shutil.which("bsub") is not None
-
     def version(self) -> str:
         """Version, after the master has answered."""
         return _ask("lsid").strip().splitlines()[0]
@@ -158,6 +134,16 @@ def _jobs(names: Sequence[str]) -> list[tuple[str, int, str, str, str, str, str]
             number = max(0, int(index) - 1)
             found.append((f"{job}_{number}", number, state, user, name, code, reason))
     return found
+
+
+def _option(name: str, value: str | int | bool) -> str:
+    """An option as bsub reads it from a script."""
+    if value is True:
+        return f"-{name}"
+    text = str(value)
+    if not re.search(r"[^\w.:/-]", text):
+        return f"-{name} {text}"
+    return f"-{name} {shlex.quote(text)}" if '"' in text else f'-{name} "{text}"'
 
 
 def _report(submission: Submission) -> str:

@@ -3,20 +3,48 @@
 import shlex
 
 from jobs.cluster.arrays import Submission
-from jobs.cluster.profile import Need
+from jobs.cluster.profile import Cluster, Need
+from jobs.cluster.scheduler import NoScheduler, Scheduler
 from jobs.cluster.script import program
 
 
-def check_one_host(need: Need, title: str, set_by_us: set[str]) -> None:
-    """Raise ValueError for keys that only SLURM has words for, and for options that are set by prosebench itself."""
-    for name in ("qos", "gres", "constraint"):
-        if getattr(need, name):
+class OneHost(Scheduler):
+    """A scheduler whose jobs have one host each, written from its manuals and tried on stand-ins for its commands."""
+
+    tried = False
+
+    def check(self, need: Need) -> None:
+        """See Scheduler.check; raises ValueError also for keys that only SLURM has words for."""
+        for name in ("qos", "gres", "constraint"):
+            if getattr(need, name):
+                raise ValueError(
+                    f"{name} is a word of SLURM; for {self.title} say the same with an option under extra"
+                )
+        if "exclusive" in need.extra:
+            (name,) = self.whole_node
             raise ValueError(
-                f"{name} is a word of SLURM; for {title} say the same with an option under extra"
+                f"exclusive is a word of SLURM; for {self.title} say the same with {name} under extra"
             )
-    refused = sorted(set(need.extra) & set_by_us)
-    if refused:
-        raise ValueError(f"{', '.join(refused)} is set by prosebench itself and cannot be changed")
+        super().check(need)
+
+    def check_nodes(self, nodes: int) -> None:
+        """Raise NoScheduler for a job of several nodes."""
+        if nodes > 1:
+            raise NoScheduler(
+                f"jobs over several nodes are for SLURM alone; on {self.title} give a job one node"
+            )
+
+    def gpus(self, need: Need) -> int:
+        """Those of its workers or ranks."""
+        return need.gpus * need.workers * need.ranks
+
+    def rank_launcher(self, cluster: Cluster, need: Need) -> list[str]:
+        """mpi_launcher of the profile, or mpirun."""
+        return shlex.split(cluster.mpi_launcher or "mpirun")
+
+    def being_preempted(self, job: str) -> bool:
+        """Not known while it happens."""
+        return False
 
 
 def log_lines(submission: Submission, job: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""PBS (OpenPBS and PBS Professional): the only file that knows its commands, options and variables.
+"""PBS (OpenPBS and PBS Professional): its commands and options, and how a job knows itself.
 
 Written from the manuals (PBS Professional Reference Guide) and tried on stand-ins for its commands alone.
 """
@@ -6,19 +6,16 @@ Written from the manuals (PBS Professional Reference Guide) and tried on stand-i
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jobs.cluster.arrays import Submission
-from jobs.cluster.one_host import check_one_host, log_lines, program_with_warning
+from jobs.cluster.one_host import OneHost, log_lines, program_with_warning
 from jobs.cluster.profile import Cluster, Need
-from jobs.cluster.scheduler import NoScheduler, Options, OwnJob, QueuedJob, ask
+from jobs.cluster.scheduler import NoScheduler, Options, OwnJob, QueuedJob, ask, at_once, merged
 from jobs.cluster.script import script_text
 
-SET_BY_US = {"N", "J", "o", "e", "j", "r", "V", "h", "W"}
-"""Options of qsub that make following and cancelling work; a profile may not change them."""
 NOT_HANDED_ON = re.compile(
     r"PBS_(?!(CONF_FILE|SERVER|DEFAULT|EXEC|HOME)$)|NCPUS$|OMP_NUM_THREADS$|PMI_|PMIX_"
 )
@@ -30,42 +27,42 @@ DEFAULT_ARRAY_SIZE = 10_000
 _JOB = r"""job=${PBS_JOBID%%.*}; job=${job%%[*}_${PBS_ARRAY_INDEX:-0}"""
 
 
-class Pbs:
+class Pbs(OneHost):
     """PBS, by qsub, qstat, qdel, qrerun and qmgr."""
 
-    name, title, tried = "pbs", "PBS", False
+    name, title, submit_command, time_limit = "pbs", "PBS", "qsub", "walltime"
+    set_by_us = frozenset({"N", "J", "o", "e", "j", "r", "V", "h", "W"})
+    whole_node: ClassVar[Options] = {"place": "excl"}
+    told = ("queue", "account", "select", "place")
 
     def check(self, need: Need) -> None:
-        """Refuse what PBS has no word for, and what is set by prosebench itself."""
-        check_one_host(need, self.title, SET_BY_US)
+        """See OneHost.check."""
+        super().check(need)
+        if "walltime" in str(need.extra.get("l", "")):
+            raise ValueError("walltime has a key of its own: minutes")
 
     def options(self, need: Need, minutes: int, nodes: int = 1) -> Options:
         """Options of qsub, and the resources that it is asked for."""
-        if nodes > 1:
-            raise NoScheduler("jobs over several nodes are for SLURM alone; on PBS give a job one node")
-        at_once = need.workers * need.ranks
-        select = f"1:ncpus={need.cores * at_once}:mem={round(need.memory_gb * at_once * 1024)}mb"
+        self.check_nodes(nodes)
+        processes = need.workers * need.ranks
+        select = f"1:ncpus={need.cores * processes}:mem={round(need.memory_gb * processes * 1024)}mb"
         if need.ranks > 1:
             select += f":mpiprocs={need.ranks}"
         if need.gpus:
-            select += f":ngpus={need.gpus * at_once}"
+            select += f":ngpus={need.gpus * processes}"
         options: Options = {"select": select, "walltime": f"{minutes // 60:02d}:{minutes % 60:02d}:00"}
         for name, value in (("queue", need.partition), ("account", need.account)):
             if value:
                 options[name] = value
-        return {name: value for name, value in (options | need.extra).items() if value is not False}
-
-    def gpus(self, need: Need) -> int:
-        """Those of its workers or ranks."""
-        return need.gpus * need.workers * need.ranks
+        return merged(options, need.extra)
 
     def script(self, submission: Submission, need: Need, cluster: Cluster) -> str:
         """A script for qsub. An array has two jobs at least: a single job is none."""
-        short = {"queue": "-q ", "account": "-A ", "select": "-l select=", "walltime": "-l walltime="}
+        short = {"queue": "-q ", "account": "-A "}
+        short |= {name: f"-l {name}=" for name in ("select", "walltime", "place")}
         options = self.options(need, submission.minutes, submission.nodes)
-        at_once = f"%{cluster.jobs_at_once}" if cluster.jobs_at_once else ""
         lines = [f"-N {submission.name}", "-j oe", f'-o "{submission.logs}/"', "-r y", "-V"]
-        lines += [f"-J 0-{submission.size - 1}{at_once}"] if submission.size > 1 else []
+        lines += [f"-J 0-{submission.size - 1}{at_once(cluster)}"] if submission.size > 1 else []
         lines += [
             f"{short.get(name, f'-{name} ')}{'' if value is True else value}".rstrip()
             for name, value in options.items()
@@ -75,10 +72,6 @@ class Pbs:
             program_with_warning(submission, need, "${PBS_ARRAY_INDEX:-0}"),
         ]
         return script_text(submission, need, [f"#PBS {line}" for line in lines], ending, self.title)
-
-    def rank_launcher(self, cluster: Cluster, need: Need) -> list[str]:
-        """mpi_launcher of the profile, or mpirun."""
-        return shlex.split(cluster.mpi_launcher or "mpirun")
 
     def how_to_submit(self, script: Path) -> str:
         """qsub with the script."""
@@ -107,16 +100,15 @@ class Pbs:
     def cancel(self, jobs: Sequence[QueuedJob]) -> None:
         """End jobs by their ids."""
         if jobs:
-            _ask("qdel", *dict.fromkeys(_long(job.job) for job in jobs))
+            long = _long_names()
+            _ask("qdel", *dict.fromkeys(long.get(job.job, _in_array(job.job)) for job in jobs))
 
     def ended(self, names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:
         """Jobs as the server's history has them, where it keeps one."""
         found = {}
         for job, one in _jobs(names, "-x"):
             if one.get("job_state") in ENDED:
-                status = int(one.get("Exit_status", 0))
-                how = "COMPLETED" if status == 0 else f"FAILED (exit status {status})"
-                found[one["Job_Name"], _index(job, one)] = (_short(job), how)
+                found[one["Job_Name"], _index(job, one)] = (_short(job), _how(one.get("Exit_status")))
         return found
 
     def max_array_size(self) -> int:
@@ -132,15 +124,7 @@ class Pbs:
 
     def requeue(self, job: str) -> None:
         """qrerun, which many sites leave to operators."""
-        _ask("qrerun", _long(job))
-
-    def being_preempted(self, job: str) -> bool:
-        """Not known to PBS while it happens."""
-        return False
-
-    def there(self) -> bool:
-        """Whether qsub is."""
-        return shutil.which("qsub") is not None
+        _ask("qrerun", _long_names().get(job, _in_array(job)))
 
     def version(self) -> str:
         """Version, after the server has answered."""
@@ -148,14 +132,27 @@ class Pbs:
         return _ask("qstat", "--version").strip()
 
 
-def _jobs(names: Sequence[str], *more: str) -> list[tuple[str, dict[str, Any]]]:
-    """Jobs with these names by their ids; of arrays, the jobs in them and not the array."""
+def _listing(*more: str) -> dict[str, Any]:
+    """What qstat says of all jobs, by their ids."""
     said = _ask("qstat", *more, "-t", "-f", "-F", "json")
     try:
-        jobs = json.loads(said or "{}").get("Jobs", {})
-    except (json.JSONDecodeError, AttributeError) as error:
+        return dict(json.loads(said or "{}").get("Jobs", {}))
+    except (ValueError, TypeError, AttributeError) as error:
         raise NoScheduler(f"qstat said what is not JSON ({error})") from error
-    return [(job, one) for job, one in jobs.items() if one.get("Job_Name") in names and "[]" not in job]
+
+
+def _jobs(names: Sequence[str], *more: str) -> list[tuple[str, dict[str, Any]]]:
+    """Jobs with these names by their ids; of arrays, the jobs in them and not the array."""
+    return [
+        (job, one) for job, one in _listing(*more).items() if one.get("Job_Name") in names and "[]" not in job
+    ]
+
+
+def _how(status: Any) -> str:
+    """How a job ended. One that was deleted before it started has no exit status."""
+    if status is None:
+        return "ENDED (no exit status)"
+    return "COMPLETED" if int(status) == 0 else f"FAILED (exit status {status})"
 
 
 def _index(job: str, one: Mapping[str, Any]) -> int:
@@ -169,11 +166,15 @@ def _short(job: str) -> str:
     return f"{number}_{index or 0}"
 
 
-def _long(job: str) -> str:
-    """123_4 as PBS writes it. A single job, too, is found so: by its number, where it is in no array."""
+def _long_names() -> dict[str, str]:
+    """Ids of the jobs in the queue as PBS writes them, by ours: 123[4].server by 123_4, and 123.server by 123_0."""
+    return {_short(job): job for job in _listing() if "[]" not in job}
+
+
+def _in_array(job: str) -> str:
+    """123_4 as it is called in an array: 123[4]."""
     number, _, index = job.partition("_")
-    known = json.loads(_ask("qstat", "-t", "-f", "-F", "json") or "{}").get("Jobs", {})
-    return next((one for one in known if _short(one) == job and "[]" not in one), f"{number}[{index}]")
+    return f"{number}[{index}]"
 
 
 def _ask(*command: str) -> str:

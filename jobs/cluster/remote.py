@@ -106,7 +106,7 @@ def show_plan(plan: Plan, cluster: Cluster, out: Console) -> None:
             format_seconds(60 * array.minutes),
             _hours(array.hours * need.cores * need.ranks),
             _hours(_gpu_hours(array, scheduler)),
-            " ".join(f"{name}={options[name]}" for name in _TOLD if name in options),
+            " ".join(f"{name}={options[name]}" for name in scheduler.told if name in options),
         )
     out.print(table)
     jobs = count(sum(len(array.jobs) for array in plan.arrays), "job")
@@ -225,4 +225,3 @@ def cancel_jobs(directory: Path, out: Console) -> None:
 
 
 _LOOK_SECONDS, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 1.0, 20.0
-_TOLD = ("partition", "queue", "qos", "account", "constraint", "gres", "mem", "mem-per-cpu", "select")

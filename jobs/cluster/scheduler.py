@@ -9,10 +9,11 @@ import pwd
 import re
 import shutil
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from jobs.cluster.arrays import Submission
 
@@ -58,77 +59,109 @@ class OwnJob:
     host: str = ""
 
 
-class Scheduler(Protocol):
+class Scheduler(ABC):
     """A batch system. Every method that asks it raises NoScheduler where there is no answer."""
 
-    name: str
-    title: str
-    tried: bool
+    name: ClassVar[str]
+    title: ClassVar[str]
+    tried: ClassVar[bool]
     """Whether it was run on a real cluster of its kind, and not on a stand-in for its commands alone."""
 
+    submit_command: ClassVar[str]
+    set_by_us: ClassVar[frozenset[str]]
+    """Options that make resuming, following and cancelling work; a profile may not change them."""
+
+    time_limit: ClassVar[str]
+    """The option of a job's time limit, from which its warning is reckoned; a profile says it as `minutes`."""
+
+    whole_node: ClassVar[Options]
+    """Options by which a job has its node to itself."""
+
+    told: ClassVar[tuple[str, ...]]
+    """Options that a plan shows."""
+
+    @property
+    def label(self) -> str:
+        """The title, and a mark on one that was never tried."""
+        return self.title if self.tried else f"{self.title} (untried)"
+
+    @abstractmethod
     def options(self, need: "Need", minutes: int, nodes: int = 1) -> Options:
         """What a job with this need on each of its nodes, and a time limit in whole minutes, asks for."""
-        ...
 
+    @abstractmethod
     def gpus(self, need: "Need") -> int:
         """GPUs that a job holds, whichever option asks for them."""
-        ...
 
     def check(self, need: "Need") -> None:
-        """Raise ValueError where a profile asks for what there is no word for."""
-        ...
+        """Raise ValueError where a profile asks for what there is no word for, or for what prosebench sets itself."""
+        refused = sorted(set(need.extra) & self.set_by_us)
+        if refused:
+            raise ValueError(f"{', '.join(refused)} is set by prosebench itself and cannot be changed")
+        if self.time_limit in need.extra:
+            raise ValueError(f"{self.time_limit} has a key of its own: minutes")
 
+    @abstractmethod
     def script(self, submission: Submission, need: "Need", cluster: "Cluster") -> str:
         """The text of a script that, once submitted, does all jobs of a submission."""
-        ...
 
+    @abstractmethod
     def rank_launcher(self, cluster: "Cluster", need: "Need") -> list[str]:
         """The command that starts the ranks of a cell from within a job; `-n RANKS PROGRAM` follows."""
-        ...
 
+    @abstractmethod
     def how_to_submit(self, script: Path) -> str:
         """The command line by which a user submits a script."""
-        ...
 
+    @abstractmethod
     def submit(self, script: Path) -> None:
         """Submit a script."""
-        ...
 
+    @abstractmethod
     def queued(self, names: Sequence[str]) -> list[QueuedJob]:
         """Jobs of submissions of these names that have not ended."""
-        ...
 
+    @abstractmethod
     def cancel(self, jobs: Sequence[QueuedJob]) -> None:
         """End jobs of this user. Running ones finish their chunk where the scheduler gives them time."""
-        ...
 
+    @abstractmethod
     def ended(self, names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:
         """Id and last state (COMPLETED, FAILED ...) of jobs that have ended, by submission and number."""
-        ...
 
+    @abstractmethod
     def max_array_size(self) -> int:
         """Largest number of jobs in one array."""
-        ...
 
+    @abstractmethod
     def own_job(self, environment: Mapping[str, str]) -> OwnJob:
         """The job that a process with this environment belongs to."""
-        ...
 
+    @abstractmethod
     def requeue(self, job: str) -> None:
         """Put the own job back into the queue; refused where the site does not allow it."""
-        ...
 
+    @abstractmethod
     def being_preempted(self, job: str) -> bool:
         """Whether a job is being ended to make room for another one (rather than because somebody cancelled it)."""
-        ...
 
     def there(self) -> bool:
         """Whether its commands are on this machine."""
-        ...
+        return shutil.which(self.submit_command) is not None
 
+    @abstractmethod
     def version(self) -> str:
         """What answers. Raises NoScheduler where nothing does."""
-        ...
+
+
+def merged(options: Options, extra: Options) -> Options:
+    """Options with those of a profile in their place; what is False there is left out."""
+    return {name: value for name, value in (options | extra).items() if value is not False}
+
+
+def at_once(cluster: "Cluster") -> str:
+    """What stands behind the numbers of an array's jobs where only some may run at once."""
+    return f"%{cluster.jobs_at_once}" if cluster.jobs_at_once else ""
 
 
 def schedulers() -> dict[str, Scheduler]:

@@ -1,22 +1,26 @@
-"""SLURM: the only file that knows its commands, options and variables."""
+"""SLURM: its commands and options, and how a job knows itself."""
 
 import re
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jobs.cluster.arrays import Submission
 from jobs.cluster.profile import Cluster, Need
-from jobs.cluster.scheduler import NoScheduler, Options, OwnJob, QueuedJob, ask, this_user
+from jobs.cluster.scheduler import (
+    NoScheduler,
+    Options,
+    OwnJob,
+    QueuedJob,
+    Scheduler,
+    ask,
+    at_once,
+    merged,
+    this_user,
+)
 from jobs.cluster.script import directive, program, script_text
 
-SET_BY_US = {
-    "array", "job-name", "output", "error", "open-mode", "signal", "requeue", "no-requeue", "chdir", "wait", "wrap",
-    "parsable", "test-only", "export",
-}  # fmt: skip
-"""Options of sbatch that make resuming, following and cancelling work; a profile may not change them."""
 NOT_HANDED_ON = re.compile(
     r"(?!SLURM_(CONF|CLUSTERS)$)(SLURM|SBATCH|SALLOC|SRUN|SQUEUE|SCANCEL|SACCT|SINFO|SCONTROL|PMI|PMIX)_|SLURMD_"
 )
@@ -27,18 +31,16 @@ DEFAULT_ARRAY_SIZE = 1000
 MPI_LAUNCHER = "srun --mpi=pmi2"
 
 
-class Slurm:
+class Slurm(Scheduler):
     """SLURM, by sbatch, squeue, scancel, sacct and scontrol."""
 
-    name, title, tried = "slurm", "SLURM", True
-
-    def check(self, need: Need) -> None:
-        """Refuse options that are set by prosebench itself."""
-        refused = sorted(set(need.extra) & SET_BY_US)
-        if refused:
-            raise ValueError(f"{', '.join(refused)} is set by prosebench itself and cannot be changed")
-        if "time" in need.extra:
-            raise ValueError("time has a key of its own: minutes")
+    name, title, tried, submit_command, time_limit = "slurm", "SLURM", True, "sbatch", "time"
+    set_by_us = frozenset({
+        "array", "job-name", "output", "error", "open-mode", "signal", "requeue", "no-requeue", "chdir", "wait", "wrap",
+        "parsable", "test-only", "export",
+    })  # fmt: skip
+    whole_node: ClassVar[Options] = {"exclusive": True}
+    told = ("partition", "qos", "account", "constraint", "gres", "mem", "mem-per-cpu")
 
     def options(self, need: Need, minutes: int, nodes: int = 1) -> Options:
         """Options of sbatch."""
@@ -61,7 +63,7 @@ class Slurm:
             options["mem-per-cpu"] = f"{round(need.memory_gb * 1024 / need.cores)}M"
             if options.pop("gpus-per-node", 0):
                 options["gpus-per-task"] = need.gpus
-        return {name: value for name, value in (options | need.extra).items() if value is not False}
+        return merged(options, need.extra)
 
     def gpus(self, need: Need) -> int:
         """Those of its workers or ranks, or as many as gres or another option asks for."""
@@ -83,10 +85,9 @@ class Slurm:
         taken the place of its shell.
         """
         ranked = submission.ranks > 1
-        at_once = f"%{cluster.jobs_at_once}" if cluster.jobs_at_once else ""
         options = self.options(need, submission.minutes, submission.nodes) | {
             "job-name": submission.name,
-            "array": f"0-{submission.size - 1}{at_once}",
+            "array": f"0-{submission.size - 1}{at_once(cluster)}",
             # A % in the folder's own path would be read as one of those that stand for something.
             "output": f"{str(submission.logs).replace('%', '%%')}/%A_%a.log",
             "open-mode": "append",
@@ -171,10 +172,6 @@ class Slurm:
         except NoScheduler:
             return False
         return found is not None and found[1] not in ("None", "N/A")
-
-    def there(self) -> bool:
-        """Whether sbatch is."""
-        return shutil.which("sbatch") is not None
 
     def version(self) -> str:
         """Version, after the controller has answered."""

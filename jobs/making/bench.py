@@ -19,7 +19,7 @@ from jobs.cells.plan import lay_out, plan_cells
 from jobs.cells.spread import check_ranks
 from jobs.cluster.arrays import read_submissions
 from jobs.cluster.profile import Cluster
-from jobs.cluster.scheduler import queued_jobs
+from jobs.cluster.scheduler import queued_jobs, schedulers
 from jobs.cluster.submit import follow, submit_missing
 from prosebench.build_info import code_commit
 from prosebench.method import load_method
@@ -134,7 +134,7 @@ def grow_cell(cell: Cell, factor: int) -> Cell:
 
 def on_nodes(cluster: Cluster, number: int) -> Cluster:
     """A profile by which the cells of a suite become at most `number` jobs a need, each with a node to itself."""
-    extra = cluster.extra | {"exclusive": True}
+    extra = cluster.extra | schedulers()[cluster.scheduler].whole_node
     return cluster.model_copy(
         update={"max_jobs": number, "jobs_at_once": number, "pack_minutes": 1e-6, "extra": extra}
     )

@@ -167,9 +167,12 @@ def submit(
     references: References = None,
     retry_parked: RetryParked = False,
     script: Annotated[Path, typer.Option("--out", help="Script to write.")] = Path("prosebench.array"),
-    scheduler: Annotated[str, typer.Option(help="slurm, pbs or lsf.")] = "slurm",
+    scheduler: Annotated[str, typer.Option(help="slurm; pbs or lsf (both untried).")] = "slurm",
 ) -> None:
-    """Write the array scripts that `run --executor slurm` (pbs, lsf) would submit, to submit them yourself."""
+    """Write the array scripts that `run --executor slurm` (pbs, lsf) would submit, to submit them yourself.
+
+    PBS and LSF were tried on stand-ins for their commands alone.
+    """
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     from jobs.cells.plan import plan_cells, with_stored
     from jobs.cluster.remote import write_and_tell

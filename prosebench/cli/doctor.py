@@ -28,14 +28,14 @@ def _schedulers() -> "Iterator[Finding]":
     absent = []
     for scheduler in schedulers().values():
         try:
-            yield Finding(scheduler.title, "ok", scheduler.version())
+            yield Finding(scheduler.label, "ok", scheduler.version())
         except NoScheduler as problem:
             if scheduler.there():
                 yield Finding(
-                    scheduler.title, "absent", f"its commands are there, but it does not answer: {problem}"
+                    scheduler.label, "absent", f"its commands are there, but it does not answer: {problem}"
                 )
             else:
-                absent.append(scheduler.title)
+                absent.append(scheduler.label)
     if absent:
         yield Finding(
             "schedulers", "absent", f"no commands of {', '.join(absent)} on PATH; cells run on this machine"

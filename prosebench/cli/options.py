@@ -98,7 +98,9 @@ Temperatures = Annotated[
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="row.key=value; may be repeated.")]
 RunFolder = Annotated[Path | None, typer.Option("--dir", help="Run folder; default: runs/<suite>.")]
 RetryParked = Annotated[bool, typer.Option(help="Try again what failed three times.")]
-Executor = Annotated[str, typer.Option(help="local, or arrays of jobs on a cluster: slurm, pbs, lsf.")]
+Executor = Annotated[
+    str, typer.Option(help="local, or arrays of jobs on a cluster: slurm; pbs and lsf (both untried).")
+]
 ClusterFile = Annotated[
     str, typer.Option("--cluster", help="Cluster profile: path of a .toml file, or a shipped example.")
 ]

@@ -83,6 +83,7 @@ def reference(
     wanted, at_kelvins = split(peptides, "--peptides"), kelvins(temperature)
     if not dry_run:
         require_scheduler(executor)
+    profile = load_profile(executor, cluster)
     from analysis.scores.convergence import assess, statement
     from jobs.cells.display import Progress, format_seconds
     from jobs.making.references import MadeReference, ReferencePlan, estimate_seconds, make_references
@@ -140,7 +141,7 @@ def reference(
     if executor != "local" and not dry_run:
         from jobs.cluster.remote import submit_each
 
-        profile, line = load_profile(executor, cluster), without_cluster(sys.argv[1:], "--peptides")
+        line = without_cluster(sys.argv[1:], "--peptides")
         need = profile.need("reference", "reference")
         number = need.cores * need.workers
         commands = [[*line, "--peptides", sequence, "--workers", str(number)] for sequence in missing]

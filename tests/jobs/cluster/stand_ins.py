@@ -1,7 +1,8 @@
 """Stand-ins for the commands of PBS and LSF: they read scripts as the real ones do, and run the jobs at once.
 
 `python stand_ins.py FOLDER COMMAND ARGUMENTS...`; everything they know is in FOLDER. Where a file `hold` is there, jobs
-wait. Options that the manuals do not name are refused.
+wait; where there is `garbled`, qstat says no JSON. `asked` has a line for each command that was given. Options that the
+manuals do not name are refused.
 """
 
 import json
@@ -16,7 +17,7 @@ COMMANDS = {
     "pbs": ("qsub", "qstat", "qdel", "qrerun", "qmgr"),
     "lsf": ("bsub", "bjobs", "bkill", "brequeue", "bparams", "lsid"),
 }
-PBS_OPTIONS, LSF_OPTIONS = "NjorVJlqA", ("J", "o", "r", "n", "R", "M", "W", "q", "P", "gpu")
+PBS_OPTIONS, LSF_OPTIONS = "NjorVJlqA", ("J", "o", "r", "n", "R", "M", "W", "q", "P", "gpu", "x")
 
 
 def install(folder: Path, scheduler: str) -> Path:
@@ -68,24 +69,29 @@ def accept(folder: Path, script: str, name: str, indices: list[int], variables: 
 
 
 def work(folder: Path, key: str, script: str) -> None:
-    """Run one job to its end."""
+    """Run one job to its end, and again where it was put back into the queue."""
     job = load(folder)[key]
-    with Path(job["log"]).open("w") as log:
-        process = subprocess.Popen(
-            ["bash", script], stdout=log, stderr=subprocess.STDOUT, env=os.environ | job["environment"]
-        )
-        save(folder, key, job | {"state": "runs", "pid": process.pid})
-        status = process.wait()
+    environment = os.environ | job["environment"]
+    while True:
+        with Path(job["log"]).open("a") as log:
+            process = subprocess.Popen(
+                ["bash", script], stdout=log, stderr=subprocess.STDOUT, env=environment
+            )
+            save(folder, key, job | {"state": "runs", "pid": process.pid})
+            status = process.wait()
+        if not load(folder)[key].get("again"):
+            break
     save(folder, key, job | {"state": "ended", "status": status})
 
 
-def end(folder: Path, number: str, index: str) -> None:
+def end(folder: Path, number: str, index: str, status: int | None) -> None:
+    """End a job; status is that of one that has not started."""
     key = f"{number}-{index}"
     job = load(folder).get(key) or refuse(f"Unknown Job Id {number}[{index}]")
     if job["state"] == "runs":
         os.kill(job["pid"], signal.SIGTERM)
     else:
-        save(folder, key, job | {"state": "ended", "status": 271})
+        save(folder, key, job | {"state": "ended", "status": status})
 
 
 def qsub(folder: Path, script: str) -> None:
@@ -119,6 +125,9 @@ def qstat(folder: Path, *arguments: str) -> None:
     if arguments[:1] == ("--version",):
         print("pbs_version = stand-in")
         return
+    if (folder / "garbled").exists():
+        print("Jobs: none of your business")
+        return
     jobs = {}
     for one in load(folder).values():
         if one["state"] == "ended" and "-x" not in arguments:
@@ -131,7 +140,7 @@ def qstat(folder: Path, *arguments: str) -> None:
         }
         if state == "Q":
             job["comment"] = "Not Running: held"
-        if state == "F":
+        if state == "F" and one["status"] is not None:
             job["Exit_status"] = one["status"]
         if one["array"]:
             jobs[f"{one['number']}[].srv"] = {"Job_Name": one["name"], "job_state": "B"}
@@ -142,7 +151,8 @@ def qstat(folder: Path, *arguments: str) -> None:
 def qdel(folder: Path, *jobs: str) -> None:
     for job in jobs:
         number, index = re.match(r"(\d+)(?:\[(\d+)\])?", job).groups()
-        end(folder, number, index or "0")
+        # The history has no exit status of a job that never ran.
+        end(folder, number, index or "0", None)
 
 
 def qmgr(folder: Path, *_: str) -> None:
@@ -159,14 +169,14 @@ def bsub(folder: Path) -> None:
         found = re.fullmatch(r'-(\w+)(?: "([^"]+)"| (\S+))?', line)
         if not found or found[1] not in LSF_OPTIONS:
             refuse(f"Bad argument: {line}. Job not submitted.")
-        options[found[1]] = found[2] or found[3]
-    if options.get("q") == "nowhere":
+        options.setdefault(found[1], []).append(found[2] or found[3] or "")
+    if options.get("q") == ["nowhere"]:
         refuse("nowhere: No such queue. Job not submitted.")
-    name, last = re.match(r"([\w-]+)\[1-(\d+)\]", options["J"]).groups()
-    if "span[hosts=1]" not in options["R"] or not options["W"].isdecimal():
+    name, last = re.match(r"([\w-]+)\[1-(\d+)\]", options["J"][0]).groups()
+    if not any("span[hosts=1]" in one for one in options["R"]) or not options["W"][0].isdecimal():
         refuse("Bad resource requirement syntax. Job not submitted.")
     variables = {"LSB_JOBID": "{number}", "LSB_JOBINDEX": "{index}"}
-    out = options["o"].replace("%J", "{number}").replace("%I", "{index}")
+    out = options["o"][0].replace("%J", "{number}").replace("%I", "{index}")
     number = accept(folder, text, name, list(range(1, int(last) + 1)), variables, out)
     print(f"Job <{number}> is submitted.")
 
@@ -186,10 +196,16 @@ def bjobs(folder: Path, *_: str) -> None:
 
 def bkill(folder: Path, *jobs: str) -> None:
     for job in jobs:
-        end(folder, *re.fullmatch(r"(\d+)\[(\d+)\]", job).groups())
+        end(folder, *re.fullmatch(r"(\d+)\[(\d+)\]", job).groups(), 130)
 
 
 def brequeue(folder: Path, job: str) -> None:
+    number, index = re.fullmatch(r"(\d+)\[(\d+)\]", job).groups()
+    key = f"{number}-{index}"
+    found = load(folder)[key]
+    if found["state"] != "runs":
+        refuse(f"Job <{job}>: Job is not running")
+    save(folder, key, found | {"again": True})
     print(f"Job <{job}> is being requeued")
 
 
@@ -202,4 +218,6 @@ def lsid(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    with (Path(sys.argv[1]) / "asked").open("a") as asked:
+        asked.write(" ".join(sys.argv[2:]) + "\n")
     globals()[sys.argv[2]](Path(sys.argv[1]), *sys.argv[3:])

@@ -10,6 +10,7 @@ from jobs.cluster.profile import Cluster, ClusterError, cluster_names, load_clus
 from jobs.cluster.script import opening_lines, program
 from jobs.cluster.slurm import Slurm
 from prosebench.method import method_entry_points
+from tests.jobs.conftest import run
 
 
 @pytest.mark.parametrize("name", cluster_names())
@@ -35,6 +36,10 @@ def test_shipped_examples_load(name: str) -> None:
         ('scheduler = "cron"', "unknown scheduler 'cron'; known: slurm, pbs, lsf"),
         ('scheduler = "pbs"\ngres = "gpu:2"', "gres is a word of SLURM; for PBS say the same"),
         ('scheduler = "lsf"\nextra = { J = "mine" }', "J is set by prosebench itself"),
+        ('scheduler = "lsf"\nextra = { W = 5 }', "W has a key of its own: minutes"),
+        ('scheduler = "pbs"\nextra = { walltime = "0:05:00" }', "walltime has a key of its own: minutes"),
+        ('scheduler = "pbs"\nextra = { l = "walltime=0:05:00" }', "walltime has a key of its own: minutes"),
+        ('scheduler = "pbs"\nextra = { exclusive = true }', "for PBS say the same with place under extra"),
         ('[methods.md]\nextra = { output = "x" }', "output is set by prosebench itself"),
         ("partition main", "is not TOML"),
     ],
@@ -168,3 +173,10 @@ def test_a_training_job_has_a_worker_for_each_gpu() -> None:
     assert cluster.need("train", "train").with_gpus(0).workers == 1
     assert Cluster(workers=64).with_gpus(0).workers == 1
     assert Slurm().options(Cluster(gpus=1).with_gpus(2), 1)["gpus-per-node"] == 2
+
+
+def test_a_rehearsal_warns_of_a_scheduler_that_was_never_tried() -> None:
+    line = ["prosebench", "reference", "--suite", "nowhere.toml", "--executor", "pbs", "--dry-run"]
+    said = run(*line, "--cluster", "cpu-nodes", check=False).stderr
+    assert "PBS was tried on stand-ins for its commands alone" in said
+    assert "needs --cluster FILE" in run(*line, check=False).stderr

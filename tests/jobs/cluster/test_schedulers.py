@@ -14,6 +14,7 @@ from jobs.cluster.hints import ask_scheduler
 from jobs.cluster.profile import Cluster, Need
 from jobs.cluster.scheduler import NoScheduler, ended_jobs, queued_jobs, schedulers, this_user
 from jobs.cluster.submit import follow, submit_commands, submit_missing, write_scripts
+from prosebench.record import read_provenance
 from prosebench.suite import load_suite, narrow
 from tests.jobs.cluster.stand_ins import install
 
@@ -69,10 +70,62 @@ def test_what_waits_is_found_and_not_submitted_again(
     assert all("in job 7_" in state.reason for state in states)
     jobs = queued_jobs(read_submissions(directory))
     assert {job.user for job in jobs} == {this_user()}
+    asked = tmp_path / "site" / "asked"
+    asked.unlink()
     schedulers()[site.scheduler].cancel(jobs)
+    # One question for all jobs, and one order.
+    assert [line.split()[0] for line in asked.read_text().splitlines()] == {
+        "pbs": ["qstat", "qdel"],
+        "lsf": ["bkill"],
+    }[site.scheduler]
     assert queued_jobs(read_submissions(directory)) == []
     how = {how for _, how in ended_jobs(read_submissions(directory)).values()}
-    assert all(one.startswith("FAILED (exit ") for one in how)
+    assert how == {{"pbs": "ENDED (no exit status)", "lsf": "FAILED (exit code 130)"}[site.scheduler]}
+    assert "job 7_0 ended as" in ask_scheduler(read_states(directory), directory)[0][0].reason
+
+
+@pytest.mark.parametrize("site", ["pbs"], indirect=True)
+def test_an_answer_that_makes_no_sense_is_no_answer(site: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "site" / "hold").touch()
+    submission = submit_commands([["list", "suites"]], tmp_path / "run", site, Need())
+    jobs = queued_jobs([submission])
+    (tmp_path / "site" / "garbled").touch()
+    for question in (
+        lambda: queued_jobs([submission]),
+        lambda: schedulers()["pbs"].cancel(jobs),
+        lambda: schedulers()["pbs"].requeue("7_0"),
+    ):
+        with pytest.raises(NoScheduler, match="qstat said what is not JSON"):
+            question()
+
+
+def test_a_warned_job_stops_and_goes_on_where_it_stopped(
+    site: Cluster, small_suite: Path, tmp_path: Path, unhurried: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job has 20 seconds, and its cell takes 24: LSF starts the job again, PBS leaves it to the user."""
+    short = site.model_copy(update={"minutes": 1, "signal_seconds": 40})
+    monkeypatch.setenv("UNHURRIED_SECONDS", "0.4")
+    suite = load_suite(str(small_suite))
+    methods = {"md": suite.methods["md"] | {"method": f"{unhurried}-md", "chunk_steps": 5}}
+    suite = suite.model_copy(update={"methods": methods, "budgets": (300,)})
+    cells, directory = plan_cells(suite), tmp_path / "run"
+    (folder,) = lay_out(cells, directory)
+    _, (submission,) = submit_missing(cells, directory, short, [])
+    until(lambda: not queued_jobs([submission]))
+    (log,) = submission.logs.glob("*_0.log")
+    said = log.read_text()
+    assert "goes back into the queue: 1 cells are left" in said
+    if site.scheduler == "pbs":
+        assert "qrerun refused: Unauthorized Request; the next `prosebench run` continues" in said
+        assert not (folder / "record.json").exists()
+        monkeypatch.setenv("UNHURRIED_SECONDS", "0")
+        _, (submission,) = submit_missing(cells, directory, short, [])
+        until(lambda: not queued_jobs([submission]))
+    else:
+        assert said.count("job 7_0 on ") > 1
+        assert "1 of 1 cells finished" in said
+    assert read_provenance(folder).sittings > 1
+    assert [state.state for state in read_states(directory)] == ["done"]
 
 
 def test_commands_and_how_they_ended(site: Cluster, tmp_path: Path) -> None:
@@ -103,11 +156,30 @@ def test_answers_of_the_site(site: Cluster) -> None:
     assert scheduler.max_array_size() in (20, 30)
     assert "stand-in" in scheduler.version()
     assert scheduler.there()
-    assert not scheduler.tried
+    assert scheduler.label == f"{scheduler.title} (untried)"
     assert scheduler.gpus(Need(gpus=2, workers=3)) == 6
     if site.scheduler == "pbs":
         with pytest.raises(NoScheduler, match=r"qrerun refused: .*Unauthorized"):
             scheduler.requeue("7_1")
+
+
+def test_resources_of_a_profile_stand_beside_ours(site: Cluster, small_suite: Path, tmp_path: Path) -> None:
+    extra = {"pbs": {"l": "software=1"}, "lsf": {"R": 'select[type=="any"]', "x": True}}[site.scheduler]
+    cells, directory = plan_cells(load_suite(str(small_suite))), tmp_path / "run"
+    lay_out(cells, directory)
+    asking = site.model_copy(update={"extra": extra, "jobs_at_once": 3})
+    _, (path,) = write_scripts(cells, directory, asking, [], tmp_path / "mine.array")
+    lines = path.read_text().splitlines()
+    if site.scheduler == "pbs":
+        assert "#PBS -l software=1" in lines
+        assert "#PBS -l select=1:ncpus=1:mem=2048mb" in lines
+        assert "#PBS -J 0-1%3" in lines
+    else:
+        assert '#BSUB -R "span[hosts=1] rusage[mem=2048MB]"' in lines
+        assert "#BSUB -R 'select[type==\"any\"]'" in lines
+        assert "#BSUB -x" in lines
+        assert any(line.endswith('[1-2]%3"') for line in lines)
+    schedulers()[site.scheduler].submit(path)
 
 
 def test_scripts_of_an_earlier_plan_are_removed(site: Cluster, small_suite: Path, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import pytest
 
 from analysis.figures.every import throughput
 from jobs.cells.plan import plan_cells
+from jobs.cluster.arrays import Submission
 from jobs.cluster.packing import Work, pack
 from jobs.cluster.profile import Cluster
+from jobs.cluster.scheduler import schedulers
 from jobs.making.bench import BenchFailed, bench_suite, grow_cell, on_nodes, summary
 from prosebench.record import Cell
 from prosebench.suite import Suite, load_suite
@@ -68,9 +70,17 @@ def test_weak_scaling_grows_the_budget_and_what_is_side_by_side(suite: Suite) ->
     assert grown.id != cell.id
 
 
-def test_a_suite_on_nodes_is_as_many_jobs_with_a_node_each(suite: Suite, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("scheduler", "option"),
+    [("slurm", "#SBATCH --exclusive"), ("pbs", "#PBS -l place=excl"), ("lsf", "#BSUB -x")],
+)
+def test_a_suite_on_nodes_is_as_many_jobs_with_a_node_each(
+    suite: Suite, tmp_path: Path, scheduler: str, option: str
+) -> None:
     cells = plan_cells(suite.model_copy(update={"seeds": tuple(range(4))}))
     works = [Work(tmp_path / cell.folder_name, cell, 5.0, 1500) for cell in cells]
-    (array,) = pack(works, on_nodes(Cluster(), 2), 1000)
+    cluster = on_nodes(Cluster(scheduler=scheduler), 2)
+    (array,) = pack(works, cluster, 1000)
     assert [len(job) for job in array.jobs] == [4, 4]
-    assert array.need.extra["exclusive"] is True
+    submission = Submission(name="x", directory=tmp_path, jobs=[["a"]], minutes=5, signal_seconds=60)
+    assert option in schedulers()[scheduler].script(submission, array.need, cluster).splitlines()
