@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.board.kept_runs import KeptRecord, KeptRun
-from analysis.figures.style import row_order
+from analysis.figures.style import Look, looks, row_order
 from analysis.metrics.registry import TABLE_METRICS
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import ORDER
@@ -67,6 +67,11 @@ class Board:
     def rows(self) -> list[str]:
         """Rows in the order in which they are shown: never by score."""
         return row_order(self.methods, self.methods)
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """Look of each row, as in all figures."""
+        return looks(self.rows)
 
     @cached_property
     def records(self) -> dict[str, KeptRecord]:

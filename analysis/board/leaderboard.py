@@ -1,6 +1,5 @@
 """The leaderboard: every file of `results/leaderboard`, a pure function of the runs in `results/runs`."""
 
-import csv
 import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from analysis.statistics.estimates import Estimate
 from analysis.tables import comparisons as comparison_tables
 from analysis.tables import text as tables_text
 from analysis.tables.digits import DIGITS, kept
+from analysis.tables.grid import csv_table
 from analysis.tables.main import Table
 from prosebench.store.storage import json_bytes, write_bytes
 
@@ -38,11 +38,14 @@ def board_files(runs: Path) -> dict[str, bytes]:
     board = make_board(read_runs(runs))
     figures = _figures(board)
     files = {f"figures/{name}.svg": content for name, (content, _) in figures.items()}
+    cells = cell_lines(board)
     captions = [(f"{name}.svg", caption) for name, (_, caption) in figures.items()]
     files |= {
         "leaderboard.csv": tables_text.csv_text(_rounded(board.main)).encode(),
         "leaderboard.json": json_bytes(_board_json(board)),
-        "cells.csv": _csv(cell_lines(board)).encode(),
+        "cells.csv": csv_table(
+            list(cells[0]) if cells else [], [list(one.values()) for one in cells]
+        ).encode(),
         README: _readme(board, captions).encode(),
     }
     compared = comparison_tables.csv_text(board.comparisons)
@@ -160,14 +163,6 @@ def _board_json(board: Board) -> dict[str, Any]:
 def _finite(value: float | None) -> float | str | None:
     """JSON knows no infinity."""
     return value if value is None or abs(value) < float("inf") else str(value)
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def _readme(board: Board, figures: Sequence[tuple[str, str]]) -> str:

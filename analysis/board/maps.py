@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
+from analysis.figures.peptide import Axis, angle_pairs, free_energy, pair_names, span
 from analysis.figures.peptide_data import PeptideData, find_cores, find_states
 from analysis.report.peptide_page import page_numbers
-from prosebench.ensemble import Ensemble
-from prosebench.frames.features import torsions
 
 BINS = 40
 MOST_KT = 6
@@ -40,16 +38,16 @@ def peptide_drawings(data: PeptideData, said: str) -> dict[str, Any]:
     }
     mapped = [sample for sample in data.samples if sample.budget == largest[sample.row]]
     frames = {(sample.row, sample.budget): sample.ensemble for sample in mapped}
-    angles = {key: _angle_pairs(ensemble, data) for key, ensemble in frames.items()}
-    truth = _angle_pairs(data.truth, data)
+    angles = {key: angle_pairs(ensemble, data.topology) for key, ensemble in frames.items()}
+    truth = angle_pairs(data.truth, data.topology)
     circle = (-180.0, 180.0)
     made["ramachandran"] = [
         {"phi": phi, "psi": psi}
         | _maps(truth[i], {key: of[i] for key, of in angles.items()}, circle, circle, periodic=True)
-        for i, (phi, psi) in enumerate(_pair_names(data.sequence))
+        for i, (phi, psi) in enumerate(pair_names(data.sequence))
     ]
     components = data.components(data.truth)
-    x, y = (_span(values) for values in components.T)
+    x, y = (span(values) for values in components.T)
     projected = {key: data.components(ensemble) for key, ensemble in frames.items()}
     made["tica"] = {"x": _short(x), "y": _short(y)} | _maps(components, projected, x, y, periodic=False)
     made["energy"] = _energies(data)
@@ -58,12 +56,9 @@ def peptide_drawings(data: PeptideData, said: str) -> dict[str, Any]:
 
 def free_energy_digits(points: Floats, x: Range, y: Range, *, periodic: bool) -> list[str]:
     """A map (see the head of this file) of points (n, 2); those outside of the ranges are left out."""
-    counts = np.histogram2d(points[:, 0], points[:, 1], (BINS, BINS), np.array([x, y]))[0]
-    smooth = gaussian_filter(counts, _SMOOTHING_BINS, mode="wrap" if periodic else "constant")
-    one_frame = 1.0 / (2.0 * np.pi * _SMOOTHING_BINS**2)
-    seen = smooth > 0.5 * one_frame
-    energies = np.floor(-np.log(np.where(seen, smooth, 1.0) / max(smooth.max(), one_frame)) + 1e-9)
-    lines = np.where(seen & (energies <= MOST_KT), energies, -1.0).astype(int).T[::-1]
+    across, up = (Axis(low, high, BINS, "", periodic) for low, high in (x, y))
+    energies = np.floor(free_energy(points, across, up, _SMOOTHING_BINS) + 1e-9)
+    lines = np.where(energies <= MOST_KT, energies, -1.0).astype(int).T[::-1]
     return ["".join("." if value < 0 else str(value) for value in line) for line in lines]
 
 
@@ -79,25 +74,6 @@ def _maps(
         outside = round(float(1.0 - inside.mean()), 4)
         rows.append({"row": row, "budget": budget, "frames": len(points), "outside": outside, "map": grid})
     return {"reference": free_energy_digits(truth, x, y, periodic=periodic), "rows": rows}
-
-
-def _pair_names(sequence: str) -> list[tuple[int, int]]:
-    """Residue numbers (from 1) of phi and psi of each Ramachandran map."""
-    return [(2, 1)] if len(sequence) == 2 else [(number, number) for number in range(2, len(sequence))]
-
-
-def _angle_pairs(ensemble: Ensemble, data: PeptideData) -> list[Floats]:
-    """Points (n, 2) in degrees of each map; phi[:, i] is of residue i + 2, psi[:, i] of residue i + 1."""
-    phi, psi, _ = (np.degrees(angle) for angle in torsions(ensemble.positions_nm, data.topology))
-    return [
-        np.stack([phi[:, first - 2], psi[:, second - 1]], axis=1)
-        for first, second in _pair_names(data.sequence)
-    ]
-
-
-def _span(values: Floats) -> Range:
-    low, high = (float(end) for end in np.quantile(values, [_TAIL / 2, 1.0 - _TAIL / 2]))
-    return low - 0.12 * (high - low), high + 0.12 * (high - low)
 
 
 def _energies(data: PeptideData) -> dict[str, Any]:

@@ -8,17 +8,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.board.board import Board
-from analysis.board.drawings import OUTLINE_KT
+from analysis.board.drawings import OUTLINE_KT, marker
 from analysis.board.index import index_page
 from analysis.board.maps import MOST_KT
 from analysis.board.panels import panels
 from analysis.board.views import (
     Notes,
-    board_looks,
     cell_lines,
+    counts_text,
     gap_name,
     kind_of,
-    method_link,
     peptide_file,
     row_view,
     shown_metrics,
@@ -115,7 +114,7 @@ def _method(board: Board, row: str, cells: Sequence[dict[str, Any]]) -> dict[str
         "title": row,
         "label": row,
         "kind": kind_of(method),
-        "marker": method_link(board, row)["marker"],
+        "marker": marker(board.looks[row]),
         "said": _method_said(board, row),
         "suites": suites,
         "notes": notes.texts,
@@ -135,7 +134,7 @@ def _method_said(board: Board, row: str) -> str:
             "One frame of the reference over and over: what a sampler scores that never moves from a good start. A "
             "method near the ceiling has learnt nothing of the distribution."
         )
-    counted = method_link(board, row)["said"].split(", ", 1)[1]
+    counted = counts_text(board, row)
     if method == EXTERNAL:
         return (
             "Frames made elsewhere: evaluations and seconds are what their makers declare, nothing was metered, and so "
@@ -235,7 +234,7 @@ def _peptide(board: Board, place: tuple[str, int, str, float]) -> dict[str, Any]
             "hash": known["hash"],
             "quality": quality_view(known["quality"]) if known["quality"] else None,
         },
-        "drawn": [panels(run.name, numbers, board_looks(board)) for run, numbers in drawn],
+        "drawn": [panels(run.name, numbers, board.looks) for run, numbers in drawn],
         "several": len(drawn) > 1,
         "levels": range(MOST_KT + 1),
         "outline_kt": OUTLINE_KT + 1,

@@ -7,7 +7,6 @@ from typing import Any
 
 from analysis.board.board import SHOWN_METRICS, Board
 from analysis.board.drawings import marker
-from analysis.figures.style import Look, looks
 from analysis.metrics.metric import Metric
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import under
@@ -43,11 +42,6 @@ def shown_metrics(board: Board) -> list[Metric]:
     return [metric for metric in SHOWN_METRICS if metric.name in known]
 
 
-def board_looks(board: Board) -> dict[str, Look]:
-    """Look of each row, as in all figures."""
-    return looks(board.rows)
-
-
 def slug(text: str) -> str:
     """A name that is safe in file names and addresses."""
     return "".join(one if one.isalnum() or one in "._-" else "-" for one in text).strip("-")
@@ -55,7 +49,7 @@ def slug(text: str) -> str:
 
 def row_view(board: Board, row: TableRow, metrics: Sequence[Metric], notes: Notes) -> dict[str, Any]:
     """One row of a table; its notes are added to those of the page."""
-    look = board_looks(board)[row.row]
+    look = board.looks[row.row]
     place = (row.suite, row.length, row.temperature_kelvin, row.budget)
     over = board.excess.get((place, "ceiling" if row.ceiling else row.row), {})
     cells = [_metric_view(row, metric) | {"name": metric.name} for metric in metrics]
@@ -214,19 +208,20 @@ def kind_of(method: str) -> str:
     return kinds.get(method, "Made elsewhere, costs declared" if method == EXTERNAL else "Method")
 
 
+def counts_text(board: Board, row: str) -> str:
+    """What the cells of a row came to at each of their budgets: "6 done, 2 failed"."""
+    lines = board.scores[board.scores["row"] == row].drop_duplicates(["suite", "peptide", "seed", "budget"])
+    return ", ".join(f"{number} {status}" for status, number in sorted(Counter(lines["status"]).items()))
+
+
 def method_link(board: Board, row: str) -> dict[str, Any]:
     """Name of a row, its page and marker, and what its cells came to."""
-    notes: list[str] = []
-    lines = board.scores[(board.scores["row"] == row)].drop_duplicates(["suite", "peptide", "seed", "budget"])
-    counts = Counter(lines["status"])
-    if board.methods[row] != CEILING:
-        notes = [f"{number} {status}" for status, number in sorted(counts.items())]
-    said = {FLOOR: "floor", CEILING: "ceiling", EXTERNAL: "made elsewhere (costs declared)"}.get(
-        board.methods[row], f"method {board.methods[row]}"
-    )
-    marker = row_view(board, next(one for one in board.main.rows if one.row == row), [], Notes())["marker"]
-    text = ", ".join([said, *notes])
-    return {"slug": slug(row), "label": row, "marker": marker, "said": text}
+    method = board.methods[row]
+    kinds = {FLOOR: "floor", CEILING: "ceiling", EXTERNAL: "made elsewhere (costs declared)"}
+    said = kinds.get(method, f"method {method}")
+    if method != CEILING:
+        said += f", {counts_text(board, row)}"
+    return {"slug": slug(row), "label": row, "marker": marker(board.looks[row]), "said": said}
 
 
 def peptide_file(suite: str, name: str) -> str:

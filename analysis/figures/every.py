@@ -52,7 +52,7 @@ class Selection:
     peptide: str
     cells: tuple[tuple[str, int, str], ...]
     all_rows: tuple[str, ...]
-    temperature_kelvin: float = 310.0
+    temperature_kelvin: float
 
 
 class Drawn(NamedTuple):
@@ -207,8 +207,7 @@ def selections(scores: pd.DataFrame) -> list[Selection]:
     place = ["suite", "peptide", "row", "budget", "cell_id"]
     scored = scores[scores["status"].isin(SCORED)].drop_duplicates(place)
     found = []
-    kelvins = scored["temperature_kelvin"].fillna(310.0)
-    for (suite, peptide, kelvin), part in scored.groupby(["suite", "peptide", kelvins]):
+    for (suite, peptide, kelvin), part in scored.groupby(["suite", "peptide", "temperature_kelvin"]):
         budgets = sorted(part["budget"].unique().tolist())
         if len(budgets) > MOST_BUDGETS:
             budgets = [budgets[0], budgets[len(budgets) // 2], budgets[-1]]

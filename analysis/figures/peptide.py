@@ -154,11 +154,11 @@ def ramachandran(
     longer peptide has a line for each inner residue, at the largest budget. All maps share scale, bins and
     smoothing; the thin lines are the reference's contours.
     """
-    names = _pair_names(peptide)
+    names = pair_names(peptide)
     axes_of = [(_circle(rf"\phi_{{{phi}}}"), _circle(rf"\psi_{{{psi}}}")) for phi, psi in names]
 
     def points(ensemble: Ensemble) -> list[Floats]:
-        return _angle_pairs(ensemble, topology)
+        return angle_pairs(ensemble, topology)
 
     return _map_figure(peptide, reference, samples, points, axes_of)
 
@@ -167,14 +167,14 @@ def _circle(symbol: str) -> Axis:
     return Axis(-180.0, 180.0, _BINS, f"${symbol}$ (deg)", True)
 
 
-def _pair_names(sequence: str) -> list[tuple[int, int]]:
+def pair_names(sequence: str) -> list[tuple[int, int]]:
     """Residue numbers (from 1) of phi and psi of each pair."""
     if len(sequence) == 2:
         return [(2, 1)]
     return [(residue, residue) for residue in range(2, len(sequence))]
 
 
-def _angle_pairs(ensemble: Ensemble, topology: mdtraj.Topology) -> list[Floats]:
+def angle_pairs(ensemble: Ensemble, topology: mdtraj.Topology) -> list[Floats]:
     """Points (n, 2) in degrees of each pair: phi of residue i + 1 is angle i, psi of residue i is angle i."""
     phi, psi, _ = (np.degrees(angle) for angle in torsions(ensemble.positions_nm, topology))
     n = phi.shape[1]
@@ -194,12 +194,18 @@ def tica_map(
         return [basis.transform(tica_features(ensemble.positions_nm, topology)).astype(np.float64)]
 
     (found,) = points(reference)
-    axes = []
-    for values, label in zip(found.T, ("TIC 1", "TIC 2"), strict=True):
-        low, high = np.quantile(values, [_TAIL / 2, 1.0 - _TAIL / 2])
-        margin = 0.12 * (high - low)
-        axes.append(Axis(low - margin, high + margin, _BINS, label, False))
-    return _map_figure(peptide, reference, samples, points, [(axes[0], axes[1])])
+    first, second = (
+        Axis(*span(values), _BINS, label, False)
+        for values, label in zip(found.T, ("TIC 1", "TIC 2"), strict=True)
+    )
+    return _map_figure(peptide, reference, samples, points, [(first, second)])
+
+
+def span(values: Floats) -> tuple[float, float]:
+    """Ends of an axis that shows values (n,) but for a tail at each end, and a margin."""
+    low, high = (float(end) for end in np.quantile(values, [_TAIL / 2, 1.0 - _TAIL / 2]))
+    margin = 0.12 * (high - low)
+    return low - margin, high + margin
 
 
 def _map_figure(
@@ -230,7 +236,7 @@ def _map_figure(
         panels = figure.subplots(sum(heights), columns, squeeze=False)
         for line, (pair, budget) in enumerate(lines):
             maps = [truth[pair], *(found[row, budget][pair] for row in present[budget])]
-            outline = _free_energy(truth[pair], *axes_of[pair]) if len(reference) >= FEW_FRAMES else None
+            outline = free_energy(truth[pair], *axes_of[pair]) if len(reference) >= FEW_FRAMES else None
             block = panels[sum(heights[:line]) : sum(heights[: line + 1])]
             for axes, values in zip(block.ravel(), maps, strict=False):
                 _draw_map(axes, values, outline if axes is not block[0, 0] else None, *axes_of[pair])
@@ -283,7 +289,7 @@ def _draw_map(axes: Axes, points: Floats, outline: NDArray[np.float64] | None, x
     if len(points) < FEW_FRAMES:
         axes.plot(*points[inside].T, ".", color=INK, markersize=2.0, alpha=0.7, markeredgewidth=0, zorder=4)
     else:
-        energies = _free_energy(points, x, y)
+        energies = free_energy(points, x, y)
         axes.imshow(
             np.where(energies <= MAX_FREE_ENERGY_KT, energies, np.nan).T,
             origin="lower",
@@ -301,17 +307,18 @@ def _draw_map(axes: Axes, points: Floats, outline: NDArray[np.float64] | None, x
         note(axes, "\n".join(said), "lower right")
 
 
-def _free_energy(points: Floats, x: Axis, y: Axis) -> NDArray[np.float64]:
+def free_energy(points: Floats, x: Axis, y: Axis, width: float | None = None) -> NDArray[np.float64]:
     """-ln of the density (bins of x, bins of y) in kT above its minimum; inf below half the peak of one
     frame.
 
-    The histogram is smoothed by a Gaussian of about two bins, more for fewer frames (their number to the
-    power -1/6), across the seam of periodic axes.
+    The histogram is smoothed by a Gaussian of a width in bins, by default of about two, more for fewer frames (their
+    number to the power -1/6), across the seam of periodic axes.
     """
     ranges = np.array([(x.low, x.high), (y.low, y.high)])
     counts = np.histogram2d(points[:, 0], points[:, 1], (x.bins, y.bins), ranges)[0]
-    scale = np.clip((_FRAMES_PER_UNIT_WIDTH / max(len(points), 1)) ** (1.0 / 6.0), 0.75, 2.0)
-    width = _SMOOTHING_BINS * scale
+    if width is None:
+        scale = np.clip((_FRAMES_PER_UNIT_WIDTH / max(len(points), 1)) ** (1.0 / 6.0), 0.75, 2.0)
+        width = float(_SMOOTHING_BINS * scale)
     smooth = gaussian_filter(counts, width, mode="wrap" if x.periodic else "constant")
     one_frame = 1.0 / (2.0 * np.pi * width**2)
     seen = smooth > 0.5 * one_frame

@@ -57,10 +57,8 @@ def thin(ensemble: Ensemble, n_frames: int) -> NDArray[np.int64]:
     evenly, each group starting one place later than the one before, so that no replica is preferred.
     """
     n = len(ensemble)
-    if n <= n_frames:
-        return np.arange(n)
-    if ensemble.evaluations is None or not ensemble.evaluations.any():
-        return (np.arange(n_frames) + 1) * n // n_frames - 1
+    if n <= n_frames or ensemble.evaluations is None or not ensemble.evaluations.any():
+        return evenly(n, n_frames)
     order = np.argsort(ensemble.evaluations, kind="stable")
     values, starts, counts = np.unique(ensemble.evaluations[order], return_index=True, return_counts=True)
     group = np.repeat(np.arange(len(values)), counts)
@@ -72,6 +70,12 @@ def thin(ensemble: Ensemble, n_frames: int) -> NDArray[np.int64]:
     after = np.searchsorted(times, targets).clip(1, n - 1)
     nearest = after - (targets - times[after - 1] < times[after] - targets)
     return np.sort(order[nearest])
+
+
+def evenly(n: int, n_chosen: int) -> NDArray[np.int64]:
+    """Indices, ascending, of at most n_chosen of n things, evenly spaced by index; the last is among them."""
+    number = min(n, n_chosen)
+    return (np.arange(number) + 1) * n // max(number, 1) - 1
 
 
 def prefix(ensemble: Ensemble, budget: int) -> Ensemble:

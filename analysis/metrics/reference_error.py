@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.metrics.frames import evenly
 from analysis.metrics.jsd import N_STATES, state_shares, states
 
 Floats = NDArray[np.floating]
@@ -99,8 +100,13 @@ def plane_error(
         return math.nan
     import ot
 
-    x, y = (_evenly(np.asarray(side, dtype=np.float64), N_POTENTIAL) for side in (sample, reference))
-    costs = _costs(x, y, period)
+    from analysis.metrics.simplex import cost_matrix
+
+    every = [np.asarray(side, dtype=np.float64) for side in (sample, reference)]
+    if period is not None:
+        every = [np.mod(side, period) for side in every]
+    x, y = (side[evenly(len(side), N_POTENTIAL)] for side in every)
+    costs = cost_matrix(x, y, period)
     scale = float(costs.max())
     if not scale > 0.0:
         return 0.0
@@ -109,8 +115,8 @@ def plane_error(
     inner = scale * np.asarray(log["u"])
     potential = np.concatenate(
         [
-            (_costs(np.asarray(part, dtype=np.float64), x, period) - inner).min(axis=1)
-            for part in np.array_split(reference, max(1, len(reference) // 500))
+            (cost_matrix(part, x, period) - inner).min(axis=1)
+            for part in np.array_split(every[1], max(1, len(reference) // 500))
         ]
     )
     return _of_root(mean_error(potential, blocks, effective_frames), value**2)
@@ -137,18 +143,3 @@ def _of_root(error_of_square: float, square: float) -> float:
     if not square > 0.0:
         return math.sqrt(error_of_square)
     return min(error_of_square / (2.0 * math.sqrt(square)), math.sqrt(error_of_square))
-
-
-def _evenly(points: Floats, n: int) -> Floats:
-    number = min(n, len(points))
-    return points[(np.arange(number) + 1) * len(points) // number - 1]
-
-
-def _costs(x: Floats, y: Floats, period: float | None) -> NDArray[np.float64]:
-    costs = np.zeros((len(x), len(y)))
-    for column, other in zip(x.T, y.T, strict=True):
-        gap = column[:, None] - other
-        if period is not None:
-            gap -= period * np.round(gap / period)
-        costs += gap**2
-    return costs

@@ -247,7 +247,6 @@ QUALITIES: tuple[Quality, ...] = (
         heading="least ESS",
         what="what ESS is where one weight is all: one in the number of weights",
         by_weighting=True,
-        in_table=False,
         of=_ess_bound,
     ),
     _MISSED,
@@ -256,21 +255,18 @@ QUALITIES: tuple[Quality, ...] = (
         name="log-z",
         heading="log Z",
         what="logarithm of the mean weight: the normalising constant as importance sampling sees it",
-        in_table=False,
         of=_log_z,
     ),
     Quality(
         name="log-z-bar",
         heading="log Z (BAR)",
         what="the same from proposals and reference frames together, by Bennett's acceptance ratio",
-        in_table=False,
         of=_log_z_bar,
     ),
     Quality(
         name="k-hat",
         heading="k-hat",
         what="Pareto shape of the tail of all weights",
-        in_table=False,
         of=_k_hat,
     ),
     Quality(
@@ -278,7 +274,6 @@ QUALITIES: tuple[Quality, ...] = (
         heading="not finite",
         what="share of all frames without finite energy and coordinates",
         bounds=SHARE,
-        in_table=False,
         of=lambda case: float(1.0 - case.finite.mean()),
     ),
     Quality(
@@ -287,7 +282,6 @@ QUALITIES: tuple[Quality, ...] = (
         what="share of the scored frames that were mirrored for their chirality",
         bounds=SHARE,
         by_weighting=True,
-        in_table=False,
         of=lambda case: float(case.mirrored.mean()),
     ),
 )

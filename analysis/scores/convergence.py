@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.metrics.case import views
+from analysis.metrics.frames import evenly
 from analysis.metrics.registry import DISTANCE_NAMES, DISTANCES
 from analysis.metrics.score import distances
 from prosebench.ensemble import Ensemble, concatenate
@@ -197,8 +198,7 @@ def _spread(
 
 
 def _evenly(ensemble: Ensemble, n_frames: int) -> Ensemble:
-    n = min(n_frames, len(ensemble))
-    return ensemble.select((np.arange(n) + 1) * len(ensemble) // n - 1)
+    return ensemble.select(evenly(len(ensemble), n_frames))
 
 
 def _observables(ensemble: Ensemble, basis: TicaBasis, topology: mdtraj.Topology) -> NDArray[np.float32]:

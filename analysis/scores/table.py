@@ -104,8 +104,6 @@ LARGEST_SPREAD = 1.5
 
 def unconverged(table: pd.DataFrame) -> list[str]:
     """Names of the peptides (`name_at`), sorted, whose reference is not converged by its own halves."""
-    if "reference_spread" not in table:
-        return []
     doubtful = scored_lines(table)
     doubtful = doubtful[doubtful["reference_spread"] > LARGEST_SPREAD]
     pairs = zip(doubtful["peptide"].tolist(), doubtful["temperature_kelvin"].tolist(), strict=True)

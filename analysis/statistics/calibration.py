@@ -254,6 +254,7 @@ def _lines(scores: Floats) -> pd.DataFrame:
             "peptide": np.repeat(np.arange(peptides), seeds),
             "seed": np.tile(np.arange(seeds), peptides),
             "value": scores.ravel(),
+            "reference_error": np.nan,
             "budget": N_FRAMES,
             "temperature_kelvin": PUBLISHED_KELVIN,
         }

@@ -284,8 +284,6 @@ def _shared_error(sides: Sequence[pd.DataFrame]) -> float:
 
 def reference_errors(lines: pd.DataFrame) -> NDArray[np.float64]:
     """The column reference_error (lines,), NaN where there is none."""
-    if "reference_error" not in lines:
-        return np.full(len(lines), math.nan)
     return lines["reference_error"].to_numpy(float)
 
 

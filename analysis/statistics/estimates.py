@@ -189,8 +189,6 @@ def student_quantile(freedom: float) -> float:
 
 def _reference_error(values: pd.DataFrame) -> float:
     """Root mean square over seeds of the error of the reference; 0 where it is not known."""
-    if "reference_error" not in values:
-        return 0.0
     errors = values["reference_error"].to_numpy(float)
     known = errors[np.isfinite(errors)]
     return float(np.sqrt(np.mean(known**2))) if len(known) else 0.0

@@ -16,8 +16,8 @@ import pandas as pd
 from analysis.metrics.weighting import FILTERED
 from analysis.scores.table import scored_lines, under
 from analysis.tables.grid import markdown_lines
-from analysis.tables.paper import published_rows
-from prosebench.names import name_at
+from analysis.tables.paper import PUBLISHED_FRAMES, published_rows
+from prosebench.names import PUBLISHED_KELVIN, name_at
 
 PUBLISHED_SEEDS = 5
 ROWS = {
@@ -53,7 +53,6 @@ NOTE = (
     "taken to spread as the repeats do). It is told only where nothing differs from what they were made with; beyond "
     "about 2 the two disagree."
 )
-_FRAMES = 10_000
 _METRICS = {"ess": "ess", "energy_w2": "energy-w2", "torus_w2": "torus-w2", "tica_w2": "tica-w2"}
 
 
@@ -140,13 +139,13 @@ def _differences(
     differs = list(
         dict.fromkeys(text for one in ids for text in _other_settings(first["method"], settings.get(one)))
     )
-    kelvin = float(first.get("temperature_kelvin", 310.0))
+    kelvin = float(first["temperature_kelvin"])
     if not published_references.get(name_at(str(first["peptide"]), kelvin), False):
         differs.append("own reference")
     frames = int(cells["frames"].min())
-    if frames < 0.99 * _FRAMES:
-        differs.append(f"{frames:,} frames, not {_FRAMES:,}")
-    if kelvin != 310.0:
+    if frames < 0.99 * PUBLISHED_FRAMES:
+        differs.append(f"{frames:,} frames, not {PUBLISHED_FRAMES:,}")
+    if kelvin != PUBLISHED_KELVIN:
         differs.append(f"at {kelvin:g} K")
     return differs
 

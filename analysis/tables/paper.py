@@ -22,7 +22,7 @@ from analysis.scores.table import under
 from analysis.statistics.estimates import Estimate
 from analysis.tables.annealing import PUBLISHED_END, annealing_note
 from analysis.tables.main import TableRow, main_table
-from prosebench.names import name_at
+from prosebench.names import PUBLISHED_KELVIN, name_at
 
 PUBLISHED_FRAMES = 10_000
 PROLINE = {2: 2, 4: 1}
@@ -327,7 +327,7 @@ def _marks(
         frames = int(scored["frames"].max()) if len(scored) else 0
         if 0 < frames < 0.99 * PUBLISHED_FRAMES and not part.ceiling:
             mark(f"{frames:,} frames, not {PUBLISHED_FRAMES:,}", part.length)
-        if kelvin != 310.0:
+        if kelvin != PUBLISHED_KELVIN:
             mark(f"at {kelvin:g} K", part.length)
     return [
         text if len(lengths) == len(parts) else f"{', '.join(map(str, lengths))} residues: {text}"

@@ -176,7 +176,7 @@ def _joined(value: str, interval: str, best: bool, bold: Callable[[str], str]) -
 
 def _metric(table: PaperTable, place: Place) -> str:
     metric = next(metric for metric in table.layout.metrics if metric.name == place[1])
-    return f"{metric.heading} ({metric.unit})" if metric.unit else metric.heading
+    return metric.label
 
 
 def _marks(table: PaperTable, line: Line, form: str) -> str:

@@ -25,6 +25,8 @@ def line(
         "status": "done",
         "reference": "r",
         "weighting": "",
+        "reference_spread": np.nan,
+        "reference_error": np.nan,
     }
     place = {
         "length": length,

@@ -6,8 +6,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.figures.peptide import FEW_FRAMES, Axis, Sample, energy_histogram, ramachandran, tica_map
-from analysis.figures.peptide import _free_energy as free_energy
+from analysis.figures.peptide import (
+    FEW_FRAMES,
+    Axis,
+    Sample,
+    energy_histogram,
+    free_energy,
+    ramachandran,
+    tica_map,
+)
 from analysis.figures.scaling import curves, scaling
 from analysis.figures.style import looks, new_figure, row_order, save, shared_legend, styled
 from analysis.metrics.registry import BY_NAME
@@ -160,6 +167,8 @@ def long_table(values: dict[str, dict[int, float]]) -> pd.DataFrame:
                 "status": "done",
                 "weighting": "",
                 "temperature_kelvin": 310.0,
+                "reference_spread": np.nan,
+                "reference_error": np.nan,
             }
             for row, by_budget in values.items()
             for budget, value in by_budget.items()

@@ -16,7 +16,8 @@ from analysis.statistics.comparisons import (
 
 
 def lines(row: str, values: dict[str, list[float]], **changes: object) -> pd.DataFrame:
-    common = {"row": row, "budget": 1000, "metric": "torus-k-jsd", "frames": 100, "reference": "r"} | changes
+    common = {"row": row, "budget": 1000, "metric": "torus-k-jsd", "frames": 100, "reference": "r"}
+    common |= {"reference_error": np.nan} | changes
     return pd.DataFrame(
         [
             common | {"peptide": peptide, "seed": seed, "value": value}

@@ -10,7 +10,7 @@ def table(values: np.ndarray) -> pd.DataFrame:
     """Values (peptides, seeds) as a long table."""
     return pd.DataFrame(
         [
-            {"peptide": f"P{i}", "seed": j, "value": value}
+            {"peptide": f"P{i}", "seed": j, "value": value, "reference_error": np.nan}
             for i, row in enumerate(values)
             for j, value in enumerate(row)
         ]
@@ -79,7 +79,7 @@ def test_distances_are_averaged_on_the_scale_on_which_they_are_tested():
     values = {"AA": [1.0, 1.0], "KG": [100.0, 100.0], "SS": [10.0, 10.0]}
     table = pd.DataFrame(
         [
-            {"peptide": peptide, "seed": seed, "value": value}
+            {"peptide": peptide, "seed": seed, "value": value, "reference_error": np.nan}
             for peptide, of_seeds in values.items()
             for seed, value in enumerate(of_seeds)
         ]
@@ -91,7 +91,7 @@ def test_distances_are_averaged_on_the_scale_on_which_they_are_tested():
     assert found.high == pytest.approx(10.0 * np.exp(half))
     seeds = {"peptide": "AA", "seed": range(5), "value": [1.0, 1.2, 1.1, 1.05, 1.15], "reference_error": 0.5}
     alone = pd.DataFrame(seeds)
-    wide, narrow = (estimate(one, scale="log") for one in (alone, alone.drop(columns="reference_error")))
+    wide, narrow = (estimate(one, scale="log") for one in (alone, alone.assign(reference_error=np.nan)))
     assert wide.value == pytest.approx(np.exp(np.log(alone["value"]).mean()))
     assert wide.high - wide.low > narrow.high - narrow.low
     nothing = estimate(table.assign(value=0.0), scale="log")

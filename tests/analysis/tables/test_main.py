@@ -37,6 +37,7 @@ def lines_of(
         "weighting": "",
         "planned": 0,
         "reference_spread": np.nan,
+        "reference_error": np.nan,
     }
     return [
         common | {"peptide": peptide, "length": len(peptide), "seed": seed, "value": value} | changes

@@ -59,6 +59,7 @@ def line(
         "weighting": "",
         "planned": 0,
         "reference_spread": np.nan,
+        "reference_error": np.nan,
     }
     place = {"suite": f"suite-{length}", "length": length, "peptide": peptide, "row": row, "method": row}
     return (

@@ -22,6 +22,7 @@ def ours(factor: float, **changes: object) -> pd.DataFrame:
     noise = np.exp(rng.normal(0.0, 0.02, len(both)))
     common = {
         "row": "md", "method": "md", "length": 4, "status": "done", "weighting": "", "temperature_kelvin": 310.0,
+        "reference_spread": np.nan, "reference_error": np.nan,
     }  # fmt: skip
     return both.assign(**(common | changes), value=both["value"] * factor * noise)
 
