@@ -7,11 +7,15 @@ builds.
 """
 
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 SOURCES = Path("prosebench/energy/native")
 TRANSPORT = Path("prosebench/transport")
@@ -34,6 +38,47 @@ X86_FLAGS = {
     for kind in ("kernel", "scan")
     for name, flags in (("avx2", AVX2), ("avx512", AVX2 + AVX512))
 }
+
+
+def write_commit(package: Path) -> None:
+    """Leave the commit of this source tree in a package that is built from it, for `prosebench --version`."""
+    home = Path(__file__).resolve().parent
+    said = []
+    for words in (["rev-parse", "--show-toplevel"], ["describe", "--always", "--dirty", "--abbrev=12"]):
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(home), *words], capture_output=True, text=True, check=True
+            )
+        except (OSError, subprocess.CalledProcessError):
+            return
+        said.append(done.stdout.strip())
+    # A tree that lies unpacked in somebody else's repository is not of its commit.
+    if package.is_dir() and Path(said[0]) == home:
+        (package / "commit.txt").write_text(said[1] + "\n")
+
+
+class BuildPython(build_py):
+    """Writes the commit into what is built; a source tree that is installed in place asks git."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            write_commit(Path(self.build_lib) / "prosebench")
+
+
+class Archive(sdist):
+    """Writes the commit into the archive: there, no git will know it."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        super().make_release_tree(base_dir, files)
+        write_commit(Path(base_dir) / "prosebench")
+
+
+class AnyPython(bdist_wheel):
+    """A wheel for this platform and every Python 3: the library is loaded by ctypes and knows none."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
 
 
 class BuildKernel(build_ext):
@@ -85,4 +130,12 @@ kernel = Extension(
     optional=True,
     language="c++",
 )
-setup(ext_modules=[kernel], cmdclass={"build_ext": BuildKernel})
+setup(
+    ext_modules=[kernel],
+    cmdclass={
+        "bdist_wheel": AnyPython,
+        "build_ext": BuildKernel,
+        "build_py": BuildPython,
+        "sdist": Archive,
+    },
+)

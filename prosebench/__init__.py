@@ -16,6 +16,8 @@ compares methods; `prosebench --help` lists what it does.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from prosebench.rooms import open_rooms
+
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble
     from prosebench.peptide import Peptide
@@ -38,6 +40,8 @@ _HOMES = {
     "load_suite": "prosebench.suite",
     "sample": "prosebench.sampling",
 }
+
+open_rooms()
 
 
 def __getattr__(name: str) -> Any:

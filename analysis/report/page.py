@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.attempts import Failure
 from analysis.figures.every import Drawn
+from analysis.report.spent import spent_markdown
 from analysis.scores.reference_quality import quality_statement
 from analysis.scores.table import scored_places
 from analysis.tables import paper_text
@@ -41,9 +42,15 @@ def report_page(
         *_text_sections(texts),
         *_figure_sections(figures, formats),
         "## References\n\n" + "\n".join(reference_lines(scores, reference_folders, directory / "scores")),
+        *_spent_sections(directory),
         "## Made with\n\n" + "\n".join(_provenance_lines(directory)),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _spent_sections(directory: Path) -> list[str]:
+    text = spent_markdown(directory)
+    return ["## What it took\n\n" + text] if text else []
 
 
 def _failure_sections(failures: Sequence[Failure]) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jobs.cells.failures import may_run, note_failure
 from jobs.cells.heartbeat import SILENT_SECONDS, read_beat
+from jobs.cells.power import measured
 from jobs.cells.signals import STOP_SIGNALS, end_with_parent, listen, stop_asked
 from jobs.cells.spread import spread_cell
 from jobs.cells.worker import Desk, DiskFull, run_cell
@@ -49,7 +50,8 @@ def run_local(
     DiskFull, or ChildProcessError where workers cannot start.
     """
     desk = Desk(directory, uuid.uuid4().hex, threads, tuple(reference_folders), ranks=ranks)
-    run_pool(folders, desk, workers, watch)
+    with measured(directory):
+        run_pool(folders, desk, workers, watch)
 
 
 def run_pool(

@@ -14,6 +14,10 @@ prosebench_stop() {
   echo "prosebench: this line of the cluster profile failed: $1" >&2
   exit 1
 }"""
+_SCRATCH = """\
+# Local scratch for what is temporary: the job's own where there is one; that of the login node may not be here.
+if [ -d "${SLURM_TMPDIR:-}" ]; then export TMPDIR=$SLURM_TMPDIR; fi
+if [ ! -d "${TMPDIR:-/tmp}" ]; then unset TMPDIR; fi"""
 _FIND_MODULE = """\
 if ! command -v module >/dev/null; then
   for prosebench_file in /etc/profile.d/{modules,lmod,z00_lmod}.sh; do
@@ -49,7 +53,7 @@ def opening_lines(need: Need) -> list[str]:
     lines += [_FIND_MODULE] if need.modules else []
     for step in steps:
         lines += _or_stop(step)
-    lines += exports
+    lines += [_SCRATCH, *exports]
     for step in need.setup:
         lines += _or_stop(step)
     return lines

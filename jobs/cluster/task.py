@@ -14,6 +14,7 @@ from pathlib import Path
 from jobs.cells.failures import count_chunks, may_run, note_failure
 from jobs.cells.heartbeat import JOB, scheduler_job
 from jobs.cells.launch import LIBRARY_THREADS, go_through, one_thread_a_library, run_pool
+from jobs.cells.power import measured
 from jobs.cells.signals import stop_asked
 from jobs.cells.worker import Desk, DiskFull
 from jobs.cluster.arrays import Submission, read_submission
@@ -50,10 +51,11 @@ def run_task(folder: Path, index: int) -> int:
     )
     before = _progress(cells)
     try:
-        if submission.workers == 1:
-            go_through(cells, desk)
-        else:
-            run_pool(cells, desk, submission.workers)
+        with measured(submission.directory):
+            if submission.workers == 1:
+                go_through(cells, desk)
+            else:
+                run_pool(cells, desk, submission.workers)
     except DiskFull as full:
         print(full, file=sys.stderr, flush=True)
         return 1

@@ -7,8 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.report.report import write_report
+from analysis.report.spent import spent_markdown
 from analysis.scores.run import score_run
 from prosebench.cli import app
+from prosebench.energy.settings import TargetSettings
+from prosebench.joules import Reading, write_reading
+from prosebench.record import Cell, Provenance, Record, write_record
 from prosebench.store.storage import write_json
 
 
@@ -58,6 +62,8 @@ def check_contents(report: Path) -> None:
         "hash",
         "ceiling",
         "Excess over the floor",
+        "| row | cells | wall hours | CPU core hours | GPU hours |",
+        "Energy: not measured",
     ):
         assert words in page
     assert str(report.parent) not in page
@@ -141,3 +147,34 @@ def test_unknown_rows_formats_and_inequalities_are_refused(
         write_report(tmp_path, [reference_folder], against="sky")
     with pytest.raises(ValueError, match="cannot allow unequal sky"):
         write_report(tmp_path, [reference_folder], allow=["sky"])
+
+
+def test_hours_and_joules_of_a_run_are_told(tmp_path: Path) -> None:
+    what = {
+        "suite": "s",
+        "peptide": "AA",
+        "row": "md",
+        "method": "md",
+        "settings": {},
+        "target": TargetSettings(),
+    }
+    for seed, device, seconds in ((0, "cpu", 1800.0), (1, "cuda: some GPU", 3600.0)):
+        cell = Cell(**what, budgets=(10,), frames=10, seed=seed)
+        folder = tmp_path / "cells" / cell.folder_name
+        record = Record(
+            cell_id=cell.id, cell=cell, status="done", force_field_hash="0" * 64, start_hash="0" * 64, target={},
+            gate_deviation_kj_mol=0.0, versions={},
+        )  # fmt: skip
+        where = Provenance(
+            host="h", device=device, commit="c", started="a", finished="b", sittings=1, ranks=2, threads=3,
+            seconds={"sampling": seconds, "preparation": seconds, "target": 5.0},
+        )  # fmt: skip
+        folder.mkdir(parents=True)
+        write_record(folder, record, where)
+    write_reading(tmp_path, "one", Reading(host="h", seconds=1800.0, joules={"cpu": 7.2e6}))
+    write_reading(tmp_path, "two", Reading(host="h", seconds=1800.0, joules={"cpu": 0.0, "gpu": 3.6e6}))
+    text = spent_markdown(tmp_path)
+    # 1 h and 2 h; 2 ranks of 3 threads; of the second, a GPU a rank.
+    assert "| md | 2 | 3 | 18 | 4 |" in text
+    assert "CPU packages 7,200 kJ (2 kWh), GPUs 3,600 kJ (1 kWh), over 1 hours on 1 host." in text
+    assert spent_markdown(tmp_path / "nothing") == ""

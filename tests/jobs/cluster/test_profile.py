@@ -131,6 +131,28 @@ def test_the_start_of_a_job() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "profile", "used"),
+    [
+        ({"TMPDIR": "HERE"}, {}, "HERE"),
+        ({"TMPDIR": "HERE", "SLURM_TMPDIR": "HERE/job"}, {}, "HERE/job"),
+        ({"TMPDIR": "/of/the/login/node"}, {}, "none"),
+        ({"TMPDIR": "HERE", "SLURM_TMPDIR": "/not/here"}, {}, "HERE"),
+        ({"SLURM_TMPDIR": "HERE/job"}, {"TMPDIR": "/of/the/profile"}, "/of/the/profile"),
+    ],
+)
+def test_what_is_temporary_goes_to_the_scratch_of_the_job(
+    given: dict[str, str], profile: dict[str, str], used: str, tmp_path: Path
+) -> None:
+    (tmp_path / "job").mkdir()
+    lines = [*opening_lines(Cluster(environment=profile).need("md", "md")), 'echo "${TMPDIR:-none}"']
+    environment = {name: value.replace("HERE", str(tmp_path)) for name, value in given.items()}
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.strip() == used.replace("HERE", str(tmp_path))
+
+
+@pytest.mark.parametrize(
     ("setup", "status", "said"),
     [
         (["true", "export A=b"], 0, "went on with b"),

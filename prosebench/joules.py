@@ -1,0 +1,42 @@
+"""Energy in joules that machines used while cells ran: what their own counters said, in `DIR/joules/*.json`.
+
+A counter of a CPU or a GPU knows of no process. So these are joules of whole CPU packages and whole GPUs, other
+programs on them included, over the time of one `prosebench run` or one job; what is idle meanwhile is in them, too.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from prosebench.store.fields import Name, Seconds, Text
+from prosebench.store.storage import DamagedFile, read_json, write_json
+
+FOLDER = "joules"
+
+
+class Reading(BaseModel):
+    """What the counters of one host counted: joules by part ("cpu": its packages, "gpu": those that were visible), over
+    so many seconds, for a process or a job of a scheduler."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: Text
+    job: Text = ""
+    seconds: Seconds
+    joules: dict[Name, float] = Field(max_length=10)
+
+
+def write_reading(directory: Path, name: str, reading: Reading) -> None:
+    """Write a reading of a run folder under a name of its own; a later one of the same name takes its place."""
+    write_json(directory / FOLDER / f"{name}.json", reading.model_dump(mode="json"))
+
+
+def read_readings(directory: Path) -> list[Reading]:
+    """All readings of a run folder; what is damaged is left out."""
+    found = []
+    for path in sorted((directory / FOLDER).glob("*.json")):
+        try:
+            found.append(Reading.model_validate(read_json(path)))
+        except (DamagedFile, OSError, ValidationError):
+            continue
+    return found
