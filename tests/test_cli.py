@@ -19,6 +19,7 @@ from prosebench.frames.features import tica_features
 from prosebench.frames.tica import fit_tica
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference, bundled_folder
+from prosebench.store.places import PUBLISHED_WEIGHTS
 from prosebench.suite import load_suite
 
 VECTORS = Path(__file__).parent / "conformance"
@@ -128,6 +129,16 @@ def test_doctor_knows_this_machine_and_the_published_functions() -> None:
     assert "pass  metrics_ARIP.npz" in said
     assert "pass  atom_orders.json" in said
     assert "FAIL" not in said
+
+
+@pytest.mark.parametrize("name", PUBLISHED_WEIGHTS)
+def test_doctor_sees_published_weights(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROSEBENCH_DATA", str(tmp_path))
+    assert "weights none; 0 files verified" in doctor._published_data().found
+    file = tmp_path / PUBLISHED_WEIGHTS[name].place
+    file.parent.mkdir()
+    file.touch()
+    assert f"weights {name}; 0 files verified" in doctor._published_data().found
 
 
 def test_doctor_says_why_transport_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:

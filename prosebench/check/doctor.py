@@ -153,6 +153,7 @@ def _published_data() -> Finding:
     """What is in the folder that PROSEBENCH_DATA names."""
     from prosebench.store.hub import DATA_VARIABLE, HubError, data_folder
     from prosebench.store.manifest import read_manifest
+    from prosebench.store.places import PUBLISHED_WEIGHTS
     from prosebench.store.storage import DamagedFile
 
     what = "published data"
@@ -168,7 +169,7 @@ def _published_data() -> Finding:
     except (HubError, DamagedFile) as error:
         return Finding(what, "missing", str(error))
     frames = len(list(folder.glob("trajectories_subsampled/*/*/*_subsampled.npz")))
-    weights = sorted(path.name for path in folder.glob("transferable/*"))
+    weights = sorted(name for name, file in PUBLISHED_WEIGHTS.items() if (folder / file.place).is_file())
     return Finding(
         what,
         "ok",

@@ -1,15 +1,14 @@
 """A suite on a machine that lacks references: said before anything runs, waiting until they are there."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from jobs.cells.status import read_states
 from jobs.making.inputs import find_inputs
-from prosebench.reference import bundled_folder
 from prosebench.suite import load_suite, narrow
 from tests.jobs.conftest import run
+from tests.jobs.making.test_reference_cuts import build
 
 SUITE = """
 name = "mine"
@@ -65,13 +64,9 @@ def test_what_had_no_reference_runs_once_there_is_one(suite: Path, tmp_path: Pat
     line = ["prosebench", "run", "--suite", "mine.toml", "--dir", "run", "--workers", "1"]
     run(*line, "--peptides", "GG", "--no-report", cwd=tmp_path)
     assert states(tmp_path / "run") == {"GG md": "done", "GG reference-draw": "waiting"}
-    # Any reference of this peptide will do to see the control run; AA's has other atoms, so GG stands for AA here.
-    suite.write_text(SUITE.replace("GG", "SS"))
-    hidden = tmp_path / "references"
-    hidden.mkdir()
-    shutil.copy(bundled_folder() / "SS.npz", hidden)
-    run(*line, "--peptides", "SS", cwd=tmp_path)
-    assert states(tmp_path / "run")["SS reference-draw"] == "done"
+    build(tmp_path / "made")[1].reference.save(tmp_path / "references" / "GG.npz")
+    run(*line, "--peptides", "GG", "--no-report", cwd=tmp_path)
+    assert states(tmp_path / "run") == {"GG md": "done", "GG reference-draw": "done"}
 
 
 def test_a_reference_at_another_temperature_is_none(suite: Path) -> None:
