@@ -24,7 +24,8 @@ from prosebench.inspection import Inspection
 from prosebench.method import BrokenMethod, Method, Run, UnknownMethod, load_method, method_entry_points
 from prosebench.names import EXTERNAL
 from prosebench.peptide import Peptide
-from prosebench.record import Record, explained, read_record
+from prosebench.record import Record, read_record
+from prosebench.store.fields import explained
 from prosebench.store.hub import HubError
 from prosebench.store.storage import FileElsewhere
 

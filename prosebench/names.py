@@ -3,6 +3,9 @@
 PUBLISHED_KELVIN = 310.0
 """Temperature of the published protocol; it goes without saying in the name of a peptide."""
 
+MOST_EVALUATIONS = 10**15
+"""A second of molecular dynamics, or thirty years of a machine that takes a million frames a second."""
+
 EXTERNAL = "external"
 """Method of cells whose frames were made by programs that are not run here: their costs are declared, not metered."""
 

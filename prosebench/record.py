@@ -10,7 +10,7 @@ record.json and ensemble.npz depend on the cell alone: a run that was killed and
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -33,7 +33,7 @@ from prosebench.store.fields import (
     Settings,
     Sha256,
     Text,
-    one_line,
+    explained,
 )
 from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_json, write_json
 
@@ -41,6 +41,7 @@ SCHEMA: Literal[1] = 1
 """Version of cells, chunks and records; raised when the meaning of a field changes."""
 
 Model = TypeVar("Model", bound=BaseModel)
+Found = TypeVar("Found")
 
 
 class Cell(BaseModel):
@@ -218,6 +219,16 @@ def cell_folders(directory: Path) -> list[Path]:
     return sorted(path for path in cells.iterdir() if path.is_dir()) if cells.is_dir() else []
 
 
+def readable_cells(directory: Path, read: Callable[[Path], Found]) -> Iterator[tuple[Path, Found]]:
+    """The folder of each cell with what `read` gives of it; damaged ones and those that lack it are passed over."""
+    for folder in cell_folders(directory):
+        try:
+            found = read(folder)
+        except (DamagedFile, OSError):
+            continue
+        yield folder, found
+
+
 def reference_weights_path(directory: Path, cell: Cell, reference_hash: str) -> Path:
     """File in a run folder with the log-weights that a cell's method gives to frames of its reference.
 
@@ -266,12 +277,3 @@ def _read_model(path: Path, model: type[Model]) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         raise DamagedFile(f"{path} is not a {model.__name__.lower()} file: {explained(error)}") from error
-
-
-def explained(error: ValidationError) -> str:
-    """The first thing that is wrong, in one line: where it is, and what it should be."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    # A key of the file may be of any length, and hold anything.
-    place = one_line(".".join(str(part) for part in first["loc"]))[:100]
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message

@@ -16,6 +16,7 @@ from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.method import Carry, Method, Run, check_chunk, load_method
 from prosebench.reference import known_reference
+from prosebench.store.fields import explained
 
 if TYPE_CHECKING:
     from prosebench.peptide import Peptide
@@ -76,11 +77,8 @@ def make_method(name: str, settings: Mapping[str, Any]) -> Method:
     try:
         return kind(kind.Settings(**settings))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise NotSampled(
-            f"setting {place} of {name}: {first['msg']}; known: {', '.join(kind.Settings.model_fields) or 'none'}"
-        ) from error
+        known = ", ".join(kind.Settings.model_fields) or "none"
+        raise NotSampled(f"settings of {name}: {explained(error)}; known: {known}") from error
 
 
 def _reference(method: Method, sequence: str, temperature_kelvin: float) -> Path | None:

@@ -13,7 +13,7 @@ from prosebench.installed import suite_names
 from prosebench.method import load_method
 from prosebench.peptide import check_sequence
 from prosebench.peptide.force_field import ForceField
-from prosebench.store.fields import Budget, FrameCount, Kelvin, Name, Seed
+from prosebench.store.fields import Budget, FrameCount, Kelvin, Name, Seed, explained, first_fault
 from prosebench.store.storage import read_text
 
 
@@ -97,7 +97,7 @@ class Suite(BaseModel):
         except ValidationError as error:
             known = ", ".join([*load_method(method).Settings.model_fields, *_OF_A_ROW])
             raise SuiteError(
-                f"suite {self.name}, [methods.{name}]: {_explain(error)}; known settings: {known}"
+                f"suite {self.name}, [methods.{name}]: {explained(error)}; known settings: {known}"
             ) from error
         except ValueError as error:
             raise SuiteError(f"suite {self.name}: {error}") from error
@@ -122,13 +122,13 @@ def load_suite(name_or_path: str) -> Suite:
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"suite {name_or_path} is not TOML: {error}") from error
     except ValidationError as error:
-        raise SuiteError(f"suite {name_or_path}: {_explain(error)}; {_known_keys(error)}") from error
+        raise SuiteError(f"suite {name_or_path}: {explained(error)}; {_known_keys(error)}") from error
 
 
 def _known_keys(error: ValidationError) -> str:
     """The keys of the table that is wrong: those of [target] stand there, not those of the suite."""
     tables: dict[str, type[BaseModel]] = {"target": TargetSettings, "force_field": ForceField}
-    place = [str(part) for part in _first(error)["loc"]]
+    place = [str(part) for part in first_fault(error)["loc"]]
     table = next((name for name in reversed(place[:-1]) if name in tables), None)
     if table:
         return f"known keys of [{'.'.join(place[: place.index(table) + 1])}]: {', '.join(tables[table].model_fields)}"
@@ -188,7 +188,7 @@ def narrow(
     try:
         return Suite.model_validate(content)
     except ValidationError as error:
-        raise SuiteError(f"suite {suite.name} as changed: {_explain(error)}") from error
+        raise SuiteError(f"suite {suite.name} as changed: {explained(error)}") from error
 
 
 def _assign(content: dict[str, Any], assignment: str) -> None:
@@ -209,20 +209,6 @@ def _assign(content: dict[str, Any], assignment: str) -> None:
         tables[row][key] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         tables[row][key] = text.strip()
-
-
-def _first(error: ValidationError) -> Any:
-    # A misspelt key shows up twice, as one that is missing and one that is unknown; the second helps more.
-    return min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-
-
-def _explain(error: ValidationError) -> str:
-    first = _first(error)
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {place!r}"
-    return f"{place}: {message}" if place else message
 
 
 def _shipped() -> Any:

@@ -1,5 +1,6 @@
 """`prosebench fetch` as a user types it, against a hub on this machine that cuts transfers and sends wrong bytes."""
 
+import errno
 import io
 import json
 import os
@@ -195,6 +196,30 @@ def test_a_fetch_that_breaks_off_keeps_what_it_has(
     assert set(read_manifest(tmp_path / "data").files) == {WEIGHTS}
     hub.cuts = 0
     assert "to get: 2" in prosebench(hub.url, *FETCH)
+
+
+def test_a_full_disk_is_called_so(
+    hub: LocalHub, suite: Path, prosebench: Prosebench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("the client gives up") from error
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", full)
+    said = prosebench(hub.url, *FETCH, code=2)
+    assert f"there is no room left in data for {WEIGHTS}" in said
+    assert "broke off" not in said
+
+
+def test_a_repository_that_is_not_there_is_not_tried_again(
+    hub: LocalHub, suite: Path, prosebench: Prosebench
+) -> None:
+    del hub.repositories[f"models/{HUB_REPOSITORY}"]
+    said = prosebench(hub.url, *FETCH, code=2)
+    assert f"{hub.url} has no {HUB_REPOSITORY}, or does not show it to you" in said
+    assert "try again" not in said
 
 
 def test_wrong_bytes_are_refused_and_removed(

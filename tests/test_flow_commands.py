@@ -50,7 +50,7 @@ def test_resampled_frames_are_counted_and_warned_of(tmp_path: Path) -> None:
         (["--set", "rounds"], "--set 'rounds' is not of the form key=value"),
         (
             ["--set", "round=3"],
-            "--set round: Extra inputs are not permitted; known: temperature, rounds, steps",
+            "--set: unknown key 'round'; known: temperature, rounds, steps",
         ),
         (["--budget", "4"], "a budget of 4 for GG has no proposal for each of 4 rounds and the last draw"),
     ],

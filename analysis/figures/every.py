@@ -33,9 +33,9 @@ from analysis.scores.reference_quality import quality_statement
 from analysis.scores.rows import without_temperature
 from analysis.scores.statuses import SCORED
 from prosebench.names import CEILING, FLOOR, name_at
-from prosebench.record import cell_folders, read_cell
+from prosebench.record import read_cell, readable_cells
 from prosebench.reference import Reference, find_reference
-from prosebench.store.storage import DamagedFile, read_json, write_bytes, write_json
+from prosebench.store.storage import read_json, write_bytes, write_json
 
 MOST_PAIRS = 6
 """Pairs of rows that are drawn peptide by peptide."""
@@ -319,10 +319,4 @@ def _peptide_figures_of(
 
 
 def _folders(directory: Path) -> dict[str, Path]:
-    found = {}
-    for folder in cell_folders(directory):
-        try:
-            found[read_cell(folder).id] = folder
-        except (DamagedFile, OSError):
-            continue
-    return found
+    return {cell.id: folder for folder, cell in readable_cells(directory, read_cell)}

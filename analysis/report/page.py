@@ -13,9 +13,8 @@ from analysis.scores.reference_quality import quality_statement
 from analysis.scores.table import scored_places
 from analysis.tables import paper_text
 from prosebench.names import name_at
-from prosebench.record import cell_folders, read_provenance, read_record
+from prosebench.record import Provenance, Record, read_provenance, read_record, readable_cells
 from prosebench.reference import InvalidReferenceError, MissingReferenceError, Reference, find_reference
-from prosebench.store.storage import DamagedFile
 
 
 def report_page(
@@ -121,11 +120,11 @@ def reference_lines(scores: pd.DataFrame, folders: Sequence[Path], cache: Path) 
 def _provenance_lines(directory: Path) -> list[str]:
     """Versions, targets and machines of all finished cells, each with the number of cells it stands for."""
     found: Counter[str] = Counter()
-    for folder in cell_folders(directory):
-        try:
-            record, provenance = read_record(folder), read_provenance(folder)
-        except (DamagedFile, OSError):
-            continue
+
+    def read(folder: Path) -> tuple[Record, Provenance]:
+        return read_record(folder), read_provenance(folder)
+
+    for _, (record, provenance) in readable_cells(directory, read):
         versions = " ".join(f"{name} {version}" for name, version in sorted(record.versions.items()))
         target = " ".join(f"{name} {value}" for name, value in sorted(record.target.items()))
         found[f"commit {provenance.commit}; {versions}; target: {target}; host {provenance.host}"] += 1

@@ -25,9 +25,9 @@ from analysis.tables.paper import paper_tables
 from analysis.tables.published_md import md_agreements, md_markdown
 from analysis.wording import first_few
 from prosebench.names import name_at
-from prosebench.record import cell_folders, read_cell
+from prosebench.record import cell_folders, read_cell, readable_cells
 from prosebench.reference import InvalidReferenceError, MissingReferenceError, Reference, find_reference
-from prosebench.store.storage import DamagedFile, write_bytes
+from prosebench.store.storage import write_bytes
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done ("scores" or "figures"), how many are done, and of how many."""
@@ -183,14 +183,7 @@ def _text_makers(
 
 def _settings(directory: Path) -> dict[str, dict[str, Any]]:
     """Settings of each readable cell, by its id."""
-    found = {}
-    for folder in cell_folders(directory):
-        try:
-            cell = read_cell(folder)
-        except (DamagedFile, OSError):
-            continue
-        found[cell.id] = cell.settings
-    return found
+    return {cell.id: cell.settings for _, cell in readable_cells(directory, read_cell)}
 
 
 def _published_references(scores: pd.DataFrame, folders: Sequence[Path]) -> dict[str, bool]:

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from prosebench.record import explained
-from prosebench.store.fields import Count, Text
+from prosebench.store.fields import Count, Text, explained
 from prosebench.store.storage import DamagedFile, read_json, write_json
 
 FILE = "review.json"

@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from jobs.cells.status import STATES, CellState, State, read_state
-from jobs.cluster.arrays import find_log
+from jobs.cells.status import STATES, CellState, State, find_log, read_state
 from prosebench.terminal import plain_table
 
 REFRESH_SECONDS = 0.5

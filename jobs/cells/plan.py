@@ -10,7 +10,15 @@ from pathlib import Path
 
 from jobs.cells.chunks import move_aside
 from prosebench.method import load_method
-from prosebench.record import Cell, cell_folders, open_weights, read_cell, read_record, without_hashes
+from prosebench.record import (
+    Cell,
+    cell_folders,
+    open_weights,
+    read_cell,
+    read_record,
+    readable_cells,
+    without_hashes,
+)
 from prosebench.reference import known_reference
 from prosebench.store.storage import DamagedFile, write_json
 from prosebench.suite import Suite
@@ -52,11 +60,7 @@ def with_stored(cells: list[Cell], directory: Path) -> list[Cell]:
     if not any(open_weights(cell.settings) for cell in cells):
         return cells
     stored: dict[str, Cell] = {}
-    for folder in cell_folders(directory):
-        try:
-            cell = read_cell(folder)
-        except (DamagedFile, FileNotFoundError):
-            continue
+    for _, cell in readable_cells(directory, read_cell):
         if not open_weights(cell.settings):
             stored[_without_hashes(cell).id] = cell
     return [stored.get(cell.id, cell) if open_weights(cell.settings) else cell for cell in cells]

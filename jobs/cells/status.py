@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from jobs.cells.failures import MAX_ATTEMPTS, read_failure
 from jobs.cells.heartbeat import SILENT_SECONDS, read_beat
-from prosebench.record import Cell, cell_folders, open_weights, read_cell, read_record
-from prosebench.store.storage import DamagedFile
+from prosebench.record import Cell, open_weights, read_cell, read_record, readable_cells
 
 State = Literal["done", "skipped", "running", "waiting", "failed", "parked", "lost"]
 STATES: dict[State, str] = {
@@ -55,13 +54,7 @@ class CellState:
 
 def read_states(directory: Path) -> list[CellState]:
     """States of all cells of a run folder. Folders that are not cells are passed over (`run` sets them aside)."""
-    states = []
-    for folder in cell_folders(directory):
-        try:
-            states.append(read_state(folder))
-        except (DamagedFile, FileNotFoundError):
-            continue
-    return states
+    return [state for _, state in readable_cells(directory, read_state)]
 
 
 def read_state(folder: Path) -> CellState:
@@ -113,6 +106,11 @@ def _alive(beat: dict[str, Any]) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def find_log(directory: Path, job: str) -> Path | None:
+    """The output of a job of a run folder by its id, 123_4."""
+    return next(iter((directory / "jobs").glob(f"*/logs/{job}.log")), None)
 
 
 def find_cell(name: str, directory: Path) -> Path:

@@ -95,8 +95,3 @@ def job_with_output(submission: Submission, index: int) -> str:
     """Id of the last job that worked on number `index` of a submission, by its output; empty where there is none."""
     paths = list(submission.logs.glob(f"*_{index}.log"))
     return max(paths, key=lambda path: path.stat().st_mtime_ns).stem if paths else ""
-
-
-def find_log(directory: Path, job: str) -> Path | None:
-    """The output of a job by its id, 123_4."""
-    return next(iter((directory / "jobs").glob(f"*/logs/{job}.log")), None)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jobs.cells.status import CellState
-from jobs.cluster.arrays import Submission, find_log, job_with_output, read_submissions
+from jobs.cells.status import CellState, find_log
+from jobs.cluster.arrays import Submission, job_with_output, read_submissions
 from jobs.cluster.scheduler import NoScheduler, QueuedJob, cells_of, describe_queue, ended_jobs, queued_jobs
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from prosebench.store.fields import explained
 from prosebench.store.storage import read_text
 
 Positive = Annotated[int, Field(gt=0)]
@@ -173,14 +174,10 @@ def _for_scheduler(cluster: Cluster, name: str) -> Cluster:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {place!r}; known keys: {', '.join(Cluster.model_fields)}"
     # What pydantic calls by Python's names is called otherwise in TOML.
-    said = first["msg"].removeprefix("Value error, ")
-    said = said.replace("valid tuple", "list in brackets").replace("valid dictionary", "table")
-    return f"{place}: {said}" if place else said
+    said = explained(error).replace("valid tuple", "list in brackets").replace("valid dictionary", "table")
+    known = f"; known keys: {', '.join(Cluster.model_fields)}" if said.startswith("unknown key") else ""
+    return said + known
 
 
 def _shipped() -> Any:

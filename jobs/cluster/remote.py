@@ -12,6 +12,7 @@ from jobs.cluster.packing import Array
 from jobs.cluster.profile import Cluster, Need
 from jobs.cluster.scheduler import (
     NoScheduler,
+    Pace,
     QueuedJob,
     Scheduler,
     describe_queue,
@@ -184,11 +185,10 @@ def submit_each(
 
 
 def _follow_commands(directory: Path, progress: Callable[[], tuple[str, bool]], out: Console) -> None:
-    said, queue, pause, asked = "", "", _FIRST_PAUSE_SECONDS, float("-inf")
+    said, queue, pace = "", "", Pace()
     jobs: list[QueuedJob] | None = None
     while True:
-        if time.monotonic() - asked > pause:
-            asked, pause = time.monotonic(), min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
+        if pace.is_due():
             try:
                 jobs = queued_jobs(read_submissions(directory))
                 queue = describe_queue(jobs)
@@ -224,4 +224,4 @@ def cancel_jobs(directory: Path, out: Console) -> None:
         )
 
 
-_LOOK_SECONDS, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 1.0, 20.0
+_LOOK_SECONDS = 0.5

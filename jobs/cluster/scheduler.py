@@ -9,6 +9,7 @@ import pwd
 import re
 import shutil
 import subprocess
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jobs.cluster.profile import Cluster, Need
 
 _PATIENCE_SECONDS = 60
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 20.0
 
 Options = dict[str, str | int | bool]
 """Options of a scheduler by their names without dashes; True stands for one without a value."""
@@ -219,6 +221,20 @@ def describe_queue(jobs: Sequence[QueuedJob]) -> str:
     reasons = sorted({job.reason for job in pending} - {"None", ""})
     why = f" ({', '.join(reasons)})" if reasons else ""
     return f"jobs: {len(jobs) - len(pending)} running, {len(pending)} pending{why}"
+
+
+class Pace:
+    """When to ask a scheduler again: after a second at first, then less and less often, so as not to be a burden."""
+
+    def __init__(self) -> None:
+        self._pause, self._asked = _FIRST_PAUSE_SECONDS, float("-inf")
+
+    def is_due(self) -> bool:
+        """Whether it is time. Whoever is told so asks now: the next pause begins."""
+        if time.monotonic() - self._asked <= self._pause:
+            return False
+        self._asked, self._pause = time.monotonic(), min(1.5 * self._pause, _LONGEST_PAUSE_SECONDS)
+        return True
 
 
 def this_user() -> str:

@@ -16,6 +16,7 @@ from jobs.cluster.packing import Array, Work, pack
 from jobs.cluster.profile import Cluster, Need
 from jobs.cluster.scheduler import (
     NoScheduler,
+    Pace,
     QueuedJob,
     cells_of,
     commands_of,
@@ -26,8 +27,6 @@ from jobs.cluster.scheduler import (
 from jobs.cluster.script import MARK
 from prosebench.record import Cell
 from prosebench.store.storage import write_bytes
-
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -157,14 +156,13 @@ def follow(folders: Sequence[Path], directory: Path, watch: Callable[[str], None
 
     Only reads: any number may follow, from any machine with the scheduler's commands.
     """
-    pause, asked, line = _FIRST_PAUSE_SECONDS, float("-inf"), "asking the scheduler"
+    pace, line = Pace(), "asking the scheduler"
     waiting = set(folders)
     while True:
         waiting -= {folder for folder in waiting if (folder / "record.json").exists()}
         if not waiting:
             return
-        if time.monotonic() - asked > pause:
-            asked, pause = time.monotonic(), min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
+        if pace.is_due():
             try:
                 jobs = queued_jobs(read_submissions(directory))
                 line = describe_queue(jobs)

@@ -3,6 +3,7 @@
 huggingface_hub does the transfers; the list of the folder (`prosebench.store.manifest`) says what was got and verified.
 """
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import huggingface_hub
-from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from jobs.making.weights import published_uses
-from prosebench.store.hub import hub_problem
+from prosebench.store.hub import first_line, hub_problem
 from prosebench.store.locks import file_lock
 from prosebench.store.manifest import Manifest, PublishedFile, read_manifest, write_manifest
 from prosebench.store.places import (
@@ -233,11 +234,18 @@ def _listing(source: Source, paths: list[str], begun: Manifest) -> list[Listed]:
             )
             commit = str(info.sha)
         found = api.get_paths_info(source.repository, paths, repo_type=source.kind, revision=commit)
+    except RepositoryNotFoundError as error:
+        raise FetchError(
+            f"{huggingface_hub.constants.ENDPOINT} has no {source.repository}, or does not show it to you: look at the "
+            "endpoint (HF_ENDPOINT), or log in (`hf auth login`)"
+        ) from error
     except RevisionNotFoundError as error:
         raise FetchError(f"{where} does not exist; name a branch, tag or commit that does") from error
     except Exception as error:
         # The client passes on what its HTTP library raises, and that library differs by version.
-        raise FetchError(f"{where} cannot be listed ({_said(error)}); try again") from error
+        raise FetchError(
+            f"{where} cannot be listed ({first_line(error.__cause__ or error)}); try again"
+        ) from error
     return [
         Listed(
             file.path,
@@ -272,9 +280,7 @@ def _get(file: Listed, folder: Path) -> None:
             )
         except Exception as error:
             # See _listing.
-            raise FetchError(
-                f"{file.path} broke off ({_said(error)}); what is there stays, and the same command goes on"
-            ) from error
+            raise FetchError(_broken_off(file, folder, error)) from error
         if file.is_whole(path):
             return
         path.unlink()
@@ -283,6 +289,20 @@ def _get(file: Listed, folder: Path) -> None:
         f"({file.size_bytes:,} bytes, SHA-256 {file.sha256 or 'unknown'}), and was removed; what is there stays: "
         "try again later, or through another network"
     )
+
+
+def _broken_off(file: Listed, folder: Path, error: Exception) -> str:
+    """What to tell of a transfer that failed, and what to do."""
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return (
+                f"there is no room left in {folder} for {file.path} ({file.size_bytes / 1e9:.1f} GB); what is there "
+                "stays, and the same command goes on once there is"
+            )
+        cause = cause.__cause__ or cause.__context__
+    why = first_line(error.__cause__ or error)
+    return f"{file.path} broke off ({why}); what is there stays, and the same command goes on"
 
 
 def _is_there(file: Listed, known: PublishedFile | None, path: Path) -> bool:
@@ -298,8 +318,3 @@ def _blob_hash(path: Path) -> str:
     """The hash by which git knows a file's content."""
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-def _said(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    return " ".join(f"{type(cause).__name__}: {cause}".split())[:200]

@@ -28,9 +28,19 @@ from prosebench.ensemble import Ensemble, tidied
 from prosebench.frames.trajectories import read_positions
 from prosebench.names import EXTERNAL
 from prosebench.peptide import Peptide
-from prosebench.record import Cell, Provenance, Record, explained, read_record, write_record
+from prosebench.record import Cell, Provenance, Record, read_record, write_record
 from prosebench.reference import known_reference
-from prosebench.store.fields import Count, Kelvin, Name, OneLetterCode, Seconds, Seed, SomeText, Text
+from prosebench.store.fields import (
+    Count,
+    Kelvin,
+    Name,
+    OneLetterCode,
+    Seconds,
+    Seed,
+    SomeText,
+    Text,
+    explained,
+)
 from prosebench.store.storage import MOST_JSON_BYTES, DamagedFile, arrays_bytes, open_regular, parse_json
 from prosebench.suite import Suite
 

@@ -15,9 +15,9 @@ from prosebench.flows.device import choose_device
 from prosebench.flows.snis import FlowSNIS
 from prosebench.flows.weight_files import WeightsOutOfReach
 from prosebench.method import BrokenMethod, UnknownMethod, load_method
-from prosebench.record import Cell, cell_folders, explained, read_cell, reference_weights_path
+from prosebench.record import Cell, cell_folders, read_cell, reference_weights_path
 from prosebench.reference import Reference, known_reference
-from prosebench.store.fields import one_line
+from prosebench.store.fields import explained, one_line
 from prosebench.store.places import PUBLISHED_WEIGHTS, published_weights, stored_weights
 from prosebench.store.storage import DamagedFile, arrays_bytes, json_bytes, write_once
 

@@ -98,16 +98,9 @@ def submit_results(
 
 def _records(directory: Path) -> list["Record"]:
     """Records of the finished cells that can be read; what is wrong with others is told by the checks."""
-    from prosebench.record import cell_folders, read_record
-    from prosebench.store.storage import DamagedFile
+    from prosebench.record import read_record, readable_cells
 
-    found = []
-    for path in cell_folders(directory):
-        try:
-            found.append(read_record(path))
-        except (DamagedFile, OSError):
-            continue
-    return found
+    return [record for _, record in readable_cells(directory, read_record)]
 
 
 def _run_again(

@@ -161,11 +161,12 @@ def _settings(kind: type[Settings], assignments: list[str]) -> Settings:
     """Settings from "key=value"; what is wrong is named."""
     from pydantic import ValidationError
 
+    from prosebench.store.fields import explained
+
     for one in assignments:
         if "=" not in one:
             fail(f"--set {one!r} is not of the form key=value, as in rounds=2")
     try:
         return kind.model_validate(dict(one.split("=", 1) for one in assignments))
     except ValidationError as error:
-        first, known = error.errors()[0], ", ".join(kind.model_fields)
-        fail(f"--set {first['loc'][0]}: {first['msg']}; known: {known}")
+        fail(f"--set: {explained(error)}; known: {', '.join(kind.model_fields)}")

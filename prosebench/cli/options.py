@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from prosebench.cli.order import InOrder
+from prosebench.names import MOST_EVALUATIONS
 from prosebench.terminal import plain_table
 
 if TYPE_CHECKING:
@@ -116,7 +117,6 @@ References = Annotated[
 Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core.")]
 
 LEAST_KELVIN, MOST_KELVIN = 200.0, 1e5
-MOST_EVALUATIONS = 10**15
 FIRST_LINE_SECONDS = 10.0
 """Until the first line where there is no terminal; each later one takes half as long again."""
 

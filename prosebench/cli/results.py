@@ -208,16 +208,9 @@ def write_and_print(directory: Path, references: Sequence[Path], **options: Any)
 
 def _peptides(directory: Path) -> list[str]:
     """Peptides of the readable cells of a run folder."""
-    from prosebench.record import cell_folders, read_cell
-    from prosebench.store.storage import DamagedFile
+    from prosebench.record import read_cell, readable_cells
 
-    peptides = []
-    for folder in cell_folders(directory):
-        try:
-            peptides.append(read_cell(folder).peptide)
-        except (DamagedFile, OSError):
-            continue
-    return peptides
+    return [cell.peptide for _, cell in readable_cells(directory, read_cell)]
 
 
 @app.command()

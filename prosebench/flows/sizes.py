@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from prosebench.store.fields import explained
 from prosebench.store.storage import read_text
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -35,7 +36,5 @@ def load_config(name_or_path: str | Path, kind: type[Config], shipped: Path) -> 
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"size {name_or_path} is not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "size"
         known = ", ".join(kind.model_fields)
-        raise ConfigError(f"size {name_or_path}: {where}: {first['msg']}; known keys: {known}") from error
+        raise ConfigError(f"size {name_or_path}: {explained(error)}; known keys: {known}") from error

@@ -12,6 +12,7 @@ from prosebench.frames.methyls import exchanged_methyls
 from prosebench.peptide import Peptide
 from prosebench.peptide.labels import atom_label, atom_labels
 from prosebench.peptide.names import standard_atom, standard_residue
+from prosebench.store.hub import first_line
 from prosebench.store.storage import DamagedFile, read_arrays
 
 KNOWN_ARRAYS = ("positions_nm", "energies_kt", "log_weights", "evaluations")
@@ -115,7 +116,7 @@ def _trajectory(path: Path, peptide: Peptide, topology: Path | None, notes: list
     except Exception as error:
         # Every reader of mdtraj has its own types for a file that is cut or of another kind.
         hint = "" if topology else "; most formats need a topology: a PDB file that names the atoms"
-        raise ValueError(f"{path} cannot be read ({_first_line(error)}){hint}") from error
+        raise ValueError(f"{path} cannot be read ({first_line(error)}){hint}") from error
     positions = found.xyz[:, _order(found.topology, peptide, topology or path)]
     cut = torn(positions, peptide.topology)
     if cut.any() and found.unitcell_vectors is not None:
@@ -131,15 +132,11 @@ def _load_topology(path: Path) -> mdtraj.Topology:
         topology = mdtraj.load_topology(str(path))
     except Exception as error:
         raise ValueError(
-            f"the topology {path} cannot be read ({_first_line(error)}); give a PDB file with a line for each atom"
+            f"the topology {path} cannot be read ({first_line(error)}); give a PDB file with a line for each atom"
         ) from error
     if not topology.n_atoms:
         raise ValueError(f"the topology {path} names no atoms; give a PDB file with a line for each atom")
     return topology
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _order(topology: mdtraj.Topology, peptide: Peptide, path: Path) -> NDArray[np.int64]:

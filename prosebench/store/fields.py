@@ -6,10 +6,9 @@ can be computed, and low enough for all arithmetic on them to stay finite.
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError
 
-MOST_EVALUATIONS = 10**15
-"""A second of molecular dynamics, or thirty years of a machine that takes a million frames a second."""
+from prosebench.names import MOST_EVALUATIONS
 
 MOST_NESTING = 16
 MOST_TEXT = 2000
@@ -51,6 +50,26 @@ def one_line(text: str) -> str:
     words = "".join(one if one.isprintable() else " " for one in text).split()
     line = " ".join(words)
     return line if len(line) <= MOST_TEXT else f"{line[: MOST_TEXT - 2]} …"
+
+
+def first_fault(error: ValidationError) -> Any:
+    """The first thing that is wrong, as pydantic says it; of a misspelt key, that it is unknown.
+
+    Such a key shows up twice, as one that is missing and one that is unknown; the second helps more.
+    """
+    found = error.errors(include_url=False, include_input=False)
+    return min(found, key=lambda one: one["type"] != "extra_forbidden")
+
+
+def explained(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line: where it is, and what it should be."""
+    first = first_fault(error)
+    # A key of a file may be of any length, and hold anything.
+    place = one_line(".".join(str(part) for part in first["loc"]))[:100]
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 def _plain(content: dict[str, Any]) -> dict[str, Any]:

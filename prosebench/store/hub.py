@@ -15,7 +15,7 @@ class HubError(ValueError):
     """Published files that cannot be used as they are; the message says what to do."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Kind and first line of an error: a missing package, a cache that cannot be written, no such host."""
     return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
 

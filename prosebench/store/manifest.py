@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from prosebench.store.fields import explained
 from prosebench.store.storage import DamagedFile, read_json, write_json
 
 MANIFEST = "prosebench-files.json"
@@ -44,10 +45,8 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         return Manifest()
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
         raise DamagedFile(
-            f"{folder / MANIFEST} is not a list of fetched files ({place}: {first['msg']}); remove it, and fetch again"
+            f"{folder / MANIFEST} is not a list of fetched files ({explained(error)}); remove it, and fetch again"
         ) from error
 
 

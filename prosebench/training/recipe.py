@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from prosebench.store.fields import explained, first_fault
 from prosebench.store.storage import read_text
 from prosebench.training.data import Mix
 from prosebench.training.dispersion import DispersionRecipe
@@ -126,11 +127,8 @@ def load_recipe(name_or_path: str | Path, settings: Sequence[str] = ()) -> Recip
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"recipe {name_or_path} is not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RecipeError(
-            f"recipe {name_or_path}: {where}: {first['msg']}; known keys: {_known(first['loc'])}"
-        ) from error
+        known = _known(first_fault(error)["loc"])
+        raise RecipeError(f"recipe {name_or_path}: {explained(error)}; known keys: {known}") from error
 
 
 def _known(place: tuple[int | str, ...]) -> str:

@@ -239,7 +239,7 @@ def test_what_is_not_here_is_left_as_declared(
         assert asked(with_settings(record, of, **{name: "/nowhere/theirs"}), ensemble) == Inspection()
     odd = record.cell.model_copy(update={"settings": record.cell.settings | {"blessed": True}})
     (said,) = asked(record.model_copy(update={"cell": odd}), ensemble).reasons
-    assert said.startswith("its settings are none of prose-snis: blessed")
+    assert said.startswith("its settings are none of prose-snis: unknown key 'blessed'")
 
 
 def test_cells_are_run_again_and_give_the_same(made: dict[str, tuple[Record, Ensemble]]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jobs.cells.plan import lay_out, plan_cells
-from jobs.cells.status import read_states
-from jobs.cluster.arrays import find_log, read_submissions
+from jobs.cells.status import find_log, read_states
+from jobs.cluster.arrays import read_submissions
 from jobs.cluster.hints import ask_scheduler
 from jobs.cluster.profile import Cluster, Need
 from jobs.cluster.scheduler import NoScheduler, ended_jobs, queued_jobs, schedulers, this_user

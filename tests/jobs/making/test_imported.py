@@ -115,7 +115,7 @@ def test_the_same_frames_may_come_again_and_others_may_not(archive: Path, tmp_pa
     ("changes", "said"),
     [
         ({"citation": ""}, "citation: .*at least 1 character"),
-        ({"second": 1.0}, "second: Extra inputs are not permitted; known keys: method, peptide"),
+        ({"second": 1.0}, "unknown key 'second'; known keys: method, peptide"),
         ({"method": "my method"}, "method: String should match"),
         ({"method": "md"}, "has a row md already"),
         ({"peptide": "KG"}, "is of KG; suite small has AA SS"),

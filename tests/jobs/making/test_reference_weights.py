@@ -109,7 +109,10 @@ FAULTS: dict[str, Callable[[Path], tuple[dict[str, Any], str]]] = {
         ROWS["prose-snis"] | {"weights": str(folder / "gone.npz")},
         f"prose-snis: there is no weights file {folder / 'gone.npz'}",
     ),
-    "no such setting": lambda folder: (ROWS["prose-snis"] | {"blessed": True}, "prose-snis: blessed: "),
+    "no such setting": lambda folder: (
+        ROWS["prose-snis"] | {"blessed": True},
+        "prose-snis: unknown key 'blessed'",
+    ),
 }
 
 
@@ -128,7 +131,7 @@ def test_a_share_scores_with_these_weights_and_nothing_is_scored_again(builder: 
     finished(builder, "prose-snis", FAULTS["no such setting"](builder.directory)[0])
     scoring = [sys.executable, "-m", "prosebench.cli", "score", str(builder.directory)]
     said = run(*scoring, "--share", "0/1").stderr
-    assert "not made: weights of reference frames: prose-snis: blessed: " in said
+    assert "not made: weights of reference frames: prose-snis: unknown key 'blessed'" in said
     kept = {path: path.stat().st_mtime_ns for path in (builder.directory / "scores").glob("*.json")}
     assert len(kept) == 3
     run(*scoring)
