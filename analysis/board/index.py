@@ -9,6 +9,8 @@ from analysis.board.board import Board
 from analysis.board.kept_runs import KeptRun
 from analysis.board.views import Notes, method_link, peptide_file, row_view, shown_metrics
 from analysis.tables import comparisons as comparison_tables
+from analysis.tables.price import HEADINGS, paybacks, price_rows
+from analysis.tables.price import NOTE as PRICE_NOTE
 from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
 
 
@@ -41,6 +43,9 @@ def index_page(board: Board, figures: Sequence[tuple[str, str]]) -> dict[str, An
         "notes": notes.texts,
         "comparisons": [group for group in _comparisons(board) if group["lines"] or group["refused"]],
         "comparison_note": comparison_tables.NOTE,
+        "price_headings": HEADINGS,
+        "prices": price_rows(paybacks(board.scores)),
+        "price_note": PRICE_NOTE,
         "figures": [
             {"file": file, "caption": caption, "alt": f"{caption} The numbers are in the table."}
             for file, caption in figures

@@ -22,11 +22,12 @@ from analysis.tables import text as tables_text
 from analysis.tables.digits import DIGITS, kept
 from analysis.tables.grid import csv_table
 from analysis.tables.main import Table
+from analysis.tables.price import paybacks, price_markdown
 from prosebench.store.storage import json_bytes, write_bytes
 
 README = "README.md"
 _PLACE = ("suite", "length", "temperature_kelvin", "row", "budget")
-_KINDS = ("scaling", "length")
+_KINDS = ("scaling", "length", "price")
 """Kinds of figures over a suite that the board shows."""
 
 
@@ -176,6 +177,9 @@ def _readme(board: Board, figures: Sequence[tuple[str, str]]) -> str:
     compared = comparison_tables.markdown(board.comparisons)
     if compared:
         sections.append(f"## Paired comparisons\n\n{compared}")
+    priced = price_markdown(paybacks(board.scores))
+    if priced:
+        sections.append(f"## The price of training\n\n{priced}")
     if figures:
         shown = [f"![{file}](figures/{file})\n\n{caption}" for file, caption in figures]
         sections.append("## Figures\n\n" + "\n\n".join(shown))

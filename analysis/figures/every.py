@@ -23,6 +23,8 @@ from analysis.figures.costs import (
 from analysis.figures.drawing import Drawing, Maker
 from analysis.figures.peptide import energy_histogram, ramachandran, tica_map
 from analysis.figures.peptide_data import Cores, PeptideData, States, find_cores, find_states, load_peptide
+from analysis.figures.price import CAPTION as PRICE_CAPTION
+from analysis.figures.price import price_figure
 from analysis.figures.scaling import FIGURES, scaling
 from analysis.figures.smc import annealing
 from analysis.figures.states import diagnostics, populations, walks, weight_traces
@@ -32,6 +34,7 @@ from analysis.scores.processes import map_over
 from analysis.scores.reference_quality import quality_statement
 from analysis.scores.rows import without_temperature
 from analysis.scores.statuses import SCORED
+from analysis.tables.price import paybacks
 from prosebench.names import CEILING, FLOOR, name_at
 from prosebench.record import read_cell, readable_cells
 from prosebench.reference import Reference, find_reference
@@ -149,6 +152,8 @@ def suite_figures(scores: pd.DataFrame) -> list[Drawing]:
             if (part["metric"] == against).any():
                 make = partial(scaling, part, FIGURES["wasserstein"], against)
                 found.append(Drawing(f"scaling-{against}{at}", said + caption, make, "cost"))
+        priced = partial(price_figure, paybacks(part))
+        found.append(Drawing(f"price{at}", said + PRICE_CAPTION, priced, "price"))
     found += [
         Drawing(
             "cost-by-length",

@@ -69,6 +69,7 @@ def _text_sections(texts: Mapping[str, str]) -> list[str]:
     titles = {
         "comparisons.md": "Paired comparisons",
         "excess.md": "Excess over the floor",
+        "price.md": "The price of training",
         "agreement.md": "Agreement with published repeats",
         "published-md.md": "Agreement with published dynamics",
     }

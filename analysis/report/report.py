@@ -22,6 +22,7 @@ from analysis.tables.agreement import agreement_markdown, agreements
 from analysis.tables.comparisons import comparison_groups
 from analysis.tables.main import Table, main_table, peptide_table
 from analysis.tables.paper import paper_tables
+from analysis.tables.price import paybacks, price_markdown
 from analysis.tables.published_md import md_agreements, md_markdown
 from analysis.wording import first_few
 from prosebench.names import name_at
@@ -177,6 +178,7 @@ def _text_makers(
         "comparisons": comparisons,
         "excess over the floor": lambda: {"excess.md": comparison_tables.excess_markdown(shown)},
         "agreement with published numbers": agreement,
+        "the price of training": lambda: {"price.md": price_markdown(paybacks(shown))},
         "the paper's tables": paper,
     }
 

@@ -51,9 +51,12 @@ def _label(cell: "Cell", namesakes: Sequence[dict[str, Any]]) -> str:
 
 
 def _with_weights(cell: "Cell") -> str:
-    """Name of a row with the weights that it draws from, its own or those of its proposal, unless it says them."""
+    """Name of a row with the weights that it draws from, its own or those of its proposal, unless it says them.
+
+    Weights of a file keep their suffix: my-flow.npz is nobody's bundled weights.
+    """
     settings = {**cell.settings.get("proposal_settings", {}), **cell.settings}
-    weights = PurePath(str(settings.get("weights") or "")).stem
+    weights = PurePath(str(settings.get("weights") or "")).name
     return f"{cell.row} ({weights})" if weights and weights not in cell.row else row_of(cell)
 
 

@@ -21,7 +21,7 @@ def test_rows_name_the_weights_they_draw_from(tmp_path: Path):
     declared = run.cell(row="theirs", method=EXTERNAL, settings={})
     assert labels(mini, file, annealed, said, run.cell(), declared) == [
         "prose-snis (prose-mini)",
-        "tarflow-snis (mine)",
+        "tarflow-snis (mine.npz)",
         "smc-mala (prose-up-to-8aa)",
         "prose-snis-prose-mini",
         "md",
