@@ -65,7 +65,9 @@ def md_agreements(scores: pd.DataFrame) -> list[MDAgreement]:
     """Every row of the method `md` at 310 K whose peptide and budget were published."""
     scored = under(scored_lines(scores))
     ours = scored[(scored["method"] == "md") & (scored["temperature_kelvin"] == PUBLISHED_KELVIN)]
-    both = ours.merge(published_md(), on=["peptide", "budget", "metric"], suffixes=("", "_theirs"))
+    theirs = published_md()[["peptide", "budget", "metric", "value"]]
+    both = ours.merge(theirs, on=["peptide", "budget", "metric"], suffixes=("", "_theirs"))
+    # The errors of references are in the unit of the distances; those of the ratio are not known.
     both = both.assign(value=both["value"] / both["value_theirs"], reference_error=np.nan)
     found = []
     for metric in TABLE_METRICS:

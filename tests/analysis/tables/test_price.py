@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -25,7 +26,7 @@ def lines(rows: dict[str, dict[int, float]], peptides: tuple[str, ...] = ("AA", 
     """Scores of rows that have one T-W2 at each budget, the first peptide half of it, the second twice."""
     common = {
         "suite": "s", "length": 2, "seed": 0, "status": "done", "weighting": "", "temperature_kelvin": 310.0,
-        "metric": "torus-w2",
+        "metric": "torus-w2", "reference_error": np.nan,
     }  # fmt: skip
     factors = dict(zip(peptides, (0.5, 2.0), strict=False))
     return pd.DataFrame(
