@@ -30,6 +30,7 @@ from prosebench.training.bench import _step
 from prosebench.training.recipe import load_recipe
 from prosebench.training.trainable import make_trainable
 from tests.pretended.gpu import PretendedGpu
+from tests.pretended.operators import LIST, listed, used
 from tests.prosebench.ecnf.conftest import tiny_field
 from tests.prosebench.prose.conftest import tiny_network
 
@@ -49,6 +50,8 @@ def on_both(scenario: Scenario, tolerance: float = 1e-4) -> PretendedGpu:
         there = scenario("cuda")
     forget()
     assert gpu.kernels, "nothing ran on the device"
+    new = used(gpu) - listed()
+    assert not new, f"write {sorted(new)} into {LIST.name}: a test looks whether there are kernels for CUDA"
     for name, values in here.items():
         np.testing.assert_allclose(there[name], values, rtol=tolerance, atol=tolerance, err_msg=name)
     return gpu
