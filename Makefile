@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS ?= 2
 
-.PHONY: quickstart test test-slurm check lint types arrows install install-test clean
+.PHONY: quickstart test test-slurm test-opencl check lint types arrows install install-test clean
 
 quickstart: install        ## run the quickstart suite and print its table
 	$(BIN)/prosebench run --suite quickstart --dir runs/quickstart
@@ -21,6 +21,13 @@ test-slurm: install-test   ## tests on a real SLURM cluster that they start on t
 	fi
 	PATH="$(abspath $(BIN)):$$PATH" PROSEBENCH_TEST_SLURM=1 OMP_NUM_THREADS=1 \
 	  $(BIN)/python -m pytest tests/slurm -v -s --durations=0 --durations-min=5 --maxfail=3
+
+test-opencl: install-test  ## tests of OpenMM's OpenCL platform, on this machine's CPU through PoCL; needs root, uses apt
+	packages="ocl-icd-libopencl1 pocl-opencl-icd"; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $$packages >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages; \
+	fi
+	PROSEBENCH_TEST_OPENCL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/opencl tests/prosebench/energy/test_openmm.py -v -s
 
 check: lint types arrows   ## the fast part: lint, types, arrows
 
