@@ -12,6 +12,8 @@ from prosebench.store.fields import Name, Seconds, Text
 from prosebench.store.storage import DamagedFile, read_json, write_json
 
 FOLDER = "joules"
+NODES = "nodes"
+"""Part of a reading of a scheduler's accounting: the nodes of its jobs, with all that is in them."""
 
 
 class Reading(BaseModel):

@@ -31,6 +31,8 @@ NOT_COPIED = shutil.ignore_patterns(
     "*.so",
     "results",
     "runs",
+    "site",
+    "prosebench-data",
     ".hypothesis",
 )
 needs_setuptools = pytest.mark.skipif(

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from prosebench.joules import Reading, read_readings
+from prosebench.joules import NODES, Reading, read_readings
 from prosebench.names import EXTERNAL
 from prosebench.record import Provenance, cell_folders, read_provenance, read_record
 from prosebench.store.storage import DamagedFile
@@ -73,20 +73,35 @@ def _line(row: str, hours: Hours) -> str:
 
 def _joules_line(readings: list[Reading]) -> str:
     """What counters counted, in kilojoules and kilowatt hours."""
+    counted = [reading for reading in readings if NODES not in reading.joules]
+    nodes = [_accounting(reading) for reading in readings if NODES in reading.joules]
+    return " ".join([*_counters(counted), *nodes]) or (
+        "Energy: not measured, since no counter of energy could be read on the machines of this run."
+    )
+
+
+def _accounting(reading: Reading) -> str:
+    joules = reading.joules[NODES]
+    return f"The {reading.host} says {_amount(joules)} for the nodes of all jobs; what counters counted is in it."
+
+
+def _amount(joules: float) -> str:
+    return f"{joules / 1e3:,.0f} kJ ({joules / _JOULES_PER_KWH:.2g} kWh)"
+
+
+def _counters(readings: list[Reading]) -> list[str]:
+    """A sentence about what counters of CPUs and GPUs counted; none where there were none."""
     sums: dict[str, float] = defaultdict(float)
     for reading in readings:
         for part, joules in reading.joules.items():
             sums[part] += joules
     if not sums:
-        return "Energy: not measured, since no counter of energy could be read on the machines of this run."
-    parts = ", ".join(
-        f"{_PARTS.get(part, part)} {joules / 1e3:,.0f} kJ ({joules / _JOULES_PER_KWH:.2g} kWh)"
-        for part, joules in sorted(sums.items())
-    )
+        return []
+    parts = ", ".join(f"{_PARTS.get(part, part)} {_amount(joules)}" for part, joules in sorted(sums.items()))
     hosts = len({reading.host for reading in readings})
     where = "1 host" if hosts == 1 else f"{hosts} hosts"
     hours = sum(reading.seconds for reading in readings) / _SECONDS_PER_HOUR
-    return (
+    return [
         f"Energy, as counted by the machines: {parts}, over {hours:.3g} hours on {where}. "
         "These are joules of whole CPU packages and GPUs, with whatever else ran on them."
-    )
+    ]

@@ -6,7 +6,17 @@ from pathlib import Path
 
 from jobs.cells.status import CellState, find_log
 from jobs.cluster.arrays import Submission, job_with_output, read_submissions
-from jobs.cluster.scheduler import NoScheduler, QueuedJob, cells_of, describe_queue, ended_jobs, queued_jobs
+from jobs.cluster.scheduler import (
+    NoScheduler,
+    QueuedJob,
+    cells_of,
+    describe_queue,
+    ended_jobs,
+    joules_of,
+    queued_jobs,
+    schedulers,
+)
+from prosebench.joules import NODES, Reading, write_reading
 
 
 def ask_scheduler(states: Sequence[CellState], directory: Path) -> tuple[list[CellState], str]:
@@ -51,6 +61,15 @@ def describe_end(directory: Path) -> str:
         if how != "COMPLETED" or submissions[-1].size == 1
     ]
     return "\n".join(said)
+
+
+def note_joules(directory: Path) -> None:
+    """Write down what the scheduler's accounting knows of the energy of a run folder's jobs, for its report."""
+    for scheduler, joules in joules_of(read_submissions(directory)).items():
+        reading = Reading(
+            host=f"accounting of {schedulers()[scheduler].title}", seconds=0.0, joules={NODES: joules}
+        )
+        write_reading(directory, f"accounting-{scheduler}", reading)
 
 
 def _with_queue(

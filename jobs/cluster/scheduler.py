@@ -131,6 +131,10 @@ class Scheduler(ABC):
     def ended(self, names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:
         """Id and last state (COMPLETED, FAILED ...) of jobs that have ended, by submission and number."""
 
+    def joules(self, names: Sequence[str]) -> float:
+        """Energy of the nodes of jobs of submissions of these names, as accounting knows it; 0 where it does not."""
+        return 0.0
+
     @abstractmethod
     def max_array_size(self) -> int:
         """Largest number of jobs in one array."""
@@ -196,6 +200,20 @@ def ended_jobs(submissions: Iterable[Submission]) -> dict[tuple[str, int], tuple
         except NoScheduler:
             continue
     return found
+
+
+def joules_of(submissions: Iterable[Submission]) -> dict[str, float]:
+    """Joules of the jobs of these submissions by their scheduler, as far as its accounting counts them."""
+    names: dict[str, list[str]] = {}
+    for submission in submissions:
+        names.setdefault(submission.scheduler, []).append(submission.name)
+    found = {}
+    for scheduler, some in names.items():
+        try:
+            found[scheduler] = schedulers()[scheduler].joules(sorted(set(some)))
+        except NoScheduler:
+            continue
+    return {scheduler: joules for scheduler, joules in found.items() if joules > 0.0}
 
 
 def cells_of(submissions: Sequence[Submission], queued: Sequence[QueuedJob]) -> dict[str, QueuedJob]:

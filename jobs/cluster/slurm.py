@@ -28,6 +28,8 @@ NOT_HANDED_ON = re.compile(
 PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 """States of a job that has not started, or waits for its next start."""
 DEFAULT_ARRAY_SIZE = 1000
+NOT_COUNTED = 2**32 - 2
+"""What accounting says of a job whose energy it does not know (NO_VAL), or the like of 64 bits."""
 MPI_LAUNCHER = "srun --mpi=pmi2"
 
 
@@ -142,6 +144,13 @@ class Slurm(Scheduler):
             task = job.partition("_")[2]
             ended[name, int(task) if task.isdigit() else 0] = (job, state.split(" ", 1)[0])
         return ended
+
+    def joules(self, names: Sequence[str]) -> float:
+        """Energy by a plug-in that the site may have; without one, accounting says 0 or nothing."""
+        question = ["--noheader", "--parsable2", "--allocations", "--format=ConsumedEnergyRaw"]
+        said = _ask("sacct", *question, f"--name={','.join(names)}", "--starttime=now-90days")
+        counted = [int(line) for line in said.split() if line.isdigit()]
+        return float(sum(joules for joules in counted if joules < NOT_COUNTED))
 
     def max_array_size(self) -> int:
         """MaxArraySize of the controller, which is one above the largest index."""

@@ -184,9 +184,11 @@ def write_and_print(directory: Path, references: Sequence[Path], **options: Any)
     """
     from analysis.report.report import write_report
     from analysis.scores.statuses import SCORED
+    from jobs.cluster.hints import note_joules
 
     take_published(_peptides(directory), references)
     weigh_references(directory, references)
+    note_joules(directory)
     with showing("scores") as show:
         written = write_report(
             directory,

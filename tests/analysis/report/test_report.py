@@ -11,7 +11,7 @@ from analysis.report.spent import spent_markdown
 from analysis.scores.run import score_run
 from prosebench.cli import app
 from prosebench.energy.settings import TargetSettings
-from prosebench.joules import Reading, write_reading
+from prosebench.joules import NODES, Reading, write_reading
 from prosebench.record import Cell, Provenance, Record, write_record
 from prosebench.store.storage import write_json
 
@@ -177,4 +177,10 @@ def test_hours_and_joules_of_a_run_are_told(tmp_path: Path) -> None:
     # 1 h and 2 h; 2 ranks of 3 threads; of the second, a GPU a rank.
     assert "| md | 2 | 3 | 18 | 4 |" in text
     assert "CPU packages 7,200 kJ (2 kWh), GPUs 3,600 kJ (1 kWh), over 1 hours on 1 host." in text
+    nodes = Reading(host="accounting of SLURM", seconds=0.0, joules={NODES: 3.6e7})
+    write_reading(tmp_path, "accounting-slurm", nodes)
+    assert "The accounting of SLURM says 36,000 kJ (10 kWh) for the nodes of all jobs" in spent_markdown(
+        tmp_path
+    )
+    assert "over 1 hours on 1 host." in spent_markdown(tmp_path)
     assert spent_markdown(tmp_path / "nothing") == ""

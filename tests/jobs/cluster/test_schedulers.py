@@ -191,6 +191,9 @@ def test_scripts_of_an_earlier_plan_are_removed(site: Cluster, small_suite: Path
     assert [path.name for path in paths] == ["mine.array", "mine-2.array"]
     write_scripts(cells[:1], directory, site, [], tmp_path / "mine.array")
     assert sorted(path.name for path in tmp_path.glob("*.array")) == ["mine-7.array", "mine.array"]
+    # Where nothing is left to do, no script is left that would do it again.
+    write_scripts([], directory, site, [], tmp_path / "mine.array")
+    assert [path.name for path in tmp_path.glob("*.array")] == ["mine-7.array"]
 
 
 def test_a_scheduler_that_is_not_here_says_so() -> None:

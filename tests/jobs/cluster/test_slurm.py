@@ -8,6 +8,7 @@ import pytest
 
 from jobs.cluster.arrays import Submission, submitting
 from jobs.cluster.profile import Cluster
+from jobs.cluster.scheduler import joules_of
 from jobs.cluster.slurm import NOT_HANDED_ON, Slurm, jobs_in
 
 
@@ -50,6 +51,23 @@ def test_a_percent_sign_in_a_path_stands_for_itself(tmp_path: Path) -> None:
     assert output.removeprefix("#SBATCH --output=").strip("'") == f"{tmp_path}/50%%j/jobs/x/logs/%A_%a.log"
     assert "#SBATCH --array=0-1%4" in lines
     assert any(line.startswith("srun --export=ALL --cpus-per-task=1 ") for line in lines)
+
+
+def test_accounting_counts_joules_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sacct = tmp_path / "sacct"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for lines, joules in (
+        ("1200\n300\n\n4294967294\n18446744073709551614", 1500.0),
+        ("0\n0", 0.0),
+        ("", 0.0),
+    ):
+        sacct.write_text(f'#!/bin/sh\n[ "$4" = --format=ConsumedEnergyRaw ] && echo "{lines}"\n')
+        sacct.chmod(0o755)
+        assert Slurm().joules(["prosebench-1"]) == joules
+        submission = Submission(name="x", directory=tmp_path, minutes=5, signal_seconds=60)
+        assert joules_of([submission]) == ({"slurm": joules} if joules else {})
+    sacct.write_text("#!/bin/sh\nexit 1\n")
+    assert joules_of([submission]) == {}
 
 
 def test_submitting_where_the_file_system_has_no_locks(

@@ -235,6 +235,7 @@ BAD_FILES = {
     "HIP": (lambda x: [*x[:-1], x[-1].replace("OXT", "HD1"), x[-1]], "HIS 3 has a hydrogen HD1.*HIE"),
     "HID": (lambda x: renamed(x, " HE2 HIS", " HD1 HIS"), "HIS 3 has a hydrogen HD1.*HIE"),
     "unnatural": (lambda x: renamed(x, "CYS", "MSE"), "MSE 2 is not one of the 20"),
+    "cap": (lambda x: renamed(x, "CYS", "NME"), "NME 2 is not one of the 20 .* caps are not supported"),
     "two chains": (lambda x: [*x[:13], *renamed(x[13:], " A ", " B ")], "2 chains"),
     "alternate": (lambda x: [x[0][:16] + "B" + x[0][17:], *x[1:]], "N of residue .* alternate location 'B'"),
     "twice": (lambda x: [x[0], *x], "N of residue .* twice"),
