@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 JOBS ?= 2
 
-.PHONY: quickstart test test-slurm test-opencl check lint types arrows install install-test clean
+.PHONY: quickstart test test-slurm test-opencl check lint types arrows docs install install-test clean
 
 quickstart: install        ## run the quickstart suite and print its table
 	$(BIN)/prosebench run --suite quickstart --dir runs/quickstart
@@ -41,6 +41,12 @@ types: install-test
 arrows: install-test
 	$(BIN)/lint-imports
 
+docs: install              ## the documentation: make its tables and pictures again, then build site/index.html
+	$(PIP) --editable '.[docs]'
+	OMP_NUM_THREADS=1 $(BIN)/python docs/make.py
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "built site/index.html"
+
 install: $(VENV)/installed
 install-test: $(VENV)/installed-test
 
@@ -53,7 +59,7 @@ $(VENV)/installed: pyproject.toml constraints.txt setup.py $(wildcard $(addsuffi
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(PIP) --editable '.[test]'
+	$(PIP) --editable '.[test,docs]'
 	touch $@
 
 clean:                     ## remove what make has made, but no results
