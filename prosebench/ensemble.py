@@ -44,6 +44,8 @@ _OTHER_TRAJECTORIES = (
     ".XTC",
 )
 
+_MOST_IN_FIRST_HALF = 0.6
+
 FARTHEST_NM = 1e6
 """A coordinate beyond this, a millimetre, says no more than one that is not finite."""
 
@@ -146,8 +148,10 @@ class Ensemble:
 
         f is a function of an mdtraj trajectory, as `mdtraj.compute_rg`, or its values (n, ...), a frame each. The error
         knows unequal weights, frames that repeat, and the correlation of neighbours in a trajectory, interleaved
-        ones included (`prosebench.frames.averages`); it cannot know of states that no frame has reached. Warns where
-        k-hat says that a few frames carry nearly all the weight. Raises ValueError for values that are not finite.
+        ones included (`prosebench.frames.averages`); it cannot know of states that no frame has reached, nor of time
+        where frames were shuffled (`Reference.in_time` puts those of a reference in order). Warns where k-hat says that
+        a few frames carry nearly all the weight, and where frames stand closer together at the beginning. Raises
+        ValueError for values that are not finite.
         """
         return self._frames.mean(self._values(f))
 
@@ -219,6 +223,12 @@ class Ensemble:
                 "averages nor their errors are to be trusted",
                 stacklevel=3,
             )
+        if self._denser_at_first():
+            warnings.warn(
+                "these frames were kept more densely at the beginning of the run, which averages would prefer; "
+                "`prosebench export` writes the evenly spaced ones of a cell",
+                stacklevel=3,
+            )
         values = np.asarray(f(self.to_mdtraj()) if callable(f) else f)
         if values.shape[:1] != (len(self),):
             raise ValueError(
@@ -228,6 +238,12 @@ class Ensemble:
         if bad := int((~finite & (self._frames.weights > 0)).sum()):
             raise ValueError(f"the quantity is not finite for {bad:,} of {len(self):,} frames")
         return values
+
+    def _denser_at_first(self) -> bool:
+        """Whether far more than half of the frames are of a run's first half, as those kept for several budgets."""
+        if self.log_weights is not None or self.evaluations is None or len(self) < 10:
+            return False
+        return float((2 * self.evaluations <= self.evaluations.max()).mean()) > _MOST_IN_FIRST_HALF
 
     def _known_peptide(self) -> "Peptide":
         if self.peptide is None:

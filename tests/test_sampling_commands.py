@@ -49,7 +49,7 @@ def test_options_that_do_not_go_together(options: list[str], what: str, tmp_path
 
 def test_the_frames_of_a_cell_are_written(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
-        'name = "mine"\npeptides = ["AA"]\nbudgets = [40]\nframes = 40\nseeds = [0]\n'
+        'name = "mine"\npeptides = ["AA"]\nbudgets = [20, 400]\nframes = 20\nseeds = [0]\n'
         "[methods.md]\nwarm_up_ps = 0.2\n[methods.prose-snis]\n"
     )
     run = tmp_path / "run"
@@ -60,10 +60,16 @@ def test_the_frames_of_a_cell_are_written(tmp_path: Path) -> None:
     assert f"wrote {out}" in said("export", "AA-md", "--dir", str(run), "--out", str(out)).replace(", ", " ")
     loaded = mdtraj.load(str(out), top=str(out.with_suffix(".pdb")))
     kept = Ensemble.load(cell / "ensemble.npz")
-    np.testing.assert_allclose(loaded.xyz, kept.positions_nm, atol=1e-3)
+    # The first 20 steps were kept one by one, for the smaller budget.
+    assert len(kept) == 39
+    chosen = np.isin(kept.evaluations, np.arange(20, 401, 20))
+    np.testing.assert_allclose(loaded.xyz, kept.positions_nm[chosen], atol=1e-3)
+    whole = tmp_path / "all.dcd"
+    assert "wrote" in said("export", "AA-md", "--dir", str(run), "--out", str(whole), "--all")
+    assert mdtraj.load(str(whole), top=str(whole.with_suffix(".pdb"))).n_frames == 39
     drawn = tmp_path / "drawn.dcd"
     told = said("export", "AA-prose-snis", "--dir", str(run), "--out", str(drawn), "--resample")
-    assert "40 frames drawn by weight" in told
+    assert "400 frames drawn by weight" in told
     assert "is there already" in said("export", "AA-md", "--dir", str(run), "--out", str(out))
     (cell / "record.json").rename(cell / "kept.json")
     other = str(tmp_path / "b.xtc")

@@ -93,11 +93,18 @@ def export(
     ],
     path: Out,
     directory: Annotated[Path, typer.Option("--dir", help="Run folder in which to look.")] = Path("runs"),
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Every frame that was kept; those of a trajectory stand closer together at first."
+        ),
+    ] = False,
     resample: Resample = False,
     weighting: WeightingOption = "smoothed",
     seed: Seed = 0,
 ) -> None:
-    """Write the frames of a finished cell for other programs."""
+    """Write the frames of a finished cell for other programs: of a trajectory, as many as are scored, evenly spaced."""
+    from analysis.metrics.frames import thin
     from jobs.cells.prepare import peptide_of
     from jobs.cells.status import find_cell
     from prosebench.record import read_record
@@ -111,6 +118,11 @@ def export(
     if not (folder / "ensemble.npz").exists():
         fail(f"{folder} holds a record alone: its frames were not kept")
     ensemble = record.load_ensemble(folder)
+    if ensemble.log_weights is None and not whole and len(ensemble) > record.cell.frames:
+        out.print(
+            f"{record.cell.frames:,} of {len(ensemble):,} frames, evenly spaced; --all writes every one of them"
+        )
+        ensemble = ensemble.select(thin(ensemble, record.cell.frames))
     ensemble = ensemble.of(peptide_of(folder.parent.parent, record.cell, ensemble))
     _write(ensemble, path, seed, weighting if resample else None)
 

@@ -95,6 +95,11 @@ class Reference:
         """The other frames, never scored against: what a perfect sampler would return."""
         return self.ensemble.select(self.halves[1])
 
+    @property
+    def in_time(self) -> Ensemble:
+        """All frames, trajectory after trajectory in the order of time: so averages know how alike neighbours are."""
+        return self.ensemble.select(np.lexsort((self.frame, self.trajectory))).of(self.peptide)
+
     @cached_property
     def halves(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Places of the frames that are scored against, and of the spare ones, each in the order of the ensemble.

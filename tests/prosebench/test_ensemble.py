@@ -1,6 +1,7 @@
 """Ensembles keep what they were given and refuse what does not fit."""
 
 import re
+import warnings
 from pathlib import Path
 
 import mdtraj
@@ -159,3 +160,13 @@ def test_a_format_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -
     with pytest.raises(ValueError, match=r"must end in one of \.xtc, \.dcd, \.pdb, \.npz"):
         near_start(2).save(tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+def test_frames_that_were_kept_more_densely_at_first_are_warned_of() -> None:
+    ensemble = near_start(60)
+    dense = np.unique(np.concatenate([np.arange(1, 41), np.arange(50, 1001, 50)]))
+    uneven = Ensemble(ensemble.positions_nm, ensemble.energies_kt, evaluations=dense)
+    with pytest.warns(UserWarning, match="more densely at the beginning"):
+        uneven.mean(np.arange(60.0))
+    with warnings.catch_warnings(action="error"):
+        Ensemble(ensemble.positions_nm, ensemble.energies_kt, evaluations=np.arange(60)).mean(np.arange(60.0))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from prosebench.reference import (
     MissingReferenceError,
     Reference,
     build_reference,
+    bundled_folder,
     find_reference,
 )
 from prosebench.reference import reference as module
@@ -180,3 +182,17 @@ def test_a_missing_reference_names_the_ways_to_get_one(tmp_path):
     message = str(error.value)
     for part in ("WWWW", "come", "prosebench reference --suite", "PROSEBENCH_DATA", "hub"):
         assert part in message
+
+
+def test_frames_in_time_know_their_correlation() -> None:
+    """The frames of a reference are in random order, in which neighbours are strangers."""
+    reference = Reference.load(bundled_folder() / "AA.npz")
+    ordered = reference.in_time
+    assert len(ordered) == len(reference)
+    assert ordered.peptide is reference.peptide
+    shuffled = reference.ensemble.of(reference.peptide)
+    errors = [
+        one.mean(mdtraj.compute_phi(one.to_mdtraj())[1][:, 0] > 0).standard_error
+        for one in (ordered, shuffled)
+    ]
+    assert errors[0] > 1.3 * errors[1]
