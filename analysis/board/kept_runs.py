@@ -22,12 +22,12 @@ from pydantic import ValidationError
 from analysis.board.maps import peptide_drawings
 from analysis.figures.every import selections
 from analysis.figures.peptide_data import load_peptide
-from analysis.scores.ceiling import with_ceiling
 from analysis.scores.reference_quality import judged_floor, quality_statement, reference_quality
 from analysis.scores.run import SCORE_VERSION, score_run
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import FLOATS, read_scores, scored_places, write_scores
 from analysis.submission.review import Review, read_review
+from analysis.scores.yardsticks import with_yardsticks
 from analysis.tables.digits import kept
 from prosebench.names import name_at
 from prosebench.record import Cell, Provenance, Record, cell_folders, read_cell, read_provenance, read_record
@@ -98,7 +98,7 @@ def collect(
         workers=workers,
         progress=progress and (lambda *n: progress("scores", *n)),
     )
-    shown = with_ceiling(scores, reference_folders)
+    shown = with_yardsticks(scores, reference_folders, cache=directory / "scores")
     references = {
         name_at(peptide, kelvin): Reference.load(find_reference(peptide, reference_folders, kelvin))
         for peptide, kelvin in scored_places(shown)

@@ -11,9 +11,9 @@ from analysis.attempts import Attempts, Failure
 from analysis.figures.every import write_figures
 from analysis.figures.style import FORMATS
 from analysis.report.page import report_page, suites
-from analysis.scores.ceiling import with_ceiling
 from analysis.scores.run import FAULT, score_run
 from analysis.scores.table import scored_places, write_scores
+from analysis.scores.yardsticks import with_yardsticks
 from analysis.statistics.comparisons import check_allowed
 from analysis.tables import comparisons as comparison_tables
 from analysis.tables import paper_text
@@ -90,7 +90,7 @@ def write_report(
         known = ", ".join(sorted(set(scores["row"]) - {""}))
         raise ValueError(f"there is no row {against!r} to compare with; this run has: {known}")
     target = directory / "report"
-    shown = with_ceiling(scores, reference_folders)
+    shown = with_yardsticks(scores, reference_folders, cache=directory / "scores")
     main = main_table(shown)
     paths = [write_scores(directory, scores)]
     attempts = Attempts()

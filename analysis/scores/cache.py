@@ -16,4 +16,4 @@ def kept_numbers(
     except (DamagedFile, FileNotFoundError, KeyError, TypeError, ValueError):
         found = {name: float(value) for name, value in compute().items()}
         write_json(path, {name: repr(value) for name, value in found.items()})
-        return found
+        return {name: found[name] for name in names}

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from analysis.board.maps import peptide_drawings
 from analysis.figures.peptide_data import PeptideData, load_peptide
-from analysis.scores.ceiling import stuck, with_ceiling
 from analysis.scores.convergence import floor
 from analysis.scores.foreign import score_file
 from analysis.scores.run import score_run
+from analysis.scores.yardsticks import stuck, with_ceiling
 from prosebench.ensemble import Ensemble
 from prosebench.frames.features import distance_atoms, n_tica_features
 from prosebench.frames.tica import TicaBasis

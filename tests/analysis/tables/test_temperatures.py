@@ -14,9 +14,9 @@ from analysis.board.kept_runs import collect, read_runs
 from analysis.board.leaderboard import board_files
 from analysis.report.page import reference_lines
 from analysis.report.report import _published_references
-from analysis.scores.ceiling import with_ceiling
 from analysis.scores.run import score_run
 from analysis.scores.table import scored_places
+from analysis.scores.yardsticks import with_ceiling
 from analysis.tables.comparisons import comparison_groups, excess_rows, markdown
 from analysis.tables.main import main_table
 from analysis.tables.text import markdown as table_markdown

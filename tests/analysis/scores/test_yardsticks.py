@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 
 from analysis.metrics.score import score
-from analysis.scores.ceiling import stuck, with_ceiling
+from analysis.scores.convergence import floor
 from analysis.scores.run import score_run
+from analysis.scores.yardsticks import stuck, with_ceiling, with_floor, with_yardsticks
 from analysis.tables.comparisons import comparison_groups, csv_text, excess_markdown, markdown
 from analysis.tables.main import main_table
-from prosebench.names import CEILING
+from prosebench.names import CEILING, FLOOR
 from prosebench.reference import Reference
 
 
@@ -39,6 +40,32 @@ def test_every_budget_has_a_ceiling_that_competes_with_none(scores: pd.DataFrame
 def test_without_a_reference_there_is_no_ceiling(scores: pd.DataFrame, tmp_path: Path):
     plain = scores[scores.method != CEILING].assign(peptide="ZZ")
     assert with_ceiling(plain, [tmp_path]).equals(plain)
+
+
+def test_a_run_without_the_control_has_a_floor_all_the_same(
+    run_folder: Path, reference_folder: Path, reference: Reference, tmp_path: Path
+) -> None:
+    scores = score_run(run_folder, [reference_folder])
+    without = scores[scores["method"] != FLOOR]
+    shown = with_yardsticks(without, [reference_folder], cache=tmp_path)
+    made = shown[shown["method"] == FLOOR]
+    assert set(made["budget"]) == {60, 600}
+    assert set(made["peptide"]) == set(without[without["status"] == "done"]["peptide"])
+    here = (made["peptide"] == reference.sequence) & (made["budget"] == 60) & (made["metric"] == "torus-w2")
+    assert made[here]["value"].tolist() == [floor(reference, 60)["torus-w2"]]
+    labels = [row.label for row in main_table(shown).rows if row.budget == 60]
+    assert labels.count("floor") == labels.count("ceiling") == 1
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    pd.testing.assert_frame_equal(with_yardsticks(without, [reference_folder], cache=tmp_path), shown)
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept != []
+
+
+def test_where_the_control_was_run_its_cells_are_the_floor(
+    run_folder: Path, reference_folder: Path, tmp_path: Path
+) -> None:
+    scores = score_run(run_folder, [reference_folder])
+    assert with_floor(scores, [reference_folder], cache=tmp_path).equals(scores)
+    assert not list(tmp_path.iterdir())
 
 
 def test_comparisons_and_excess_are_written(scores: pd.DataFrame):
