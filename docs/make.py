@@ -96,6 +96,7 @@ def costs(_: str) -> str:
 def floors(_: str) -> str:
     """Floor and ceiling of every distance on the bundled references."""
     from analysis.scores.ceiling import stuck
+
     from prosebench.reference import Reference, bundled_folder
 
     rows = []

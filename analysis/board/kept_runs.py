@@ -26,8 +26,8 @@ from analysis.scores.reference_quality import judged_floor, quality_statement, r
 from analysis.scores.run import SCORE_VERSION, score_run
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import FLOATS, read_scores, scored_places, write_scores
-from analysis.submission.review import Review, read_review
 from analysis.scores.yardsticks import with_yardsticks
+from analysis.submission.review import Review, read_review
 from analysis.tables.digits import kept
 from prosebench.names import name_at
 from prosebench.record import Cell, Provenance, Record, cell_folders, read_cell, read_provenance, read_record
