@@ -217,6 +217,8 @@ def test_a_source_archive_holds_docs_tests_and_constraints(source: Path, tmp_pat
         "constraints.txt",
         "Makefile",
         "docs/cluster.md",
+        "mkdocs.yml",
+        "Containerfile",
         "tests/test_package.py",
         "tests/conformance/atom_orders.json",
         "prosebench/commit.txt",

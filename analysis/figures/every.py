@@ -279,8 +279,8 @@ def _peptide_figures_of(
         ),
         one(
             "ramachandran",
-            "Free energy over backbone torsions, all seeds together; thin lines are the "
-            "reference's contours at 1, 3 and 5 kT. Few frames are drawn as points.",
+            f"Free energy over phi and psi {_whose_torsions(data.sequence)}, all seeds together; thin lines are "
+            "the reference's contours at 1, 3 and 5 kT. Few frames are drawn as points.",
             partial(ramachandran, data.sequence, data.topology, truth, samples),
         ),
         one(
@@ -321,6 +321,13 @@ def _peptide_figures_of(
             partial(diagnostics, data, look),
         ),
     ]
+
+
+def _whose_torsions(sequence: str) -> str:
+    """Which residues a Ramachandran plot of a peptide is of."""
+    if len(sequence) == 2:
+        return "beside the peptide bond (no residue of a dipeptide has both: psi is of the first, phi of the second)"
+    return "of each inner residue"
 
 
 def _folders(directory: Path) -> dict[str, Path]:
