@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -156,11 +157,13 @@ def test_scoring_as_an_array(site: Site, undisturbed: dict[str, bytes]) -> None:
     """Jobs score a flow with what it gives to the frames of the reference; what they scored is not scored again."""
     with site.suite.open("a") as suite:
         suite.write('[methods.arbg-snis]\nweights = "wells"\n')
-    run("prosebench", "run", "--suite", str(site.suite), "--dir", str(site.directory), "--no-report")
+    place = ["--suite", str(site.suite), "--dir", str(site.directory)]
+    run("prosebench", "run", *place, "--budgets", "1000", "--no-report")
     run("prosebench", "score", str(site.directory))
     here = (site.directory / "scores.csv").read_bytes()
-    for path in [site.directory / "scores.csv", *(site.directory / "scores").iterdir()]:
-        path.unlink()
+    (site.directory / "scores.csv").unlink()
+    for name in ("scores", "reference-weights"):
+        shutil.rmtree(site.directory / name)
     place = ["--executor", "slurm", "--cluster", str(site.folder / "cluster.toml"), "--jobs", "2"]
     said = run("prosebench", "score", str(site.directory), *place).stdout
     assert "4 of 4 cells scored" in said

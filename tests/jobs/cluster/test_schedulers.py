@@ -14,6 +14,8 @@ from jobs.cluster.hints import ask_scheduler
 from jobs.cluster.profile import Cluster, Need
 from jobs.cluster.scheduler import NoScheduler, ended_jobs, queued_jobs, schedulers, this_user
 from jobs.cluster.submit import follow, submit_commands, submit_missing, write_scripts
+from prosebench.check.doctor import Finding
+from prosebench.cli.doctor import _schedulers
 from prosebench.record import read_provenance
 from prosebench.suite import load_suite, narrow
 from tests.jobs.cluster.stand_ins import install
@@ -156,7 +158,7 @@ def test_answers_of_the_site(site: Cluster) -> None:
     assert scheduler.max_array_size() in (20, 30)
     assert "stand-in" in scheduler.version()
     assert scheduler.there()
-    assert scheduler.label == f"{scheduler.title} (untried)"
+    assert Finding(f"{scheduler.title} (untried)", "ok", scheduler.version()) in list(_schedulers())
     assert scheduler.gpus(Need(gpus=2, workers=3)) == 6
     if site.scheduler == "pbs":
         with pytest.raises(NoScheduler, match=r"qrerun refused: .*Unauthorized"):
