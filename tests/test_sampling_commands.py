@@ -80,3 +80,8 @@ def test_help_says_what_can_be_sampled() -> None:
     text = said("sample", "--help")
     for word in ("charged ends", "no caps", "D or N-methyl", "amber14", "310", "epsilon"):
         assert word in text
+
+
+def test_a_weighted_method_says_how_far_its_weights_can_be_trusted(tmp_path: Path) -> None:
+    line = ["sample", "AA", "--method", "prose-snis", "--budget", "60", "--out", str(tmp_path / "aa.npz")]
+    assert "of 60 frames, Pareto k-hat" in said(*line)

@@ -143,6 +143,7 @@ def _by_method(
     """Frames by a method; says what they cost and how far they go."""
     import numpy as np
 
+    from prosebench.frames.importance import RELIABLE_PARETO_K, k_hat_text
     from prosebench.sampling import sample as sample_by
 
     for one in settings:
@@ -164,6 +165,14 @@ def _by_method(
         f"{np.median(ensemble.energies_kt):.1f} kT",
         soft_wrap=True,
     )
+    if ensemble.log_weights is not None:
+        k_hat = ensemble.k_hat
+        out.print(
+            f"effective sample size {ensemble.ess * len(ensemble):,.0f} of {len(ensemble):,} frames, Pareto k-hat "
+            f"{k_hat_text(k_hat)}; below {RELIABLE_PARETO_K} is reliable",
+            soft_wrap=True,
+        )
+        _warn_of_tail(k_hat)
     return ensemble
 
 
@@ -241,12 +250,18 @@ def _proposals(
     said = {"non-finite": "without a finite weight"}
     counts = (f"{round(sum(one[name] for one in shares)):,} {said.get(name, name)}" for name in shares[0])
     out.print(f"of {n:,} proposals {', '.join(counts)}", soft_wrap=True)
+    _warn_of_tail(k_hat)
+    return ensemble
+
+
+def _warn_of_tail(k_hat: float) -> None:
+    from prosebench.frames.importance import RELIABLE_PARETO_K
+
     if k_hat >= RELIABLE_PARETO_K:
         err.print(
             "[yellow]warning:[/yellow] a few frames carry nearly all the weight: averages are not to be trusted",
             soft_wrap=True,
         )
-    return ensemble
 
 
 def _drawn(ensemble: "Ensemble", seed: int, weighting: "Weighting") -> "Ensemble":

@@ -141,8 +141,10 @@ class Frames:
         return np.maximum(self._of_distinct(influence), blocked_error(len(influence) * influence))
 
     def _of_distinct(self, influence: Floats) -> NDArray[np.float64]:
-        total = np.zeros_like(influence)
-        np.add.at(total, self.same_as, influence)
+        total = influence
+        if (self.same_as != np.arange(len(influence))).any():
+            total = np.zeros_like(influence)
+            np.add.at(total, self.same_as, influence)
         weight = np.bincount(self.same_as, self.weights)
         # For equal weights this is the n / (n - 1) of an unbiased variance.
         lost = min(float((weight**2).sum()), 1.0 - 1e-12)

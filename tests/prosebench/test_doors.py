@@ -21,6 +21,7 @@ def test_the_package_says_what_it_is() -> None:
     if pyproject.exists():
         content = tomllib.loads(pyproject.read_text())
         assert "version" in content["project"]["dynamic"]
+        assert f"version: {prosebench.__version__}\n" in (pyproject.parent / "CITATION.cff").read_text()
         assert content["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "prosebench.__version__"}
     assert (resources.files("prosebench") / "py.typed").is_file()
 
