@@ -72,6 +72,7 @@ class Distance(Metric):
     between measures two ensembles; error is what the finite reference adds to the standard error of that value.
     """
 
+    better: Literal["less", "more", ""] = "less"
     between: Callable[["Views", "Views"], Number]
     error: Callable[["Views", "ReferenceFrames", float], float]
 

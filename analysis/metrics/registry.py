@@ -6,7 +6,7 @@ Distances are defined as in Tan et al., "Amortized Sampling with Transferable No
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.metrics.metric import POSITIVE, SHARE, Cost, Distance, Metric, Number, Quality
 
@@ -16,78 +16,55 @@ if TYPE_CHECKING:
 # What measures is imported where it is called: whoever only reads tables loads no solver, no torch and no OpenMM.
 
 
-def _energy_w1(sample: "Views", truth: "Views") -> Number:
-    from analysis.wasserstein import energy_w1
+def _line(power: Literal[1, 2]) -> dict[str, Any]:
+    """How W1 (power 1) or W2 of the energies and its error are measured."""
 
-    return Number(energy_w1(sample.energies_kt, truth.energies_kt))
+    def between(sample: "Views", truth: "Views") -> Number:
+        from analysis.wasserstein import energy_w1, energy_w2
 
+        distance = energy_w1 if power == 1 else energy_w2
+        return Number(distance(sample.energies_kt, truth.energies_kt))
 
-def _energy_w2(sample: "Views", truth: "Views") -> Number:
-    from analysis.wasserstein import energy_w2
+    def error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
+        from analysis.metrics.reference_error import energy_error
 
-    return Number(energy_w2(sample.energies_kt, truth.energies_kt))
+        return energy_error(sample.energies_kt, truth.views.energies_kt, *truth.frames, power=power)
 
-
-def _torus_w2(sample: "Views", truth: "Views") -> Number:
-    from analysis.wasserstein import certified_w2
-
-    found = certified_w2(sample.torus, truth.torus, period=math.tau)
-    return Number(found.value, gap=found.gap)
+    return {"between": between, "error": error}
 
 
-def _tica_w2(sample: "Views", truth: "Views") -> Number:
-    from analysis.wasserstein import certified_w2
+def _plane(view: Literal["torus", "tica"], period: float | None = None) -> dict[str, Any]:
+    """How W2 of points of a view and its error are measured; with a period, on a torus."""
 
-    found = certified_w2(sample.tica, truth.tica)
-    return Number(found.value, gap=found.gap)
+    def between(sample: "Views", truth: "Views") -> Number:
+        from analysis.wasserstein import certified_w2
 
+        found = certified_w2(getattr(sample, view), getattr(truth, view), period=period)
+        return Number(found.value, gap=found.gap)
 
-def _torus_jsd(sample: "Views", truth: "Views") -> Number:
-    from analysis.metrics.jsd import kmeans_jsd
+    def error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
+        from analysis.metrics.reference_error import plane_error
 
-    return Number(kmeans_jsd(truth.angles, sample.angles))
+        points = getattr(sample, view), getattr(truth.views, view)
+        return plane_error(*points, *truth.frames, value, period=period)
 
-
-def _tica_jsd(sample: "Views", truth: "Views") -> Number:
-    from analysis.metrics.jsd import kmeans_jsd
-
-    return Number(kmeans_jsd(truth.tica, sample.tica))
-
-
-def _energy_w1_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
-    from analysis.metrics.reference_error import energy_error
-
-    return energy_error(sample.energies_kt, truth.views.energies_kt, *truth.frames, power=1)
+    return {"between": between, "error": error}
 
 
-def _energy_w2_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
-    from analysis.metrics.reference_error import energy_error
+def _states(view: Literal["angles", "tica"]) -> dict[str, Any]:
+    """How the Jensen-Shannon divergence over k-means states of a view and its error are measured."""
 
-    return energy_error(sample.energies_kt, truth.views.energies_kt, *truth.frames, power=2)
+    def between(sample: "Views", truth: "Views") -> Number:
+        from analysis.metrics.jsd import kmeans_jsd
 
+        return Number(kmeans_jsd(getattr(truth, view), getattr(sample, view)))
 
-def _torus_w2_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
-    from analysis.metrics.reference_error import plane_error
+    def error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
+        from analysis.metrics.reference_error import jsd_error
 
-    return plane_error(sample.torus, truth.views.torus, *truth.frames, value, period=math.tau)
+        return jsd_error(getattr(sample, view), getattr(truth.views, view), *truth.frames)
 
-
-def _tica_w2_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
-    from analysis.metrics.reference_error import plane_error
-
-    return plane_error(sample.tica, truth.views.tica, *truth.frames, value)
-
-
-def _torus_jsd_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
-    from analysis.metrics.reference_error import jsd_error
-
-    return jsd_error(sample.angles, truth.views.angles, *truth.frames)
-
-
-def _tica_jsd_error(sample: "Views", truth: "ReferenceFrames", value: float) -> float:
-    from analysis.metrics.reference_error import jsd_error
-
-    return jsd_error(sample.tica, truth.views.tica, *truth.frames)
+    return {"between": between, "error": error}
 
 
 def _ess(case: "Case") -> float | None:
@@ -131,68 +108,55 @@ def _k_hat(case: "Case") -> float | None:
     return None if case.log_weights is None else pareto_k(case.log_weights)
 
 
+_OVER_DECADES: Mapping[str, Any] = {"scale": "log", "bounds": POSITIVE}
+"""Of distances that spread over decades."""
+
 DISTANCES: tuple[Distance, ...] = (
     Distance(
         name="energy-w1",
         heading="E-W1",
         unit="kT",
         what="W1 distance between the energies",
-        better="less",
-        scale="log",
-        bounds=POSITIVE,
+        **_OVER_DECADES,
         in_table=False,
-        between=_energy_w1,
-        error=_energy_w1_error,
+        **_line(1),
     ),
     Distance(
         name="energy-w2",
         heading="E-W2",
         unit="kT",
         what="W2 distance between the energies",
-        better="less",
-        scale="log",
-        bounds=POSITIVE,
-        between=_energy_w2,
-        error=_energy_w2_error,
+        **_OVER_DECADES,
+        **_line(2),
     ),
     Distance(
         name="torus-w2",
         heading="T-W2",
         unit="rad",
         what="W2 distance between the backbone torsions phi and psi, on their torus",
-        better="less",
-        scale="log",
-        bounds=POSITIVE,
-        between=_torus_w2,
-        error=_torus_w2_error,
+        **_OVER_DECADES,
+        **_plane("torus", math.tau),
     ),
     Distance(
         name="tica-w2",
         heading="TICA-W2",
         what="W2 distance in the plane of the reference's first two TICA components",
-        better="less",
-        scale="log",
-        bounds=POSITIVE,
-        between=_tica_w2,
-        error=_tica_w2_error,
+        **_OVER_DECADES,
+        **_plane("tica"),
     ),
     Distance(
         name="torus-k-jsd",
         heading="torus JSD",
         what="Jensen-Shannon divergence over k-means states of the backbone torsions",
-        better="less",
         bounds=SHARE,
-        between=_torus_jsd,
-        error=_torus_jsd_error,
+        **_states("angles"),
     ),
     Distance(
         name="tica-k-jsd",
         heading="TICA JSD",
         what="Jensen-Shannon divergence over k-means states of the first two TICA components",
-        better="less",
         bounds=SHARE,
-        between=_tica_jsd,
-        error=_tica_jsd_error,
+        **_states("tica"),
     ),
 )
 """Metrics that compare two ensembles."""

@@ -1,6 +1,7 @@
-"""How numbers are kept: to so many digits that they are the same on every machine."""
+"""How numbers are kept, to so many digits that they are the same on every machine, and how a range is written."""
 
 import math
+from collections.abc import Sequence
 
 DIGITS = 9
 """Digits of a kept number: what lies beyond them depends on the machine that computed it."""
@@ -14,3 +15,9 @@ def kept_text(value: float | None) -> str:
 def kept(value: float) -> float:
     """A number as it is kept."""
     return float(f"{value:.{DIGITS}g}")
+
+
+def number_range(numbers: Sequence[int]) -> str:
+    """The range of whole numbers, as "1,000–2,000"; one number where all are equal."""
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"

@@ -17,14 +17,13 @@ from analysis.metrics.registry import TABLE_COSTS, TABLE_METRICS, WASSERSTEIN
 from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, Weighting
 from analysis.scores.rows import at_kelvin
 from analysis.scores.statuses import SCORED
-from analysis.scores.table import LARGEST_SPREAD, scored_lines, unconverged, under
+from analysis.scores.table import scored_lines, unconverged, under
 from analysis.statistics.comparisons import compare_rows, equal_frames, level
 from analysis.statistics.estimates import Estimate, metric_estimate
-from analysis.tables.annealing import annealing_lines
-from analysis.tables.waiting import waiting_lines
+from analysis.tables.digits import number_range
+from analysis.tables.footer import footer
 from analysis.wording import first_few
-from prosebench.frames.importance import PUBLISHED_FILTER_FRACTION, RELIABLE_PARETO_K
-from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
+from prosebench.names import CEILING, EXTERNAL, FLOOR
 
 
 class Remark(NamedTuple):
@@ -165,7 +164,7 @@ def _build(scores: pd.DataFrame, by: list[str], metrics: tuple[Metric, ...]) -> 
         for metric in metrics
         if not metric.optional or any(metric.name in row.estimates for row in rows)
     )
-    return Table(tuple(rows), footer=_footer(scores, single="peptide" in by), metrics=shown)
+    return Table(tuple(rows), footer=footer(scores, single="peptide" in by), metrics=shown)
 
 
 def _with_filtered(
@@ -220,7 +219,7 @@ def _row(
         declared=first["method"] == EXTERNAL,
         estimates=estimates,
         peptides=f"{scored['peptide'].nunique()}/{planned}",
-        seeds=_range(seeds.tolist()) if len(seeds) else "0",
+        seeds=number_range(seeds.tolist()) if len(seeds) else "0",
         gap="" if len(scored) else f"n/a: {_reasons(lines)}",
         remarks=tuple(_remarks(lines, scored)),
         weighting=next((one for one in (SMOOTHED, FILTERED) if (lines["weighting"] == one).any()), PLAIN),
@@ -310,143 +309,3 @@ def _rivals(rows: list[TableRow], lines: pd.DataFrame) -> list[TableRow]:
 
 def _scored_peptides(row: TableRow) -> int:
     return int(row.peptides.split("/")[0])
-
-
-def _footer(scores: pd.DataFrame, *, single: bool) -> tuple[str, ...]:
-    scored = scores[scores["status"].isin(SCORED)]
-    if scored.empty:
-        return ("Nothing has been scored yet.", *waiting_lines(scores))
-    return (
-        f"Frames scored: {_range(scored['frames'].tolist())} of each cell, against the scored half of the "
-        "reference.",
-        _values_line(single=single),
-        *_few_lines(scored, single=single),
-        _floor_line(scored),
-        *_ceiling_lines(scored),
-        "Bold: the best of its budget and all that a paired test over peptides (for one peptide: over seeds) "
-        "does not tell from it at the 5 % level, corrected (Holm) for all pairs of rows; none where it tells none from "
-        "the best. Distances (W2) are averaged, ranked and tested by their logarithms, ESS and JSD as they are. Only "
-        "rows on the most peptides and frames compete.",
-        *_weight_lines(scored),
-        *_doubt_lines(scored),
-        *annealing_lines(scored),
-        *_declared_lines(scored),
-        *([] if single else ["Peptides: scored / in the suite; of a suite of one's own, in the run."]),
-        "Energy evaluations: sampling + preparation. Wall time is that of one cell; at a budget below a "
-        "run's last one, the share of its sampling time pro rata of evaluations.",
-        f"References: {_references(scored)}.",
-        *waiting_lines(scores),
-        *(f"Not readable: {reason}" for reason in scores.loc[scores["row"] == "", "reason"]),
-    )
-
-
-def _values_line(*, single: bool) -> str:
-    of = "seeds and the error of the reference" if single else "peptides, which holds that over seeds"
-    mean = "mean over seeds" if single else "mean over peptides of the mean over seeds"
-    return (
-        f"Values: {mean}, of distances (W2) the geometric mean, with the 95 % interval from the spread over {of}. "
-        "No interval reaches below the lower end of the floor's on the same peptides, or beyond what can be."
-    )
-
-
-FEW_PEPTIDES = 10
-"""With fewer peptides a mean over them is called one of few."""
-
-
-def _few_lines(scored: pd.DataFrame, *, single: bool) -> list[str]:
-    """A warning where an interval rests on a few peptides only."""
-    number = scored.groupby(["suite", "length"])["peptide"].nunique().max()
-    if single or number >= FEW_PEPTIDES:
-        return []
-    return [
-        f"Few peptides: {number}. An interval knows nothing of peptides that are not here: where a method misses a "
-        "state on one peptide in five or fewer, intervals of so few peptides hold its true mean less often than they "
-        "say (`prosebench bench calibration` measures how often)."
-    ]
-
-
-def _floor_line(scored: pd.DataFrame) -> str:
-    if (scored["method"] == FLOOR).any():
-        apart = scored["reference_spread"].notna().any()  # known where halves are of different trajectories
-        return (
-            "Floor (reference-draw): frames drawn from the half of the reference that is not scored against"
-            f"{', of other trajectories' if apart else ''}. "
-            "Distances between finite samples do not reach zero; a perfect sampler scores the floor, not 0."
-        )
-    return "Distances between finite samples have a floor above zero, which no row of this table shows."
-
-
-def _ceiling_lines(scored: pd.DataFrame) -> list[str]:
-    if not (scored["method"] == CEILING).any():
-        return []
-    return [
-        "Ceiling (first-frame): one frame of the reference's other half over and over; a sampler that never "
-        "leaves its first equilibrated frame scores it."
-    ]
-
-
-_BOTH_WEIGHTINGS = (
-    "Weighted rows: frames are drawn by all of their weights, the tail of which is smoothed by a Pareto distribution; "
-    "this is what competes. Behind each stands the same row, filtered."
-)
-
-
-def _weight_lines(scored: pd.DataFrame) -> list[str]:
-    """From which frames weighted rows are scored, what ESS is, and where the tail of the weights is too heavy."""
-    if not scored["weighting"].isin([SMOOTHED, FILTERED]).any():
-        return []
-    both = (scored["weighting"] == SMOOTHED).any()
-    lines = [
-        *([_BOTH_WEIGHTINGS] if both else []),
-        f"Filtered: the highest {100 * PUBLISHED_FILTER_FRACTION:g} % of the weights are removed as in the published "
-        "protocol, which moves the mean of what is weighted.",
-        "ESS: Kish's, as a share of the weights by which frames are drawn; ≤ where one weight is all, so that it is "
-        "the least it can be. The density of the centre of mass is the Gaussian one unless a row has com = published: "
-        "ESS is then not that of the published term, which the paper used.",
-    ]
-    tails = scored[(scored["metric"] == "k-hat") & scored["value"].notna()]
-    heavy = (tails["value"] > RELIABLE_PARETO_K).groupby(tails["row"]).agg(["sum", "size"])
-    cells = ", ".join(f"{row} in {some} of {of} cells" for row, some, of in heavy.itertuples() if some)
-    if cells:
-        lines.append(
-            f"Heavy tails: k-hat, the Pareto shape of all weights, is above {RELIABLE_PARETO_K} for {cells}. "
-            "There, estimates rest on a few proposals, and one more draw can change ESS and distances a lot."
-        )
-    lines.append(
-        "A k-hat below that says nothing of states that no proposal has reached: see the mass seen and the share "
-        "missed, where they were measured."
-    )
-    return lines
-
-
-def _doubt_lines(scored: pd.DataFrame) -> list[str]:
-    names = unconverged(scored)
-    if not names:
-        return []
-    return [
-        f"Not converged: the references of {', '.join(names)}. Halves of different trajectories are more than "
-        f"{LARGEST_SPREAD:g} times as far apart, in T-W2 or TICA-W2, as random draws: scores against them are in doubt."
-    ]
-
-
-def _declared_lines(scored: pd.DataFrame) -> list[str]:
-    if not (scored["method"] == EXTERNAL).any():
-        return []
-    return [
-        "Declared: frames that were made elsewhere, their costs as their makers declare them. Nobody has metered these "
-        "rows: they are never bold, and take the bold from no metered row."
-    ]
-
-
-def _references(scored: pd.DataFrame) -> str:
-    order = ["length", "peptide", "temperature_kelvin", "reference"]
-    found = scored.drop_duplicates(order[1:]).sort_values(order)
-    columns = (found[name].tolist() for name in order[1:])
-    return ", ".join(
-        f"{name_at(peptide, kelvin)} {digest[:8]}" for peptide, kelvin, digest in zip(*columns, strict=True)
-    )
-
-
-def _range(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
