@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 
 from analysis.board.kept_runs import KeptRecord, KeptRun
-from analysis.figures.style import Look, looks, row_order
+from analysis.board.review import CellReview
+from analysis.figures.style import Look, looks
 from analysis.metrics.registry import TABLE_METRICS
+from analysis.scores.rows import row_order
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import ORDER
 from analysis.statistics.estimates import Estimate
-from analysis.submission.review import CellReview
 from analysis.tables.comparisons import Group, Place, comparison_groups, excess_rows
 from analysis.tables.main import Table, main_table, peptide_table
 from prosebench.names import CEILING, FLOOR

@@ -5,7 +5,7 @@
   scores.csv        the long table of scores (analysis.scores.table.COLUMNS) with the ceiling, to nine digits
   records.jsonl     a line a finished cell: its record, its provenance, and the SHA-256 of its record.json
   peptides/         what the page of each peptide draws (analysis.board.maps)
-  review.json       of a run that somebody else made: what was looked at (analysis.submission.review)
+  review.json       of a run that somebody else made: what was looked at (analysis.board.review)
 Frames stay with whoever made them: a record holds the SHA-256 of its ensemble.
 """
 
@@ -20,6 +20,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from analysis.board.maps import peptide_drawings
+from analysis.board.review import Review, read_review
 from analysis.figures.every import selections
 from analysis.figures.peptide_data import load_peptide
 from analysis.scores.reference_quality import judged_floor, quality_statement, reference_quality
@@ -27,7 +28,6 @@ from analysis.scores.run import SCORE_VERSION, score_run
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import FLOATS, read_scores, scored_places, write_scores
 from analysis.scores.yardsticks import with_yardsticks
-from analysis.submission.review import Review, read_review
 from analysis.tables.digits import kept
 from prosebench.names import name_at
 from prosebench.record import Cell, Provenance, Record, cell_folders, read_cell, read_provenance, read_record

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.figures.peptide import Axis, angle_pairs, free_energy, pair_names, span
 from analysis.figures.peptide_data import PeptideData, find_cores, find_states
-from analysis.report.peptide_page import page_numbers
+from analysis.figures.peptide_page import page_numbers
 
 BINS = 40
 MOST_KT = 6
@@ -24,7 +24,7 @@ Range = tuple[float, float]
 
 
 def peptide_drawings(data: PeptideData, said: str) -> dict[str, Any]:
-    """Numbers of `analysis.report.peptide_page.page_numbers` with `energy`, `ramachandran` and `tica`, all seeds of a
+    """Numbers of `analysis.figures.peptide_page.page_numbers` with `energy`, `ramachandran` and `tica`, all seeds of a
     row together.
 
     Maps are of each row at its largest budget; a dipeptide has one Ramachandran map (phi of residue 2, psi of

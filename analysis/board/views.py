@@ -7,11 +7,11 @@ from typing import Any
 
 from analysis.board.board import SHOWN_METRICS, Board
 from analysis.board.drawings import marker
+from analysis.board.review import review_text
 from analysis.metrics.metric import Metric
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import under
 from analysis.statistics.estimates import Estimate
-from analysis.submission.review import review_text
 from analysis.tables.digits import kept_text
 from analysis.tables.main import TableRow
 from analysis.tables.text import metric_texts, texts

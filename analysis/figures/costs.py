@@ -24,13 +24,12 @@ from analysis.figures.style import (
     new_figure,
     note,
     panel_title,
-    row_order,
     shared_legend,
     styled,
 )
 from analysis.metrics.metric import Metric
 from analysis.metrics.registry import BY_NAME
-from analysis.scores.rows import without_temperature
+from analysis.scores.rows import row_order, without_temperature
 from analysis.scores.table import doubt_text, scored_lines, under
 from analysis.statistics.comparisons import Comparison, UnequalComparison, compare
 from analysis.statistics.estimates import Estimate, estimate

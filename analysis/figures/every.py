@@ -23,16 +23,16 @@ from analysis.figures.costs import (
 from analysis.figures.drawing import Drawing, Maker
 from analysis.figures.peptide import energy_histogram, ramachandran, tica_map
 from analysis.figures.peptide_data import Cores, PeptideData, States, find_cores, find_states, load_peptide
+from analysis.figures.peptide_page import page_markdown, page_numbers
 from analysis.figures.price import CAPTION as PRICE_CAPTION
 from analysis.figures.price import price_figure
 from analysis.figures.scaling import FIGURES, scaling
 from analysis.figures.smc import annealing
 from analysis.figures.states import diagnostics, populations, walks, weight_traces
-from analysis.figures.style import FORMATS, Look, looks, row_order, save
-from analysis.report.peptide_page import page_markdown, page_numbers
+from analysis.figures.style import FORMATS, Look, looks, save
 from analysis.scores.processes import map_over
 from analysis.scores.reference_quality import quality_statement
-from analysis.scores.rows import without_temperature
+from analysis.scores.rows import row_order, without_temperature
 from analysis.scores.statuses import SCORED
 from analysis.tables.price import paybacks
 from prosebench.names import CEILING, FLOOR, name_at

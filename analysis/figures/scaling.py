@@ -20,13 +20,12 @@ from analysis.figures.style import (
     new_figure,
     note,
     panel_title,
-    row_order,
     shared_legend,
     styled,
 )
 from analysis.metrics.metric import Metric
 from analysis.metrics.registry import TABLE_METRICS
-from analysis.scores.rows import without_temperature
+from analysis.scores.rows import row_order, without_temperature
 from analysis.scores.table import doubt_text, scored_lines, under
 from analysis.statistics.estimates import Estimate, metric_estimate
 from analysis.tables.published_md import published_curve

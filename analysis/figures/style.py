@@ -147,24 +147,6 @@ def _looks(names: Sequence[str]) -> dict[str, Look]:
     return found
 
 
-def row_order(rows: Iterable[str], methods: Mapping[str, str] | None = None) -> list[str]:
-    """Rows in the order in which tables and figures show them: known methods first, floor and ceiling
-    last.
-
-    methods maps a row to its method, by which a row whose method is the floor is known.
-    """
-    known = [*_FIXED]
-    kinds = methods or {}
-
-    def place(row: str) -> tuple[bool, int, str]:
-        plain = row if row.endswith(DECLARED) else plain_name(row)
-        kind = kinds.get(row, plain)
-        name = plain if plain in known else kind
-        return bool({kind, plain} & {FLOOR, CEILING}), known.index(name) if name in known else len(known), row
-
-    return sorted(set(rows), key=place)
-
-
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of a size in inches, to be made and saved inside `styled`."""
     return Figure(figsize=(width, height))

@@ -1,12 +1,12 @@
-"""Names of rows: what tells the rows of one run from each other."""
+"""Names of rows: what tells the rows of one run from each other, and the order in which they are shown."""
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from prosebench.names import EXTERNAL, FLOOR
+from prosebench.names import CEILING, EXTERNAL, FLOOR
 from prosebench.store.storage import json_bytes
 
 if TYPE_CHECKING:
@@ -17,6 +17,25 @@ _AT_KELVIN = re.compile(r" at [\d.]+ K$")
 _ADDED = re.compile(r" \(| \[| at [\d.]+ K$")
 DECLARED = " (declared)"
 """Ends the name of a row whose costs nobody has metered."""
+
+KNOWN_ROWS = (
+    "prose-snis",
+    "prose-self-improve",
+    "tarflow-snis",
+    "bg",
+    "tbg",
+    "smc-mala",
+    "smc-ula",
+    "arbg-snis",
+    "robin-snis",
+    "md",
+    "md-tuned",
+    "md-replicas",
+    "parallel-tempering",
+    FLOOR,
+    CEILING,
+)
+"""Methods that come with prosebench, in the order in which tables and figures show their rows."""
 
 
 def labels_of(cells: Sequence["Cell"]) -> dict[str, str]:
@@ -63,6 +82,23 @@ def _with_weights(cell: "Cell") -> str:
 def plain_name(row: str) -> str:
     """Name of a row without what labels add to it: weights, settings, temperature."""
     return _ADDED.split(row, maxsplit=1)[0]
+
+
+def row_order(rows: Iterable[str], methods: Mapping[str, str] | None = None) -> list[str]:
+    """Rows in the order in which tables and figures show them: known methods first, floor and ceiling last.
+
+    methods maps a row to its method, by which a row whose method is the floor is known.
+    """
+    kinds = methods or {}
+
+    def place(row: str) -> tuple[bool, int, str]:
+        plain = row if row.endswith(DECLARED) else plain_name(row)
+        kind = kinds.get(row, plain)
+        name = plain if plain in KNOWN_ROWS else kind
+        number = KNOWN_ROWS.index(name) if name in KNOWN_ROWS else len(KNOWN_ROWS)
+        return bool({kind, plain} & {FLOOR, CEILING}), number, row
+
+    return sorted(set(rows), key=place)
 
 
 def at_kelvin(name: str, kelvin: float) -> str:

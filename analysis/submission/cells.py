@@ -12,11 +12,11 @@ from typing import Literal, NamedTuple
 
 import openmm
 
-from analysis.board.suite_plan import missing_places, shipped_suite
+from analysis.board.review import CellReview, Review
 from analysis.submission.archive import PACKED
 from analysis.submission.frames import check_frames, check_repeats, copied, repeats
 from analysis.submission.ledger import check_claims, check_ledger
-from analysis.submission.review import CellReview, Review
+from analysis.submission.suite_plan import missing_places, shipped_suite
 from prosebench.energy.gate import ABSOLUTE_TOLERANCE_KJ_MOL
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import Target

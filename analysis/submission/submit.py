@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.board.kept_runs import collect
+from analysis.board.review import Review, read_review, write_review
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import read_scores
 from analysis.submission.archive import pack
 from analysis.submission.cells import Progress, check_cells
-from analysis.submission.review import Review, read_review, write_review
 from prosebench.inspection import Inspect, nothing_asked
 from prosebench.store.storage import write_bytes
 

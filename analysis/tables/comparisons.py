@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis.figures.style import row_order
 from analysis.metrics.metric import Metric
 from analysis.metrics.registry import BY_NAME, TABLE_METRICS, WASSERSTEIN
+from analysis.scores.rows import row_order
 from analysis.scores.table import scored_lines, under
 from analysis.statistics.comparisons import Comparison, compare_rows, excess, ratio_to_floor
 from analysis.statistics.estimates import Estimate

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.figures.style import row_order
 from analysis.metrics.metric import Cost, Metric
 from analysis.metrics.registry import TABLE_COSTS, TABLE_METRICS, WASSERSTEIN
 from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, Weighting
-from analysis.scores.rows import at_kelvin
+from analysis.scores.rows import at_kelvin, row_order
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import scored_lines, unconverged, under
 from analysis.statistics.comparisons import compare_rows, equal_frames, level

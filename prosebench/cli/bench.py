@@ -94,7 +94,7 @@ def bench_calibration(
     trials: Annotated[int, typer.Option(help="Trials of each rate.")] = 1000,
 ) -> None:
     """How often the intervals of the tables hold the truth, and how often a perfect sampler is declared worse."""
-    from analysis.statistics.calibration import write_calibration
+    from analysis.figures.calibration import write_calibration
 
     table = plain_table("what", "peptides", "seeds", "rate", "nominal")
     for one in write_calibration(target, trials):

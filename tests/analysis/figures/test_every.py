@@ -16,8 +16,9 @@ from analysis.figures.peptide import (
     tica_map,
 )
 from analysis.figures.scaling import curves, scaling
-from analysis.figures.style import looks, new_figure, row_order, save, shared_legend, styled
+from analysis.figures.style import looks, new_figure, save, shared_legend, styled
 from analysis.metrics.registry import BY_NAME
+from analysis.scores.rows import row_order
 from analysis.statistics.estimates import estimate
 from prosebench.ensemble import Ensemble
 from prosebench.names import FLOOR

@@ -14,9 +14,9 @@ from analysis.figures.peptide_data import (
     find_states,
     load_peptide,
 )
+from analysis.figures.peptide_page import page_markdown, page_numbers
 from analysis.figures.states import diagnostics, populations, walks, weight_traces
 from analysis.figures.style import looks
-from analysis.report.peptide_page import page_markdown, page_numbers
 from prosebench.ensemble import Ensemble
 from prosebench.record import cell_folders, read_cell
 from prosebench.reference import Reference

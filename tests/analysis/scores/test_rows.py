@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from analysis.figures.style import looks, row_order
-from analysis.scores.rows import labels_of, plain_name
+from analysis.figures.style import _FIXED as FIXED_LOOKS
+from analysis.figures.style import looks
+from analysis.scores.rows import KNOWN_ROWS, labels_of, plain_name, row_order
 from prosebench.names import EXTERNAL
 from prosebench.record import Cell
 from tests.analysis.conftest import RunBuilder
@@ -10,6 +11,12 @@ from tests.analysis.conftest import RunBuilder
 def labels(*cells: Cell) -> list[str]:
     found = labels_of(cells)
     return [found[cell.id] for cell in cells]
+
+
+def test_every_known_row_has_a_look_of_its_own() -> None:
+    found = looks(KNOWN_ROWS)
+    assert found == FIXED_LOOKS
+    assert len({(look.colour, look.marker, str(look.line)) for look in found.values()}) == len(KNOWN_ROWS)
 
 
 def test_rows_name_the_weights_they_draw_from(tmp_path: Path):

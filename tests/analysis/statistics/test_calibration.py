@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.figures.calibration import calibration_figure
 from analysis.metrics.metric import Metric
 from analysis.statistics.calibration import (
     ACCEPTED,
@@ -13,7 +14,6 @@ from analysis.statistics.calibration import (
     RATIOS,
     SAMPLERS,
     SIZES,
-    calibration_figure,
     coverage,
     distance_coverage,
     false_alarms,

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.board.review import CellReview, Review, review_text
 from analysis.scores.run import score_run
 from analysis.submission.archive import unpacked
 from analysis.submission.cells import check_cells
 from analysis.submission.frames import MOST_REPEATS, movement, repeats
 from analysis.submission.rerun import compare_rerun
-from analysis.submission.review import CellReview, Review, review_text
 from analysis.tables.main import main_table
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.settings import TargetSettings, make_target

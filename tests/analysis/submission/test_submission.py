@@ -11,13 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.board.kept_runs import read_run
-from analysis.board.suite_plan import missing_places
 from analysis.scores.run import score_run
 from analysis.scores.table import COLUMNS, write_scores
 from analysis.submission.archive import pack, unpacked
 from analysis.submission.cells import check_cells
 from analysis.submission.rerun import compare_rerun, gives_equal_bytes
 from analysis.submission.submit import RefusedSubmission, submit
+from analysis.submission.suite_plan import missing_places
 from prosebench.cli import app
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.openmm import OpenMMEnergy
