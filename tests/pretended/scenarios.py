@@ -6,7 +6,7 @@ waits of the host grow with them.
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import numpy as np
@@ -20,7 +20,7 @@ from prosebench.ecnf.proposal import EcnfProposal
 from prosebench.energy.meter import Meter
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.flows.flow import Flow
-from prosebench.flows.proposal import FlowProposal
+from prosebench.flows.proposal import FlowProposal, SmoothFlow
 from prosebench.method import Method, Run
 from prosebench.peptide import Peptide
 from prosebench.prose.fine_tuning import TuningSettings, fine_tune
@@ -93,13 +93,12 @@ def density(peptide: Peptide = GG, n: int = 8, **changes: Any) -> Scenario:
 def density_gradient(peptide: Peptide = GG, n: int = 4, **changes: Any) -> Scenario:
     """Log-density and gradient, as annealing needs them."""
 
-    def scenario(device: str) -> Numbers:
-        q, gradient = FlowProposal(flow(device, **changes), peptide).log_density_and_gradient(
-            frames(n, peptide)
-        )
-        return {"q": q, "gradient": gradient / (1 + np.abs(gradient).max())}
+    return lambda device: _density_gradient(flow(device, **changes), peptide, n)
 
-    return scenario
+
+def _density_gradient(found: SmoothFlow[Any], peptide: Peptide, n: int) -> Numbers:
+    q, gradient = FlowProposal(found, peptide).log_density_and_gradient(frames(n, peptide))
+    return {"q": q, "gradient": gradient / (1 + np.abs(gradient).max())}
 
 
 def fine_tuning(steps: int = 2, **changes: Any) -> Scenario:
@@ -133,13 +132,15 @@ def training(recipe: str, *settings: str, steps: int = 1, model: dict[str, Any] 
 def of_kind(
     kind: Callable[..., Flow[Any]], network: Callable[[], torch.nn.Module], what: str, n: int = 6
 ) -> Scenario:
-    """Draws, or densities, of a flow of another kind, in double precision."""
+    """Draws, densities, or gradients of densities, of a flow of another kind, in double precision."""
 
     def scenario(device: str) -> Numbers:
         other = kind(copy.deepcopy(network()), device=device)
         if what == "draws":
             found = other.propose(GG, n, rng(), batch=3)
             return {"x": found.frames_nm, "log_q": found.log_q_full}
+        if what == "gradients":
+            return _density_gradient(cast(SmoothFlow[Any], other), GG, n)
         return {"log_q": other.log_prob(GG, frames(n))}
 
     return scenario

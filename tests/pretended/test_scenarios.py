@@ -8,15 +8,18 @@ from baselines.smc import SMCMALA, SMCULA
 from baselines.tarflow import TarFlowSNIS
 from baselines.tbg import TBG
 from prosebench.arbg.flow import Arbg
+from prosebench.arbg.snis import ArbgSNIS
 from prosebench.prose.self_improvement import ProseSelfImprove
 from prosebench.prose.snis import ProseSNIS
 from prosebench.robin.flow import Robin
+from prosebench.robin.snis import RobinSNIS
 from tests.pretended import scenarios
 from tests.pretended.scenarios import AA, Scenario, on_both
 from tests.prosebench.arbg.conftest import tiny_network as arbg_network
 from tests.prosebench.robin.conftest import tiny_network as robin_network
 
 PLAIN = {"conditioning": "additive", "transition": False, "lookahead": False}
+WELLS = {"weights": "wells"}
 ANNEALING = {"steps": 2, "proposal": "prose-snis", "start_below_kt": 1e9, "start_filter": 0.0}
 
 SAME = {
@@ -29,15 +32,20 @@ SAME = {
     "gradient in local coordinates": scenarios.density_gradient(coordinates="local"),
     "draws of the autoregressive flow": scenarios.of_kind(Arbg, arbg_network, "draws"),
     "densities of the autoregressive flow": scenarios.of_kind(Arbg, arbg_network, "densities"),
+    "gradients of the autoregressive flow": scenarios.of_kind(Arbg, arbg_network, "gradients"),
     "draws of Robin": scenarios.of_kind(Robin, robin_network, "draws"),
     "densities of Robin": scenarios.of_kind(Robin, robin_network, "densities"),
     "training in float32": scenarios.training(
         "prose-mini", "precision=float32", model={"size": "bg-mini-local"}
     ),
     "training in bfloat16": scenarios.training("prose-mini", "precision=bfloat16", model={"size": "bg-mini"}),
+    "training of the autoregressive flow": scenarios.training("arbg-mini", "precision=float32", model=WELLS),
+    "training of the autoregressive flow in bfloat16": scenarios.training("arbg-mini", model=WELLS),
     "training of the continuous flow": scenarios.training("tbg-mini"),
     "continuous flow, estimated divergence": scenarios.ecnf_draws(steps=2, divergence="hutchinson"),
     "prose-snis": scenarios.method(ProseSNIS, 24, AA, chunk_proposals=12, batch=8),
+    "arbg-snis": scenarios.method(ArbgSNIS, 12, weights="wells", chunk_proposals=12, batch=8),
+    "robin-snis": scenarios.method(RobinSNIS, 12, weights="breathing", chunk_proposals=6, batch=6),
     "tarflow-snis": scenarios.method(TarFlowSNIS, 8, AA, chunk_proposals=8, batch=8),
     "prose-self-improve": scenarios.method(
         ProseSelfImprove, 40, AA, rounds=1, steps=1, tuning_batch=8, batch=8
