@@ -20,6 +20,28 @@ EXECUTED = [
 ]
 
 
+TESTED = {
+    "cancel": "tests/slurm/test_faults.py",
+    "check": "tests/contract/test_contract.py",
+    "doctor": "tests/test_cli.py",
+    "export": "tests/test_sampling_commands.py",
+    "fetch": "tests/test_fetch.py",
+    "import": "tests/jobs/making/test_imported.py",
+    "leaderboard": "tests/analysis/board/test_leaderboard.py",
+    "list": "tests/test_cli.py",
+    "new-method": "tests/test_new_method.py",
+    "reference": "tests/jobs/making/test_references.py",
+    "report": "tests/analysis/report/test_report.py",
+    "run": "tests/jobs/cells/test_run.py",
+    "sample": "tests/test_sampling_commands.py",
+    "score": "tests/analysis/scores/test_foreign.py",
+    "status": "tests/test_cli.py",
+    "submit-results": "tests/analysis/submission/test_submission.py",
+}
+"""The test that runs a command on something small. The README's blocks, which take minutes and more, are not executed
+as they stand and have no marks, so that they read well where they are shown as text."""
+
+
 def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
@@ -51,6 +73,24 @@ def test_python_of_the_readme_is_executed() -> None:
 
     found = [block.text for block in blocks(ROOT / "README.md") if block.language == "python"]
     assert found == [test_readme.SAMPLE, test_readme.METHOD]
+
+
+def test_commands_of_the_readme_are_run_by_some_test() -> None:
+    """As they stand they take minutes to hours. CI itself runs `make test` and `make test-slurm`."""
+    ci = (ROOT / ".ci" / "run").read_text()
+    for block in blocks(ROOT / "README.md"):
+        if block.language != "sh" or block.why_not:
+            continue
+        for words in commands(block):
+            place = TESTED.get(words[0])
+            assert place, (
+                f"prosebench {words[0]}: name the test that runs it, or mark the block as not executed"
+            )
+            assert f'"{words[0]}"' in (ROOT / place).read_text(), f"{place} does not run {words[0]}"
+        for target in re.findall(r"^make ([\w-]+)", block.text, re.MULTILINE):
+            assert f"make {target}" in ci or re.search(
+                rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE
+            )
 
 
 def commands(block: Block) -> list[list[str]]:
