@@ -95,19 +95,18 @@ def costs(_: str) -> str:
 
 def floors(_: str) -> str:
     """Floor and ceiling of every distance on the bundled references."""
-    from analysis.scores.ceiling import stuck
-
+    from analysis.scores.convergence import floor
+    from analysis.scores.yardsticks import stuck
     from prosebench.reference import Reference, bundled_folder
 
     rows = []
     for path in sorted(bundled_folder().glob("*.npz")):
         reference = Reference.load(path)
-        assert reference.floor["frames"] == FLOOR_FRAMES
-        highest = stuck(reference, 0, FLOOR_FRAMES)
+        lowest, highest = floor(reference, FLOOR_FRAMES), stuck(reference, 0, FLOOR_FRAMES)
         rows.append(
             [
                 path.stem,
-                *(f"{reference.floor[one.name]:.2g} to {highest[one.name]:.2g}" for one in DISTANCES),
+                *(f"{lowest[one.name]:.2g} to {highest[one.name]:.2g}" for one in DISTANCES),
             ]
         )
     return table(["peptide", *(one.label for one in DISTANCES)], rows)
