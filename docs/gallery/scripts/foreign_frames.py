@@ -42,7 +42,7 @@ for axes, label, values in zip(
     panels, ("E-W2 (kT)", "T-W2 (rad)"), zip(*scores.values(), strict=True), strict=True
 ):
     bars = axes.barh(list(scores), values, color="#0072B2")
-    axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set(xlabel=label, xlim=(0, 1.25 * max(values)))
+    axes.bar_label(bars, fmt="%.3g", padding=3)
+    axes.set(xlabel=label, xlim=(0, 1.45 * max(values)))
 panels[0].invert_yaxis()
 figure.savefig("foreign_frames.png", dpi=150)

@@ -46,13 +46,13 @@ for sequence in ("AA", "SS"):
     for name, sample in (("another half of the reference", spare), ("never at positive phi", stuck)):
         value = POSITIVE_PHI.between(sample, truth.views).value
         found.append((f"{sequence}, {name}", value, POSITIVE_PHI.error(sample, truth, value)))
-        print("{}: {:.4f} +- {:.4f}".format(*found[-1]))
+        print("{}: {:.4f} ± {:.4f}".format(*found[-1]))
 
 names, values, errors = zip(*found, strict=True)
 figure = Figure(figsize=(6.0, 2.2), layout="constrained")
 axes = figure.subplots()
 axes.errorbar(values, range(len(names)), xerr=errors, fmt="o", color="#0072B2")
 axes.axvline(0, color="#bdbdbd", zorder=0)
-axes.set(xlabel=f"{POSITIVE_PHI.label}: {POSITIVE_PHI.what}", ylim=(3.5, -0.5))
+axes.set(xlabel=f"error of the share of {POSITIVE_PHI.label}", ylim=(3.5, -0.5))
 axes.set_yticks(range(len(names)), names)
 figure.savefig("new_metric.png", dpi=150)

@@ -24,12 +24,14 @@ print(
 print(f"smaller on {found.wins} of {ratio.n_peptides} peptides; {found.test}, p = {found.p:.3f}")
 print(f"so few peptides would have told a ratio of {found.detectable:.1f} from 1 in 80 % of such runs")
 
-figure = Figure(figsize=(4.5, 3.0), layout="constrained")
+figure = Figure(figsize=(5.0, 4.0), layout="constrained")
 axes = figure.subplots()
 means = pd.DataFrame({ONE: peptide_means(one), OTHER: peptide_means(other)})
 for peptide, (left, right) in means.iterrows():
     axes.plot([0, 1], [left, right], "o-", color="#0072B2", linewidth=1)
     axes.annotate(str(peptide), (1, right), xytext=(6, 0), textcoords="offset points", va="center")
-axes.set(xticks=[0, 1], xlim=(-0.3, 1.3), yscale="log", ylabel="T-W2 (rad)")
+axes.set(xticks=[0, 1], xlim=(-0.3, 1.3), yscale="log", ylabel="T-W2 (rad)", ylim=(0.1, 1.3))
 axes.set_xticklabels([ONE, OTHER])
+axes.set_yticks([0.1, 0.2, 0.5, 1.0], ["0.1", "0.2", "0.5", "1"])
+axes.minorticks_off()
 figure.savefig("two_samplers.png", dpi=150)
