@@ -129,6 +129,21 @@ def floor_by_frames(_: str) -> str:
     return table(["peptide", *(f"T-W2 at {n:,} frames (rad)" for n in numbers)], rows)
 
 
+def intervals(_: str) -> str:
+    """How often the interval of a mean holds the truth where a method misses a state on some peptides."""
+    from analysis.statistics.calibration import MEANS, MIXTURES, SIZES, mixture_coverage
+
+    rows = [
+        [
+            f"{name}, {mean}",
+            *(f"{mixture_coverage(name, mean, *size, trials=1000).rate:.0%}" for size in SIZES),
+        ]
+        for name in MIXTURES
+        for mean in MEANS
+    ]
+    return table(["peptides × seeds", *(f"{peptides}×{seeds}" for peptides, seeds in SIZES)], rows)
+
+
 def layers(_: str) -> str:
     """The drawing of the layers, kept with the documentation."""
     sys.path.insert(0, str(DOCS))
@@ -232,6 +247,7 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "costs": costs,
     "floors": floors,
     "floor-by-frames": floor_by_frames,
+    "intervals": intervals,
     "layers": layers,
     "schema": schema,
     "script": script,

@@ -178,3 +178,12 @@ def test_every_metric_has_a_section_that_says_what_it_sees() -> None:
         if BY_NAME[metric].better:
             assert "**Misses**" in section, metric
             assert "**Saturates**" in section, metric
+
+
+@pytest.mark.parametrize("page", pages(), ids=name)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    named = re.findall(
+        r"`((?:analysis|baselines|docs|jobs|prosebench|results|tests)/[\w/.-]*)`", page.read_text()
+    )
+    gone = [one for one in named if not (ROOT / one).exists()]
+    assert not gone, f"{name(page)} names files that are not there: {', '.join(gone)}"

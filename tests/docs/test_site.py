@@ -62,6 +62,7 @@ def test_public_names_are_in_the_reference(site: Path) -> None:
     text = (site / "api.html").read_text()
     for name in (
         "prosebench.ensemble.Ensemble.free_energy",
+        "prosebench.prose.flow.Prose.from_pretrained",
         "prosebench.prose.flow.Prose.sample",
         "prosebench.method.Method.chunk",
         "prosebench.peptide.peptide.Peptide.from_sequence",
