@@ -4,8 +4,8 @@
 
 The density does not depend on orientation: draws are turned at random, and the density of all orientations is uniform.
 The centre has the density N(0, CENTRE_STD_NM^2 / atoms) along each axis; energies do not know it. Hydrogens have labels
-of one handedness (`prosebench.flows.handedness`). The flow knows one temperature, that of its training data: at
-another, draws are the same and weights alone know it.
+of one handedness (`prosebench.flows.handedness`); a draw with others has no weight. The flow knows one temperature,
+that of its training data: at another, draws are the same and weights alone know it.
 """
 
 import math
@@ -25,6 +25,7 @@ from prosebench.arbg.sampling import NORMALS, UNIFORMS, draw
 from prosebench.arbg.scaffold import Scaffold
 from prosebench.arbg.weights import FORMAT
 from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN, Proposals, as_peptide
+from prosebench.flows.handedness import one_handed
 from prosebench.flows.proposal import SmoothFlow
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
@@ -85,6 +86,9 @@ class Arbg(SmoothFlow[Proposals]):
         drawn = ranks.map(lambda piece: self._draw(known, *piece), pieces)
         x, log_q = (np.concatenate(part) for part in zip(*drawn, strict=True))
         frames = (x - x.mean(axis=1, keepdims=True)) @ turns + centres
+        # The target, too, is taken with labels of one handedness alone: what is drawn with others has no weight in it.
+        other_hand = (one_handed(frames, [peptide.topology]) != frames).any(axis=(1, 2))
+        log_q = np.where(other_hand, np.nan, log_q)
         log_centre = -self.placement(peptide).energy_and_gradient(frames)[0]
         return Proposals.of(peptide, frames, log_q + log_centre, self.placement(peptide), mirror=mirror)
 

@@ -16,7 +16,7 @@ from prosebench.arbg.config import ArbgConfig
 from prosebench.arbg.heads import Heads
 from prosebench.arbg.internal import axes, log_volume, to_cartesian
 from prosebench.arbg.layers import Layer, Pairs
-from prosebench.arbg.scaffold import N_KEYS, SEEN, Scaffold
+from prosebench.arbg.scaffold import N_KEYS, SEEN, TWINS, Scaffold
 
 N_TOLD = 5
 """Numbers that a token is told of an atom: distance, angle, and the dihedral as a deviation or as sine and cosine."""
@@ -69,6 +69,7 @@ class Network(nn.Module):
             {
                 "atom_type": nn.Embedding(64, channels),
                 "residue_type": nn.Embedding(32, channels),
+                "twin": nn.Embedding(TWINS, channels),
                 "place": nn.Embedding(33, channels),
                 "length": nn.Embedding(33, channels),
                 "ends": nn.Embedding(4, channels),

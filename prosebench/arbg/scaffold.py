@@ -29,8 +29,11 @@ MIDDLE_PLACE = 16
 ENDS = 4
 """Codes of the end of the chain that a residue is: none, first, last, both."""
 
-N_KEYS = 64 * 32 * 2 * ENDS
-"""Number of table keys: atom type, residue type, side of the middle bond, and which end of the chain it is."""
+TWINS = 3
+"""Most atoms of one type that share a parent: the hydrogens of a methyl or an ammonium group."""
+
+N_KEYS = 64 * 32 * 2 * TWINS * ENDS
+"""Number of table keys: atom type, residue type, side of the middle bond, number among its twins, end of the chain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,9 @@ class Scaffold:
     order (atoms,): index in the topology of the atom of each rank. parent, behind, beside (atoms,): ranks that the atom
     is seen from; those of the first three atoms that do not exist are 0. context (atoms, 4): the same and one more
     sister, `atoms` where there is none. turns (atoms,): whether the atom turns freely with a dihedral.
-    atom_type, residue_type, place, length, ends (atoms,): codes for embeddings; key (atoms,): for tables.
+    atom_type, residue_type, twin, place, length, ends (atoms,): codes for embeddings; key (atoms,): for tables. twin is
+    the number of atoms of the same type that were placed before on the same parent: HB2 and HB3 are of one type, and on
+    different sides.
     bonds_apart (atoms, atoms): number of bonds between two atoms, at most FAR_BONDS.
     levels: ranks that can be placed at the same time, from the fourth atom on.
     """
@@ -53,6 +58,7 @@ class Scaffold:
     turns: Tensor
     atom_type: Tensor
     residue_type: Tensor
+    twin: Tensor
     place: Tensor
     length: Tensor
     ends: Tensor
@@ -79,7 +85,9 @@ class Scaffold:
         place = codes.residue_position[order] - middle + MIDDLE_PLACE
         ends = (codes.residue_position == 1) + 2 * (codes.residue_position == codes.length[0])
         atom_type, residue_type, ends = codes.atom_type[order], codes.residue_type[order], ends[order]
-        key = ((atom_type * 32 + residue_type) * 2 + (place > MIDDLE_PLACE)) * ENDS + ends
+        twin = _twins(seen_from[:, 0], atom_type)
+        key = ((atom_type * 32 + residue_type) * 2 + (place > MIDDLE_PLACE)) * TWINS + twin
+        key = key * ENDS + ends
         bonded = neighbours(topology)
         arrays = {
             "order": order,
@@ -90,6 +98,7 @@ class Scaffold:
             "turns": placed.turns[order],
             "atom_type": atom_type,
             "residue_type": residue_type,
+            "twin": twin,
             "place": place,
             "length": np.repeat(codes.length, len(order)),
             "ends": ends,
@@ -118,6 +127,13 @@ def _context(
         others = sorted(set(sisters) - set(context[i, :3]))
         context[i, 3] = others[-1] if others else none
     return context
+
+
+def _twins(parent: NDArray[np.int64], atom_type: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(atoms,): how many atoms of the same type were placed before on the same parent."""
+    pairs = list(zip(parent.tolist(), atom_type.tolist(), strict=True))
+    # The first three atoms have no parents of their own.
+    return np.array([pairs[3:i].count(pair) if i > 3 else 0 for i, pair in enumerate(pairs)])
 
 
 def _bonds_apart(

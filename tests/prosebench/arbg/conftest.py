@@ -8,6 +8,7 @@ from prosebench.arbg.config import ArbgConfig
 from prosebench.arbg.internal import to_internal
 from prosebench.arbg.network import Network
 from prosebench.arbg.scaffold import Scaffold
+from prosebench.flows.handedness import one_handed
 from prosebench.peptide import Peptide
 
 torch.set_num_threads(1)
@@ -49,7 +50,9 @@ def tiny_network(pair_channels: int = 4) -> Network:
 
 def start(sequence: str) -> torch.Tensor:
     """Positions (1, atoms, 3) of the start structure in placing order."""
-    return torch.from_numpy(np.array(peptide_of(sequence).start_nm))[None, scaffold_of(sequence).order]
+    peptide = peptide_of(sequence)
+    frames = one_handed(np.array(peptide.start_nm)[None], [peptide.topology])
+    return torch.from_numpy(frames)[:, scaffold_of(sequence).order]
 
 
 def shaken(sequence: str, n: int, spread_nm: float = 0.01, seed: int = 0) -> torch.Tensor:

@@ -68,6 +68,12 @@ def test_what_cannot_be_has_no_volume(coordinate: int, value: float) -> None:
     assert torch.isfinite(log_volume(internal)).tolist() == [True, False]
 
 
+def test_every_atom_of_a_peptide_has_a_key_of_its_own(sequence: str) -> None:
+    """But for residues of one kind in the middle of one side: two hydrogens of a carbon are told apart."""
+    scaffold = scaffold_of(sequence)
+    assert len(set(scaffold.key.tolist())) == scaffold.n_atoms
+
+
 def test_atoms_are_seen_from_atoms_placed_before(sequence: str) -> None:
     scaffold = scaffold_of(sequence)
     ranks = torch.arange(scaffold.n_atoms)
