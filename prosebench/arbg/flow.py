@@ -81,10 +81,17 @@ class Arbg(SmoothFlow[Proposals]):
         # Uniform numbers stay in float64: they choose components, see `heads._component`.
         uniforms = torch.as_tensor(split[0], dtype=torch.float64, device=self.device)
         normals = torch.as_tensor(split[1], dtype=dtype, device=self.device)
-        size = batch or DRAWN_TOGETHER
-        pieces = list(zip(uniforms.split(size), normals.split(size), strict=True))
-        drawn = ranks.map(lambda piece: self._draw(known, *piece), pieces)
-        x, log_q = (np.concatenate(part) for part in zip(*drawn, strict=True))
+        size = DRAWN_TOGETHER if batch is None else batch
+        if size < 1:
+            raise ValueError(f"a batch of {size} frames cannot be drawn; give 1 or more")
+        # A batch of another size rounds in another way, and may choose another component: the last one is filled up.
+        missing = -n % size
+        pieces = [
+            torch.cat([numbers, numbers[:1].expand(missing, -1, -1)]).split(size)
+            for numbers in (uniforms, normals)
+        ]
+        drawn = ranks.map(lambda piece: self._draw(known, *piece), list(zip(*pieces, strict=True)))
+        x, log_q = (np.concatenate(part)[:n] for part in zip(*drawn, strict=True))
         frames = (x - x.mean(axis=1, keepdims=True)) @ turns + centres
         # The target, too, is taken with labels of one handedness alone: what is drawn with others has no weight in it.
         other_hand = (one_handed(frames, [peptide.topology]) != frames).any(axis=(1, 2))

@@ -26,11 +26,12 @@ def measure(data: TrainingData) -> Table:
 def table_of(peptides: Iterable[tuple[Tensor, Scaffold]]) -> Table:
     """The table of internal coordinates (frames, atoms, 3) of some peptides."""
     kept = list(peptides)
-    sines, cosines = torch.zeros(N_KEYS).double(), torch.zeros(N_KEYS).double()
+    directions = torch.zeros(3, N_KEYS, 1).double()
     for internal, scaffold in kept:
         dihedral = internal[..., 2].double()
-        sines.index_add_(0, scaffold.key, dihedral.sin().sum(dim=0))
-        cosines.index_add_(0, scaffold.key, dihedral.cos().sum(dim=0))
+        parts = torch.stack([torch.ones_like(dihedral), dihedral.sin(), dihedral.cos()])
+        directions.index_add_(1, scaffold.key, parts.sum(dim=1)[..., None])
+    _, sines, cosines = _with_neighbours(directions)[..., 0]
     middle = torch.atan2(sines, cosines)
     sums = torch.zeros(3, N_KEYS, 3).double()
     for internal, scaffold in kept:
@@ -52,7 +53,8 @@ def _table(sums: Tensor, middle: Tensor) -> Table:
 
 
 def _with_neighbours(sums: Tensor) -> Tensor:
-    """The same sums, those of rare keys replaced by the sums over all places in the chain."""
+    """Sums (3, keys, coordinates) of ones, and of two other powers or functions; those of rare keys are replaced by the
+    sums over all places in the chain. Such keys also share the middle that their deviations are about."""
     by_end = sums.unflatten(1, (-1, ENDS))
     anywhere = by_end.sum(dim=2, keepdim=True).expand_as(by_end)
     return torch.where(by_end[:1] < FEWEST, anywhere, by_end).flatten(1, 2)

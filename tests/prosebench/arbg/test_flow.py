@@ -52,7 +52,9 @@ def test_frames_do_not_depend_on_how_many_are_drawn_together(flow: Arbg) -> None
 
 def test_frames_of_a_smaller_number_are_the_first_of_a_larger_one(flow: Arbg) -> None:
     few, many = (flow.propose("WP", n, np.random.default_rng(3)) for n in (5, 9))
-    np.testing.assert_allclose(few.frames_nm, many.frames_nm[:5], atol=1e-6)
+    np.testing.assert_array_equal(few.frames_nm, many.frames_nm[:5])
+    with pytest.raises(ValueError, match="batch of 0"):
+        flow.propose("WP", 5, np.random.default_rng(3), batch=0)
 
 
 def test_orientations_are_drawn_from_all(flow: Arbg) -> None:

@@ -5,6 +5,7 @@ import torch
 from prosebench.arbg.internal import to_cartesian, to_internal
 from prosebench.arbg.network import log_shape_density, standardised
 from prosebench.arbg.sampling import NORMALS, UNIFORMS, draw
+from prosebench.arbg.scaffold import ENDS
 from prosebench.arbg.table import table_of
 
 from .conftest import scaffold_of, shaken, tiny_network
@@ -91,3 +92,16 @@ def test_the_table_standardises(sequence: str) -> None:
     torch.testing.assert_close(
         v[:, alone, 1].std(dim=0), torch.ones(int(alone.sum())).double(), atol=0.01, rtol=0
     )
+
+
+def test_an_end_of_the_chain_that_was_never_seen_has_the_numbers_of_the_others() -> None:
+    """Also where their dihedral is far from 0."""
+    scaffold = scaffold_of("PHC")
+    internal = to_internal(shaken("PHC", 64, 0.002), scaffold)
+    rank = int((internal[0, :, 2].sin().abs() * ~scaffold.turns).argmax())
+    key = int(scaffold.key[rank])
+    other = key - key % ENDS + (key + 1) % ENDS
+    table = table_of([(internal, scaffold)])
+    assert other not in scaffold.key.tolist()
+    torch.testing.assert_close(table.mean[other], table.mean[key])
+    torch.testing.assert_close(table.std[other], table.std[key])
