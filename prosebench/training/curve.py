@@ -43,13 +43,16 @@ def read_curve(path: Path) -> list[Row]:
 def _draw(rows: Sequence[Row]) -> bytes:
     figure = Figure(figsize=(6.4, 6.4), layout="constrained")
     FigureCanvasAgg(figure)
-    with_ess = any(row.get("ess", 0.0) > 0.0 for row in rows)
-    panels = figure.subplots(1 + with_ess, 1, sharex=True, squeeze=False)[:, 0]
+    below = [name for name in ("spread", "ess") if any(row.get(name, 0.0) > 0.0 for row in rows)]
+    panels = figure.subplots(1 + len(below), 1, sharex=True, squeeze=False)[:, 0]
     _draw_losses(panels[0], rows)
-    if with_ess:
-        _draw_validated(panels[1], rows, "ess", "C2o-")
-        least = min(row["ess"] for row in rows if row.get("ess", 0.0) > 0.0)
-        panels[1].set(ylabel="effective sample size / proposals", yscale="log", ylim=(least / 2, 1.0))
+    for axes, name in zip(panels[1:], below, strict=True):
+        _draw_validated(axes, rows, name, "C2o-" if name == "ess" else "C3o-")
+        if name == "ess":
+            least = min(row[name] for row in rows if row.get(name, 0.0) > 0.0)
+            axes.set(ylabel="effective sample size / proposals", yscale="log", ylim=(least / 2, 1.0))
+        else:
+            axes.set(ylabel="Var(log q + U) / atoms (median)", yscale="log")
     panels[-1].set_xlabel("training frames")
     for axes in panels:
         axes.legend(frameon=False, fontsize=8)
@@ -63,11 +66,13 @@ def _draw_losses(axes: Axes, rows: Sequence[Row]) -> None:
     """Training loss as it is and smoothed, and the validation loss where there is one."""
     finite = [row for row in rows if math.isfinite(row["loss"])]
     frames, losses = [row["frames"] for row in finite], [row["loss"] for row in finite]
-    axes.plot(frames, losses, color="0.75", linewidth=0.8, label="training")
+    started = next((row["frames"] for row in rows if "dispersion_weight" in row), None)
+    added = "" if started is None else f", with energy dispersion from {started:,.0f} frames on"
+    axes.plot(frames, losses, color="0.75", linewidth=0.8, label=f"training{added}")
     over = max(1, min(SMOOTHING, len(finite) // 10))
     # A median: one step that went astray raises a mean for as long as it is in the window.
     smooth = [float(np.median(losses[max(0, i - over + 1) : i + 1])) for i in range(len(losses))]
-    axes.plot(frames, smooth, color="C0", label=f"training, median of {over} rows")
+    axes.plot(frames, smooth, color="C0", label=f"training{added}, median of {over} rows")
     validated = next((name for name in LOSSES if any(name in row for row in rows)), "")
     _draw_validated(axes, rows, validated, "C1o-")
     axes.set_ylabel(LOSSES.get(validated, "loss"))

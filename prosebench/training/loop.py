@@ -170,6 +170,9 @@ class Training:
             "frames_per_second": (progress.frames - before["frames"])
             / (progress.seconds - before["seconds"]),
         }
+        weight = self.recipe.dispersion.at(progress.step / self.recipe.steps)
+        if weight:
+            row["dispersion_weight"] = weight
         progress.losses, progress.norms = [], []
         if validating and self.processes.first:
             with self.ema.swapped_in():
