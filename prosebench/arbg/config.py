@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from prosebench.flows.sizes import load_config, names_in
+from prosebench.flows.sizes import load_config
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -44,11 +44,6 @@ class ArbgConfig(BaseModel):
     def heads(self) -> int:
         """Attention heads of a layer."""
         return self.channels // self.head_dim
-
-
-def size_names() -> list[str]:
-    """Names of the sizes that come with prosebench."""
-    return names_in(SHIPPED)
 
 
 def load_size(name_or_path: str | Path) -> ArbgConfig:

@@ -62,8 +62,10 @@ def place(internal: Tensor, x: Tensor, scaffold: Scaffold, rank: int) -> Tensor:
     """Where the atom of a rank is (frames, 3), from its internal coordinates (frames, 3) and the atoms before it."""
     if rank < 3:
         return _first_place(internal, rank)
+    # A slice of one: an index of no dimension would make the host wait for the device.
+    one = slice(rank, rank + 1)
     parent, behind, beside = (
-        x[:, index[rank]] for index in (scaffold.parent, scaffold.behind, scaffold.beside)
+        x[:, index[one]][:, 0] for index in (scaffold.parent, scaffold.behind, scaffold.beside)
     )
     return _along(_local(internal), parent, behind, beside)
 

@@ -130,18 +130,22 @@ def training(recipe: str, *settings: str, steps: int = 1, model: dict[str, Any] 
 
 
 def of_kind(
-    kind: Callable[..., Flow[Any]], network: Callable[[], torch.nn.Module], what: str, n: int = 6
+    kind: Callable[..., Flow[Any]],
+    network: Callable[[], torch.nn.Module],
+    what: str,
+    peptide: Peptide = GG,
+    n: int = 6,
 ) -> Scenario:
     """Draws, densities, or gradients of densities, of a flow of another kind, in double precision."""
 
     def scenario(device: str) -> Numbers:
         other = kind(copy.deepcopy(network()), device=device)
         if what == "draws":
-            found = other.propose(GG, n, rng(), batch=3)
+            found = other.propose(peptide, n, rng(), batch=3)
             return {"x": found.frames_nm, "log_q": found.log_q_full}
         if what == "gradients":
-            return _density_gradient(cast(SmoothFlow[Any], other), GG, n)
-        return {"log_q": other.log_prob(GG, frames(n))}
+            return _density_gradient(cast(SmoothFlow[Any], other), peptide, n)
+        return {"log_q": other.log_prob(peptide, frames(n, peptide))}
 
     return scenario
 

@@ -70,6 +70,9 @@ GROWING: dict[str, tuple[Scenario, Scenario, int]] = {
     "tokens in local coordinates": (
         scenarios.draws(coordinates="local"), scenarios.draws(AA, coordinates="local"), 0
     ),
+    "tokens of the autoregressive flow": (
+        scenarios.of_kind(Arbg, arbg_network, "draws"), scenarios.of_kind(Arbg, arbg_network, "draws", AA), 0
+    ),
     "layers": (scenarios.draws(), scenarios.draws(layers_per_block=3), 0),
     "blocks": (scenarios.draws(), scenarios.draws(blocks=4), 0),
     "atoms of a density": (scenarios.density_gradient(), scenarios.density_gradient(AA), 0),
