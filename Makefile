@@ -44,7 +44,7 @@ arrows: install-test
 docs: install              ## the documentation: make its tables and pictures again, then build site/index.html
 	$(PIP) --editable '.[docs]'
 	OMP_NUM_THREADS=1 $(BIN)/python docs/make.py
-	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # with --quiet it would count no warnings
 	@echo "built site/index.html"
 
 install: $(VENV)/installed

@@ -37,6 +37,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_make_builds_it_strictly() -> None:
+    """With --quiet, mkdocs counts no warnings, and a broken link passes."""
+    (line,) = (one for one in (ROOT / "Makefile").read_text().splitlines() if "mkdocs build" in one)
+    command = line.partition("#")[0].split()
+    assert "--strict" in command
+    assert not {"--quiet", "-q"} & set(command)
+
+
 def test_every_page_of_the_folder_is_in_the_site(site: Path) -> None:
     made = {path.relative_to(site).with_suffix(".md") for path in site.rglob("*.html")}
     assert {path.relative_to(DOCS) for path in DOCS.rglob("*.md")} <= made
