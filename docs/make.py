@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from analysis.metrics.metric import Cost, Distance, Metric, Quality
-from analysis.metrics.registry import BY_NAME, DISTANCES
+from analysis.metrics.registry import BY_NAME, DISTANCES, TABLE_COSTS, TABLE_METRICS
 
 DOCS = Path(__file__).parent
 SCRIPTS = DOCS / "gallery" / "scripts"
@@ -77,7 +77,7 @@ def metric_kinds(_: str) -> str:
             kinds[type(metric)],
             metric.unit or "–",
             metric.better or "–",
-            ("where measured" if metric.optional else "yes") if metric.in_table else "no",
+            ("where measured" if metric.optional else "yes") if metric in (*TABLE_METRICS, *TABLE_COSTS) else "no",
         ]
         for metric in BY_NAME.values()
     ]
