@@ -77,7 +77,9 @@ def metric_kinds(_: str) -> str:
             kinds[type(metric)],
             metric.unit or "–",
             metric.better or "–",
-            ("where measured" if metric.optional else "yes") if metric in (*TABLE_METRICS, *TABLE_COSTS) else "no",
+            ("where measured" if metric.optional else "yes")
+            if metric in (*TABLE_METRICS, *TABLE_COSTS)
+            else "no",
         ]
         for metric in BY_NAME.values()
     ]

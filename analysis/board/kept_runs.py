@@ -98,7 +98,7 @@ def collect(
         workers=workers,
         progress=progress and (lambda *n: progress("scores", *n)),
     )
-    shown = with_yardsticks(scores, reference_folders, cache=directory / "scores")
+    shown = with_yardsticks(scores, reference_folders, directory=directory)
     references = {
         name_at(peptide, kelvin): Reference.load(find_reference(peptide, reference_folders, kelvin))
         for peptide, kelvin in scored_places(shown)

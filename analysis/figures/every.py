@@ -152,8 +152,7 @@ def suite_figures(scores: pd.DataFrame) -> list[Drawing]:
             if (part["metric"] == against).any():
                 make = partial(scaling, part, FIGURES["wasserstein"], against)
                 found.append(Drawing(f"scaling-{against}{at}", said + caption, make, "cost"))
-        priced = partial(price_figure, paybacks(part))
-        found.append(Drawing(f"price{at}", said + PRICE_CAPTION, priced, "price"))
+        found.append(Drawing(f"price{at}", said + PRICE_CAPTION, partial(_priced, part), "price"))
     found += [
         Drawing(
             "cost-by-length",
@@ -195,6 +194,10 @@ _PAIRS = (
 
 def _plain(row: str) -> str:
     return "".join(character if character.isalnum() or character in "._" else "_" for character in row)
+
+
+def _priced(scores: pd.DataFrame) -> Figure | None:
+    return price_figure(paybacks(scores))
 
 
 def _throughput(directory: Path, against: str) -> Figure | None:

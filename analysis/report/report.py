@@ -90,7 +90,7 @@ def write_report(
         known = ", ".join(sorted(set(scores["row"]) - {""}))
         raise ValueError(f"there is no row {against!r} to compare with; this run has: {known}")
     target = directory / "report"
-    shown = with_yardsticks(scores, reference_folders, cache=directory / "scores")
+    shown = with_yardsticks(scores, reference_folders, directory=directory)
     main = main_table(shown)
     paths = [write_scores(directory, scores)]
     attempts = Attempts()

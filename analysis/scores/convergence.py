@@ -58,12 +58,12 @@ def convergence(
     }
 
 
-def floor(reference: Reference, n_frames: int) -> dict[str, float]:
-    """What a perfect sampler would score: n_frames that are never scored against, against n_frames that are.
+def floor(reference: Reference, n_frames: int, against: int | None = None) -> dict[str, float]:
+    """What a perfect sampler would score: n_frames that are never scored against, against as many that are, or others.
 
     Where there are several trajectories, the two are of different ones. Where all frames are scored against, their
-    second half stands in. Includes `frames`, the number on each side.
-    Raises ValueError where a side has no frames.
+    second half stands in. Includes `frames`, the number of the first, or of the smaller side where `against` is left
+    out. Raises ValueError where a side has no frames.
     """
     scored, spare = reference.scored, reference.spare
     if not len(spare):
@@ -71,9 +71,9 @@ def floor(reference: Reference, n_frames: int) -> dict[str, float]:
             scored.select(slice(0, len(scored) // 2)),
             scored.select(slice(len(scored) // 2, None)),
         )
-    spare, scored = (part.select(slice(0, n_frames)) for part in (spare, scored))
+    spare, scored = spare.select(slice(0, n_frames)), scored.select(slice(0, against or n_frames))
     values = distances(spare, scored, reference.tica, reference.peptide.topology)
-    return values | {"frames": float(min(len(spare), len(scored)))}
+    return values | {"frames": float(len(spare) if against else min(len(spare), len(scored)))}
 
 
 _JUDGED = ("torus-w2", "tica-w2")

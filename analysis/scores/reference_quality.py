@@ -19,10 +19,13 @@ def judged_floor(reference: Reference, cache: Path) -> dict[str, float]:
     """
     if not (reference.convergence and reference.floor):
         return {}
-    path = cache / f"floor-{reference.hash[:12]}-{SCORE_VERSION}.json"
-    return kept_numbers(
-        path, [*DISTANCE_NAMES, "frames"], lambda: floor(reference, int(reference.floor["frames"]))
-    )
+    return kept_floor(reference, int(reference.floor["frames"]), None, cache)
+
+
+def kept_floor(reference: Reference, frames: int, against: int | None, cache: Path) -> dict[str, float]:
+    """`analysis.scores.convergence.floor`, which takes a while, kept in the folder cache."""
+    path = cache / f"floor-{reference.hash[:12]}-{frames}-{against or frames}-{SCORE_VERSION}.json"
+    return kept_numbers(path, [*DISTANCE_NAMES, "frames"], lambda: floor(reference, frames, against))
 
 
 def quality_statement(reference: Reference, cache: Path) -> str:

@@ -9,23 +9,22 @@ import numpy as np
 import pandas as pd
 
 from analysis.metrics.case import views
-from analysis.metrics.registry import DISTANCE_NAMES
 from analysis.metrics.score import compared
 from analysis.metrics.weighting import PLAIN
-from analysis.scores.cache import kept_numbers
-from analysis.scores.convergence import floor
-from analysis.scores.run import SCORE_VERSION, load_reference
+from analysis.scores.reference_quality import kept_floor
+from analysis.scores.run import load_reference
 from analysis.scores.statuses import SCORED
 from prosebench.ensemble import Ensemble
 from prosebench.names import CEILING, FLOOR
+from prosebench.record import read_cell, readable_cells
 from prosebench.reference import InvalidReferenceError, MissingReferenceError, Reference, find_reference
 
 
 def with_yardsticks(
-    scores: pd.DataFrame, reference_folders: Sequence[Path] = (), *, cache: Path
+    scores: pd.DataFrame, reference_folders: Sequence[Path] = (), *, directory: Path
 ) -> pd.DataFrame:
-    """The long table with a ceiling, and with a floor where no cell has measured one. cache: see `_floor`."""
-    return with_ceiling(with_floor(scores, reference_folders, cache=cache), reference_folders)
+    """The long table of a run folder with a ceiling, and with a floor where no cell has measured one."""
+    return with_ceiling(with_floor(scores, reference_folders, directory=directory), reference_folders)
 
 
 def with_ceiling(scores: pd.DataFrame, reference_folders: Sequence[Path] = ()) -> pd.DataFrame:
@@ -47,25 +46,25 @@ def with_ceiling(scores: pd.DataFrame, reference_folders: Sequence[Path] = ()) -
     return _with_lines(scores, rows)
 
 
-def with_floor(scores: pd.DataFrame, reference_folders: Sequence[Path] = (), *, cache: Path) -> pd.DataFrame:
+def with_floor(
+    scores: pd.DataFrame, reference_folders: Sequence[Path] = (), *, directory: Path
+) -> pd.DataFrame:
     """The long table with a row of method FLOOR for peptides and budgets at which no cell of `reference-draw` was run.
 
-    It is of as many spare frames as a row may have: those that are scored, at most one an evaluation.
+    It is what such a cell would have: as many spare frames as are asked for, at most one an evaluation, against as many
+    of the reference as are asked for. Numbers that take a while are kept in the folder `scores` of the run.
     """
     rows: list[dict[str, Any]] = []
+    asked = {cell.id: cell.frames for _, cell in readable_cells(directory, read_cell)}
     for reference, part in _peptides(scores, reference_folders):
         for _, group in part.groupby(["suite", "budget"], sort=True):
             if FLOOR not in set(group["method"]):
-                frames = min(int(group["frames"].max()), int(group["budget"].iloc[0]))
-                one_seed = group[group["seed"] == group["seed"].min()]
-                rows += _lines(one_seed, FLOOR, _floor(reference, frames, cache), frames)
+                against = max(asked[cell_id] for cell_id in group["cell_id"])
+                frames = min(against, int(group["budget"].iloc[0]))
+                values = kept_floor(reference, frames, against, directory / "scores")
+                drawn = int(values.pop("frames"))
+                rows += _lines(group[group["seed"] == group["seed"].min()], FLOOR, values, drawn)
     return _with_lines(scores, rows)
-
-
-def _floor(reference: Reference, frames: int, cache: Path) -> dict[str, float]:
-    """Distances of spare frames; they take a while, and are kept in cache, the folder `scores` of a run."""
-    path = cache / f"drawn-{reference.hash[:12]}-{frames}-{SCORE_VERSION}.json"
-    return kept_numbers(path, DISTANCE_NAMES, lambda: floor(reference, frames))
 
 
 def _peptides(

@@ -5,9 +5,10 @@ peptide until it is as near as the flow is at its budget. Whoever samples N pept
 training data cost and N times the flow's budget. The price is that of energy evaluations alone; hours stand beside it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -26,12 +27,18 @@ DYNAMICS = "md"
 
 NOTE = (
     "Training data: energy evaluations of the dynamics behind it; energies of its frames in the loss are not counted. "
-    "Hours of data are of CPU cores, those of training of the device named. MD as near after: evaluations a "
-    "peptide at which its T-W2 is that of the row, along straight lines on log axes between its budgets; > where its "
-    "largest budget is not enough. Pays from: number of peptides from which on the flow, its training data included, "
-    "takes fewer evaluations than dynamics at the same distance; at most that many (≤) where dynamics has only a lower "
-    "bound. An empty field was not published."
+    "Hours of data are of CPU cores, those of training of the device named. MD as near after: evaluations a peptide at "
+    "which its T-W2 is that of the row, along straight lines on log axes between its budgets; > where its largest "
+    "budget is not enough, ≤ where its smallest is. Pays from: number of peptides from which on the flow, its training "
+    "data included, takes fewer evaluations than MD at the same distance; at most (≤) or at least (≥) that many where "
+    "MD has but a bound. An empty field was not published."
 )
+
+
+Bound = Literal["", ">", "≤"]
+
+_OF_PEPTIDES: Mapping[Bound, str] = {"": "", ">": "≤", "≤": "≥"}
+"""The more dynamics takes, the fewer peptides it needs for the flow to be cheaper."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +58,9 @@ class Payback:
     """A flow's row at a budget against dynamics at the same distance.
 
     spent: evaluations a peptide, preparation included. distance: the row's, a geometric mean over its peptides.
-    dynamics: evaluations a peptide after which dynamics on the same peptides is as near, at_least where that is its
-    largest budget and it was not. peptides: number from which on the flow takes fewer evaluations, at most that many
-    where at_least; None where it never does.
+    dynamics: evaluations a peptide after which dynamics on the same peptides is as near; bound: ">" where it was not at
+    its largest budget, "≤" where it was at its smallest. peptides: number from which on the flow takes fewer
+    evaluations, at most that many where dynamics takes more, at least where it may take less; None where it never does.
     """
 
     row: str
@@ -64,7 +71,7 @@ class Payback:
     spent: float
     distance: float
     dynamics: float
-    at_least: bool
+    bound: Bound
 
     @property
     def peptides(self) -> float | None:
@@ -126,9 +133,9 @@ def _of_row(lines: pd.DataFrame, row: str, price: Price, suite: str, length: int
             if (curve := _curve(part[part["row"] == name], peptides))
         ]
         if arrivals and np.isfinite(distance):
-            reached = [one for one, at_least in arrivals if not at_least]
-            dynamics = min(reached or [one for one, _ in arrivals])
-            yield Payback(row, price, suite, length, budget, spent, distance, dynamics, not reached)
+            reached = [one for one in arrivals if one[1] != ">"]
+            dynamics, bound = min(reached or arrivals)
+            yield Payback(row, price, suite, length, budget, spent, distance, dynamics, bound)
 
 
 def _curve(lines: pd.DataFrame, peptides: set[str]) -> dict[int, float]:
@@ -142,22 +149,22 @@ def _curve(lines: pd.DataFrame, peptides: set[str]) -> dict[int, float]:
     }
 
 
-def arrival(curve: dict[int, float], distance: float) -> tuple[float, bool]:
-    """Evaluations at which a curve, distance by budget, first is down at a distance; whether that is a lower bound.
+def arrival(curve: dict[int, float], distance: float) -> tuple[float, Bound]:
+    """Evaluations at which a curve, distance by budget, first is down at a distance; whether more or less may be meant.
 
-    Straight lines on log axes join the budgets; a curve that is there at its smallest budget has arrived at it.
+    Straight lines on log axes join the budgets. ">": not even at the largest budget; "≤": already at the smallest.
     """
     budgets = sorted(curve)
     before: int | None = None
     for budget in budgets:
         if curve[budget] <= distance:
             if before is None:
-                return float(budget), False
+                return float(budget), "≤"
             far, near = np.log(curve[before] / distance), np.log(distance / curve[budget])
             share = far / (far + near) if far + near > 0.0 else 1.0
-            return float(np.exp(np.log(before) + share * np.log(budget / before))), False
+            return float(np.exp(np.log(before) + share * np.log(budget / before))), ""
         before = budget
-    return float(budgets[-1]), True
+    return float(budgets[-1]), ">"
 
 
 HEADINGS = (
@@ -202,7 +209,7 @@ def _cells(one: Payback) -> tuple[str, ...]:
         training,
         f"{one.spent:,.0f}",
         f"{one.distance:.3g}",
-        f"{'> ' if one.at_least else ''}{one.dynamics:,.0f}",
+        f"{one.bound} {one.dynamics:,.0f}".strip(),
         payback_text(one),
     )
 
@@ -210,6 +217,6 @@ def _cells(one: Payback) -> tuple[str, ...]:
 def payback_text(one: Payback) -> str:
     """From how many peptides on the flow is cheaper, in words."""
     if one.peptides is None:
-        return "not told" if one.at_least else "never"
+        return "not told" if one.bound == ">" else "never"
     number = float(f"{one.peptides:.2g}")
-    return f"{'≤ ' if one.at_least else ''}{number:,.0f}"
+    return f"{_OF_PEPTIDES[one.bound]} {number:,.0f}".strip()

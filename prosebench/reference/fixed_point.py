@@ -20,19 +20,26 @@ def rounded(
 ) -> Ensemble:
     """The frames moved to their centres and rounded to the grid, with the energies (n,) in kT that they then have.
 
-    Frames that are not finite, or reach beyond 1.64 nm from their centre, are an error (ValueError).
+    Where one is not finite, or reaches beyond 1.64 nm from its centre, all are given back as they are.
     """
     positions = ensemble.positions_nm.astype(np.float64)
-    on_grid = as_positions(as_integers(positions - positions.mean(axis=1, keepdims=True)))
+    centred = positions - positions.mean(axis=1, keepdims=True)
+    if not within_reach(centred):
+        return ensemble
+    on_grid = as_positions(as_integers(centred))
     return Ensemble(on_grid, energies_kt(on_grid))
+
+
+def within_reach(positions_nm: NDArray[np.floating]) -> bool:
+    """Whether 16 bits hold all of these positions."""
+    return bool((np.abs(positions_nm) * STEPS_PER_NM <= np.iinfo(np.int16).max).all())
 
 
 def as_integers(positions_nm: NDArray[np.floating]) -> NDArray[np.int16]:
     """Nearest steps (n, atoms, 3) of positions; ValueError where one is out of reach."""
-    steps = np.rint(positions_nm.astype(np.float64) * STEPS_PER_NM)
-    if not (np.abs(steps) <= np.iinfo(np.int16).max).all():
+    if not within_reach(positions_nm):
         raise ValueError("a position is not finite, or further than 1.64 nm from the centre of its frame")
-    return steps.astype(np.int16)
+    return np.rint(positions_nm.astype(np.float64) * STEPS_PER_NM).astype(np.int16)
 
 
 def as_positions(steps: NDArray[np.int16]) -> NDArray[np.float32]:
@@ -42,5 +49,6 @@ def as_positions(steps: NDArray[np.int16]) -> NDArray[np.float32]:
 
 def on_grid(positions_nm: NDArray[np.floating]) -> bool:
     """Whether positions are those of whole steps, so that they can be kept as such without loss."""
-    within = np.abs(positions_nm) * STEPS_PER_NM <= np.iinfo(np.int16).max
-    return bool(within.all()) and np.array_equal(as_positions(as_integers(positions_nm)), positions_nm)
+    return within_reach(positions_nm) and np.array_equal(
+        as_positions(as_integers(positions_nm)), positions_nm
+    )

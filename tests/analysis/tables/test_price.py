@@ -42,19 +42,18 @@ def lines(rows: dict[str, dict[int, float]], peptides: tuple[str, ...] = ("AA", 
 
 def test_dynamics_arrives_between_two_budgets_on_log_axes() -> None:
     curve = {100: 1.0, 10_000: 0.01}
-    assert arrival(curve, 0.1) == (pytest.approx(1000.0), False)
-    assert arrival(curve, 1.0) == (100.0, False)
-    assert arrival(curve, 5.0) == (100.0, False)
-    assert arrival(curve, 0.01) == (pytest.approx(10_000.0), False)
-    assert arrival(curve, 0.001) == (10_000.0, True)
+    assert arrival(curve, 0.1) == (pytest.approx(1000.0), "")
+    assert arrival(curve, 5.0) == (100.0, "≤")
+    assert arrival(curve, 0.01) == (pytest.approx(10_000.0), "")
+    assert arrival(curve, 0.001) == (10_000.0, ">")
     up_and_down = {100: 1.0, 1000: 0.1, 10_000: 0.5}
-    assert arrival(up_and_down, 0.1) == (pytest.approx(1000.0), False)
+    assert arrival(up_and_down, 0.1) == (pytest.approx(1000.0), "")
 
 
 def test_training_pays_after_as_many_peptides_as_arithmetic_says() -> None:
     (found,) = paybacks(lines({"md": {1000: 1.0, 100_000: 0.1}, FLOW: {1000: math.sqrt(0.1)}}))
     assert found.dynamics == pytest.approx(10_000.0)
-    assert not found.at_least
+    assert found.bound == ""
     assert found.distance == pytest.approx(math.sqrt(0.1))
     assert found.peptides == pytest.approx(TRAINED / 9000.0)
     # At that number both ways cost the same.
@@ -70,9 +69,17 @@ def test_the_dynamics_that_arrives_first_counts() -> None:
 
 def test_what_dynamics_never_reached_is_a_bound() -> None:
     (found,) = paybacks(lines({"md": {1000: 1.0, 100_000: 0.3}, FLOW: {1000: 0.2}}))
-    assert found.at_least
+    assert found.bound == ">"
     assert payback_text(found).startswith("≤ ")
     assert "> 100,000" in price_markdown([found])
+
+
+def test_what_dynamics_had_reached_before_its_first_budget_is_a_bound_too() -> None:
+    """It may have been there much earlier: the flow pays no sooner than said."""
+    (found,) = paybacks(lines({"md": {200_000: 0.1}, FLOW: {1000: 0.2}}))
+    assert (found.dynamics, found.bound) == (200_000.0, "≤")
+    assert payback_text(found).startswith("≥ ")
+    assert "≤ 200,000" in price_markdown([found])
 
 
 def test_a_flow_that_is_no_better_never_pays() -> None:

@@ -75,6 +75,17 @@ def test_whole_steps_are_kept_in_16_bits_without_loss(coarse: Ensemble, tmp_path
         Reference.load(tmp_path / "wide.npz")
 
 
+def test_frames_that_reach_too_far_are_kept_as_they_are(
+    frames: tuple[Peptide, Ensemble], tmp_path: Path
+) -> None:
+    """A long peptide must not lose its reference after all the dynamics."""
+    stretched = frames[1].positions_nm.copy()
+    stretched[7, 0, 0] += 2.0
+    ensemble = Ensemble(stretched, frames[1].energies_kt)
+    assert rounded(ensemble, lambda positions: np.zeros(len(positions))) is ensemble
+    assert not on_grid(stretched)
+
+
 def test_every_step_is_its_own_position() -> None:
     steps = np.arange(-32767, 32768, dtype=np.int16).reshape(1, -1, 1)
     positions = as_positions(steps)
