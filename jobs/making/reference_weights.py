@@ -16,7 +16,7 @@ from prosebench.flows.snis import FlowSNIS
 from prosebench.flows.weight_files import WeightsOutOfReach
 from prosebench.method import BrokenMethod, UnknownMethod, load_method
 from prosebench.record import Cell, cell_folders, read_cell, reference_weights_path
-from prosebench.reference import Reference, known_reference
+from prosebench.reference import InvalidReferenceError, Reference, known_reference
 from prosebench.store.fields import explained, one_line
 from prosebench.store.places import PUBLISHED_WEIGHTS, published_weights, stored_weights
 from prosebench.store.storage import DamagedFile, arrays_bytes, json_bytes, write_once
@@ -70,7 +70,7 @@ def _lacking(
             kelvin = cell.target.temperature_kelvin
             found = known_reference(cell.peptide, reference_folders, kelvin)
             reference = _reference(found, found.stat().st_mtime_ns) if found else None
-        except (DamagedFile, UnknownMethod, BrokenMethod):
+        except (DamagedFile, InvalidReferenceError, UnknownMethod, BrokenMethod, OSError):
             # What is wrong with a cell or a reference is said where it is scored.
             continue
         if found is None or reference is None or reference.temperature_kelvin != kelvin:

@@ -126,6 +126,23 @@ def test_what_fails_is_said_and_others_are_made(name: str, builder: RunBuilder, 
     assert len(made(builder)) == 1
 
 
+@pytest.mark.parametrize("damage", [b"no reference", b"", None])
+def test_a_reference_that_cannot_be_read_stops_no_other(
+    damage: bytes | None, builder: RunBuilder, tmp_path: Path
+) -> None:
+    for peptide in ("AA", "KG"):
+        finished(builder, "arbg-snis", ROWS["arbg-snis"], peptide)
+    path = tmp_path / "references" / "AA.npz"
+    path.parent.mkdir()
+    if damage is None:
+        # It can be opened, and reading fails as on a broken disk.
+        path.symlink_to("/proc/self/mem")
+    else:
+        path.write_bytes(damage)
+    assert write_reference_weights(builder.directory, [path.parent]) == []
+    assert len(made(builder)) == 1
+
+
 def test_a_share_scores_with_these_weights_and_nothing_is_scored_again(builder: RunBuilder) -> None:
     finished(builder, "arbg-snis", ROWS["arbg-snis"])
     finished(builder, "prose-snis", FAULTS["no such setting"](builder.directory)[0])
