@@ -31,19 +31,6 @@ Observable = Callable[["mdtraj.Trajectory"], Any] | NDArray[Any]
 """A function of an mdtraj trajectory that gives a number, or a row of them, for each frame; or these numbers."""
 
 _FIELDS = ("positions_nm", "energies_kt", "log_weights", "evaluations")
-_OTHER_TRAJECTORIES = (
-    ".trr",
-    ".h5",
-    ".nc",
-    ".netcdf",
-    ".gro",
-    ".lammpstrj",
-    ".xyz",
-    ".mdcrd",
-    ".gsd",
-    ".XTC",
-)
-
 _MOST_IN_FIRST_HALF = 0.6
 
 FARTHEST_NM = 1e6
@@ -163,7 +150,7 @@ class Ensemble:
     def free_energy(self, f: Observable, bins: Any = 50, limits: Any = None) -> "Histogram":
         """The same histogram, for its `free_energy_kt` and `free_energy_error_kt`: -log of the density in kT, 0 at the
         lowest bin. Of a yes-or-no quantity with bins=2, the free energies of the two states."""
-        return self.histogram(f, bins, limits)
+        return self._frames.histogram(self._values(f), bins, limits)
 
     def phi_psi(self, residue: int) -> NDArray[np.float32]:
         """Backbone torsions phi and psi (n, 2) of one residue, numbered from 1, in rad within [-pi, pi].
@@ -214,7 +201,10 @@ class Ensemble:
         return Frames(weights, same_as_first(self.positions_nm))
 
     def _values(self, f: Observable) -> NDArray[Any]:
-        """Values (n, ...) of an observable, checked to be finite where there is weight."""
+        """Values (n, ...) of an observable, checked to be finite where there is weight.
+
+        Its warnings name the line that called the method that calls this.
+        """
         from prosebench.frames.importance import RELIABLE_PARETO_K, k_hat_text
 
         if (k_hat := self.k_hat) >= RELIABLE_PARETO_K:
@@ -269,15 +259,15 @@ class Ensemble:
 
         The latter where the name ends in .xtc, .dcd or .pdb, the peptide is known and the file is not there yet; beside
         .xtc and .dcd stands a .pdb file that names the atoms. Weights cannot be written there: see `resampled`. Raises
-        ValueError as `prosebench.frames.files.check_writable`, and where no frame can be written.
+        ValueError as `prosebench.frames.files.check_writable` (for any other end of the name, too), and where no frame
+        can be written.
         """
         path = Path(path)
-        if path.suffix in _OTHER_TRAJECTORIES:
-            raise ValueError(f"cannot write {path}: its name must end in one of .xtc, .dcd, .pdb, .npz")
-        if path.suffix not in (".xtc", ".dcd", ".pdb"):
+        if path.suffix == ".npz":
             return write_arrays(path, self.arrays(), compress=compress)
-        from prosebench.frames.files import check_writable, write_frames
+        from prosebench.frames.files import check_format, check_writable, write_frames
 
+        check_format(path)
         topology = self._known_peptide().topology
         check_writable(path)
         if self.log_weights is not None:

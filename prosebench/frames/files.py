@@ -17,6 +17,9 @@ FORMATS = (*TRAJECTORIES, ".npz")
 FARTHEST_NM = 900.0
 """No format holds every number: the columns of a PDB file end before 1000 nm."""
 
+_WRITE_ERRORS = {".xtc": (OSError, RuntimeError), ".dcd": (OSError, TypeError)}
+"""What mdtraj's writers raise where a disk is full. That of DCD means an OSError and stumbles over its message."""
+
 _DCD_HEADER_BYTES = 276
 """A DCD file begins with three records: numbers, title, number of atoms."""
 
@@ -26,10 +29,15 @@ def files_of(path: Path) -> list[Path]:
     return [path, path.with_suffix(".pdb")] if path.suffix in (".xtc", ".dcd") else [path]
 
 
-def check_writable(path: Path) -> None:
-    """Make the folder of a file. Raises ValueError for a name that says no format, or a file that is there already."""
+def check_format(path: Path) -> None:
+    """Raises ValueError for a name that says no format; capitals and compression are not known."""
     if path.suffix not in FORMATS:
         raise ValueError(f"cannot write {path}: its name must end in one of {', '.join(FORMATS)}")
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file. Raises ValueError for a name that says no format, or a file that is there already."""
+    check_format(path)
     for file in files_of(path):
         if file.exists():
             raise ValueError(f"{file} is there already: give another name, or remove it")
@@ -61,14 +69,17 @@ def _save_whole(trajectory: mdtraj.Trajectory, path: Path) -> None:
     partial = path.with_name(f".{path.stem}{TEMPORARY_SUFFIX}{path.suffix}")
     try:
         trajectory.save(str(partial))
-        there = _frames_in(partial, trajectory.n_atoms)
+        try:
+            there = _frames_in(partial, trajectory.n_atoms)
+        except Exception:
+            # Readers have their own types for a file that ends too early.
+            there = 0
         if there < trajectory.n_frames:
             raise OSError(f"only {there} of {trajectory.n_frames} frames were written")
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except Exception as error:
-        # Each writer of mdtraj has its own types for a disk that is full.
+    except _WRITE_ERRORS.get(path.suffix, OSError) as error:
         raise OSError(f"{path} could not be written ({error}); is the disk full?") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -155,11 +155,15 @@ def test_torsions_of_one_residue() -> None:
     assert energy.free_energy_kt.min() == 0.0
 
 
-@pytest.mark.parametrize("name", ["x.trr", "x.h5", "x.XTC", "x.nc"])
+@pytest.mark.parametrize(
+    "name", ["x.trr", "x.h5", "x.XTC", "x.nc", "x.DCD", "x.PDB", "x.cif", "x.pdb.gz", "x.npy", "x"]
+)
 def test_a_format_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"must end in one of \.xtc, \.dcd, \.pdb, \.npz"):
-        near_start(2).save(tmp_path / name)
-    assert not list(tmp_path.iterdir())
+    (tmp_path / name).write_text("kept")
+    for ensemble in (near_start(2), make(2)):
+        with pytest.raises(ValueError, match=r"must end in one of \.xtc, \.dcd, \.pdb, \.npz"):
+            ensemble.save(tmp_path / name)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_frames_that_were_kept_more_densely_at_first_are_warned_of() -> None:
@@ -170,3 +174,19 @@ def test_frames_that_were_kept_more_densely_at_first_are_warned_of() -> None:
         uneven.mean(np.arange(60.0))
     with warnings.catch_warnings(action="error"):
         Ensemble(ensemble.positions_nm, ensemble.energies_kt, evaluations=np.arange(60)).mean(np.arange(60.0))
+
+
+def test_warnings_name_the_line_of_the_user(tmp_path: Path) -> None:
+    ensemble = near_start(500)
+    weights = 3.0 * np.random.default_rng(0).standard_cauchy(500)
+    heavy = Ensemble(ensemble.positions_nm, ensemble.energies_kt, weights, peptide=PEPTIDE)
+    values = np.arange(500.0)
+    for use in (
+        lambda: heavy.mean(values),
+        lambda: heavy.histogram(values),
+        lambda: heavy.free_energy(values),
+        lambda: heavy.save(tmp_path / "x.pdb"),
+    ):
+        with pytest.warns(UserWarning, match="weight") as found:
+            use()
+        assert {one.filename for one in found} == {__file__}

@@ -1,11 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
 import pytest
 
 from prosebench.ensemble import Ensemble
-from prosebench.frames.files import FARTHEST_NM, check_writable, files_of
+from prosebench.frames.files import FARTHEST_NM, check_writable, files_of, write_frames
 from prosebench.frames.importance import normalise, pareto_smooth
 from prosebench.peptide import Peptide
 from prosebench.store.storage import file_sha256
@@ -75,6 +76,13 @@ def test_what_cannot_be_written_is_said_before(tmp_path: Path) -> None:
             check_writable(tmp_path / name)
     with pytest.raises(ValueError, match=r"the folder .*x\.pdb cannot be made"):
         check_writable(tmp_path / "x.pdb" / "y.npz")
+
+
+def test_a_fault_that_is_not_the_disks_is_said_as_it_is(tmp_path: Path) -> None:
+    nameless: Any = None
+    with pytest.raises(AttributeError):
+        write_frames(tmp_path / "x.pdb", ensemble().positions_nm, nameless)
+    assert not list(tmp_path.iterdir())
 
 
 def test_frames_that_no_format_holds_are_refused(tmp_path: Path) -> None:
