@@ -97,6 +97,7 @@ def _chunks(method: Method, run: Run, watch: Callable[[int], None]) -> list[Ense
             with run.meter.phase("sampling"):
                 chunk = method.chunk(run, index, carry)
         except BudgetExhausted:
+            watch(run.meter.spent)
             break
         check_chunk(chunk, before, run.meter.spent, run.peptide.n_atoms)
         if chunk.ensemble is not None and len(chunk.ensemble):

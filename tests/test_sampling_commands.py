@@ -31,6 +31,12 @@ def test_md_from_the_command_line(suffix: str, tmp_path: Path) -> None:
         assert mdtraj.load(str(path), top=top).n_frames == 20
 
 
+def test_what_was_spent_is_told_and_not_what_was_allowed(tmp_path: Path) -> None:
+    """Of 407 evaluations, 16 trajectories can use 25 each."""
+    line = ["sample", "GG", "--method", "md-replicas", "--budget", "407", "-n", "20", "--out"]
+    assert "GG by md-replicas, 400 energy evaluations" in said(*line, str(tmp_path / "gg.npz"))
+
+
 @pytest.mark.parametrize(
     ("options", "what"),
     [

@@ -149,7 +149,14 @@ def _by_method(
     for one in settings:
         if "=" not in one:
             fail(f"--set {one!r} is not of the form key=value, as in friction_per_ps=2")
+    spent = 0
     with showing(f"0 of {budget:,} evaluations") as show:
+
+        def watch(evaluations: int) -> None:
+            nonlocal spent
+            spent = evaluations
+            show(f"{spent:,} of {budget:,} evaluations")
+
         ensemble = sample_by(
             sequence,
             method,
@@ -158,10 +165,10 @@ def _by_method(
             temperature_kelvin=temperature_kelvin,
             seed=seed,
             settings=dict(one.split("=", 1) for one in settings),
-            watch=lambda spent: show(f"{spent:,} of {budget:,} evaluations"),
+            watch=watch,
         )
     out.print(
-        f"{len(ensemble):,} frames of {sequence} by {method}, {budget:,} energy evaluations, median energy "
+        f"{len(ensemble):,} frames of {sequence} by {method}, {spent:,} energy evaluations, median energy "
         f"{np.median(ensemble.energies_kt):.1f} kT",
         soft_wrap=True,
     )
