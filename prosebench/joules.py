@@ -17,15 +17,25 @@ NODES = "nodes"
 
 
 class Reading(BaseModel):
-    """What the counters of one host counted: joules by part ("cpu": its packages, "gpu": those that were visible), over
-    so many seconds, for a process or a job of a scheduler."""
+    """What the counters of one host counted: joules by part ("cpu": its packages; "gpu" and the UUID of a GPU that was
+    visible), over so many seconds from a start (Unix time in s), for a process or a job of a scheduler.
+
+    Readings of jobs that ran side by side hold the same joules. Where the start is not known (0), readings of a host
+    count as such.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: Text
     job: Text = ""
+    started: Seconds = 0.0
     seconds: Seconds
-    joules: dict[Name, float] = Field(max_length=10)
+    joules: dict[Name, float] = Field(max_length=100)
+
+    @property
+    def ended(self) -> float:
+        """Unix time in s."""
+        return self.started + self.seconds
 
 
 def write_reading(directory: Path, name: str, reading: Reading) -> None:

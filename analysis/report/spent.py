@@ -1,7 +1,10 @@
 """What a run took: hours of CPU cores and of GPUs by row, and joules where machines counted them."""
 
+from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from prosebench.joules import NODES, Reading, read_readings
@@ -82,7 +85,10 @@ def _joules_line(readings: list[Reading]) -> str:
 
 def _accounting(reading: Reading) -> str:
     joules = reading.joules[NODES]
-    return f"The {reading.host} says {_amount(joules)} for the nodes of all jobs; what counters counted is in it."
+    return (
+        f"The {reading.host} says {_amount(joules)} for the nodes of all jobs. This may hold part of what counters "
+        "counted; the two must not be added."
+    )
 
 
 def _amount(joules: float) -> str:
@@ -91,17 +97,56 @@ def _amount(joules: float) -> str:
 
 def _counters(readings: list[Reading]) -> list[str]:
     """A sentence about what counters of CPUs and GPUs counted; none where there were none."""
-    sums: dict[str, float] = defaultdict(float)
+    by_counter: dict[tuple[str, str], list[Reading]] = defaultdict(list)
     for reading in readings:
-        for part, joules in reading.joules.items():
-            sums[part] += joules
-    if not sums:
+        for part in reading.joules:
+            by_counter[reading.host, part].append(reading)
+    if not by_counter:
         return []
-    parts = ", ".join(f"{_PARTS.get(part, part)} {_amount(joules)}" for part, joules in sorted(sums.items()))
-    hosts = len({reading.host for reading in readings})
-    where = "1 host" if hosts == 1 else f"{hosts} hosts"
-    hours = sum(reading.seconds for reading in readings) / _SECONDS_PER_HOUR
-    return [
-        f"Energy, as counted by the machines: {parts}, over {hours:.3g} hours on {where}. "
+    sums: dict[str, float] = defaultdict(float)
+    for (_host, part), some in by_counter.items():
+        # Each GPU of a host has a part of its own, "gpu" and its UUID.
+        sums[part.split()[0]] += most_apart(some, part)
+    parts = ", ".join(f"{_PARTS.get(kind, kind)} {_amount(joules)}" for kind, joules in sorted(sums.items()))
+    hosts = {reading.host for reading in readings}
+    where = "1 host" if len(hosts) == 1 else f"{len(hosts)} hosts"
+    hours = sum(_covered([one for one in readings if one.host == host]) for host in hosts) / _SECONDS_PER_HOUR
+    least = any(_overlap(some) for some in by_counter.values())
+    said = (
+        f"Energy, as counted by the machines: {'at least ' * least}{parts}, over {hours:.3g} hours on {where}. "
         "These are joules of whole CPU packages and GPUs, with whatever else ran on them."
-    ]
+    )
+    why = (
+        " Jobs ran side by side on one host, and each counted the same packages: only readings that do not overlap in "
+        "time are added, those that give the most."
+    )
+    return [said + why * least]
+
+
+def most_apart(readings: Sequence[Reading], part: str) -> float:
+    """The largest sum of joules of one counter over readings of it of which no two overlap in time.
+
+    No joule is in it twice, so it is at most what the counter counted. Weighted interval scheduling (Kleinberg and
+    Tardos, Algorithm Design, 2005, section 6.1).
+    """
+    ordered = sorted(readings, key=lambda one: one.ended)
+    ends = [one.ended for one in ordered]
+    best = [0.0]
+    for index, reading in enumerate(ordered):
+        before = bisect_right(ends, reading.started, hi=index)
+        best.append(max(best[-1], best[before] + reading.joules[part]))
+    return best[-1]
+
+
+def _covered(readings: Sequence[Reading]) -> float:
+    """Seconds in which there was a reading."""
+    total, until = 0.0, 0.0
+    for reading in sorted(readings, key=lambda one: one.started):
+        total += max(0.0, reading.ended - max(reading.started, until))
+        until = max(until, reading.ended)
+    return total
+
+
+def _overlap(readings: Sequence[Reading]) -> bool:
+    ordered = sorted(readings, key=lambda one: one.started)
+    return any(after.started < before.ended for before, after in pairwise(ordered))

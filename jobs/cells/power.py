@@ -24,6 +24,8 @@ POWERCAP = Path("/sys/class/powercap")
 PAUSE_SECONDS = 30.0
 """Between readings: at 300 W, a RAPL counter of 32 bits in units of 61 microjoules is round after 14 minutes."""
 _NVML = "libnvidia-ml.so.1"
+_UUID_BYTES = 96
+"""NVML_DEVICE_UUID_V2_BUFFER_SIZE."""
 
 
 class Counter(Protocol):
@@ -31,7 +33,7 @@ class Counter(Protocol):
 
     @property
     def part(self) -> str:
-        """Of what: "cpu" or "gpu"."""
+        """Of what: "cpu", or "gpu" and its UUID."""
         ...
 
     @property
@@ -77,7 +79,7 @@ class Gpu:
 
     library: ctypes.CDLL
     handle: ctypes.c_void_p
-    part: str = "gpu"
+    part: str
     round_joules: float = 0.0
 
     def joules(self) -> float:
@@ -109,10 +111,18 @@ def gpus() -> list[Counter]:
         )
         with suppress(OSError):
             if not wrong:
-                counter = Gpu(library, handle)
+                counter = Gpu(library, handle, f"gpu {_uuid(library, handle)}")
                 counter.joules()
                 found.append(counter)
     return found
+
+
+def _uuid(library: ctypes.CDLL, handle: ctypes.c_void_p) -> str:
+    """A GPU's name that is the same in every job, unlike its number among those that a job sees. Raises OSError."""
+    text = ctypes.create_string_buffer(_UUID_BYTES)
+    if library.nvmlDeviceGetUUID(handle, text, ctypes.c_uint(_UUID_BYTES)):
+        raise OSError("NVML does not name this GPU")
+    return text.value.decode("ascii", errors="replace")
 
 
 @dataclass
@@ -146,13 +156,17 @@ def measured(directory: Path, counters: list[Counter] | None = None) -> Iterator
         yield
         return
     name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    started, enough = time.monotonic(), threading.Event()
+    unix_time, started, enough = time.time(), time.monotonic(), threading.Event()
 
     def write() -> None:
         meters.look()
         sums = {part: round(joules, 3) for part, joules in meters.sums.items()}
         reading = Reading(
-            host=socket.gethostname(), job=scheduler_job(), seconds=time.monotonic() - started, joules=sums
+            host=socket.gethostname(),
+            job=scheduler_job(),
+            started=unix_time,
+            seconds=time.monotonic() - started,
+            joules=sums,
         )
         # A cell is never lost for the sake of its joules.
         with suppress(OSError):

@@ -1,13 +1,15 @@
 import hashlib
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from analysis.report.report import write_report
-from analysis.report.spent import spent_markdown
+from analysis.report.spent import most_apart, spent_markdown
 from analysis.scores.run import score_run
 from prosebench.cli import app
 from prosebench.energy.settings import TargetSettings
@@ -171,8 +173,9 @@ def test_hours_and_joules_of_a_run_are_told(tmp_path: Path) -> None:
         )  # fmt: skip
         folder.mkdir(parents=True)
         write_record(folder, record, where)
-    write_reading(tmp_path, "one", Reading(host="h", seconds=1800.0, joules={"cpu": 7.2e6}))
-    write_reading(tmp_path, "two", Reading(host="h", seconds=1800.0, joules={"cpu": 0.0, "gpu": 3.6e6}))
+    write_reading(tmp_path, "one", Reading(host="h", started=1e9, seconds=1800.0, joules={"cpu": 7.2e6}))
+    two = Reading(host="h", started=1e9 + 1800.0, seconds=1800.0, joules={"cpu": 0.0, "gpu GPU-a": 3.6e6})
+    write_reading(tmp_path, "two", two)
     text = spent_markdown(tmp_path)
     # 1 h and 2 h; 2 ranks of 3 threads; of the second, a GPU a rank.
     assert "| md | 2 | 3 | 18 | 4 |" in text
@@ -183,4 +186,37 @@ def test_hours_and_joules_of_a_run_are_told(tmp_path: Path) -> None:
         tmp_path
     )
     assert "over 1 hours on 1 host." in spent_markdown(tmp_path)
+    assert "may hold part of what counters counted; the two must not be added." in spent_markdown(tmp_path)
+    # Beside both, a job of the same node with a GPU of its own, and one on another node.
+    beside = Reading(host="h", started=1e9 + 900.0, seconds=1800.0, joules={"cpu": 6e6, "gpu GPU-b": 3.6e6})
+    write_reading(tmp_path, "beside", beside)
+    write_reading(tmp_path, "other", beside.model_copy(update={"host": "g"}))
+    text = spent_markdown(tmp_path)
+    assert (
+        "at least CPU packages 13,200 kJ (3.7 kWh), GPUs 10,800 kJ (3 kWh), over 1.5 hours on 2 hosts."
+        in text
+    )
+    assert "only readings that do not overlap in time are added" in text
     assert spent_markdown(tmp_path / "nothing") == ""
+
+
+def test_no_joule_of_a_counter_is_added_twice() -> None:
+    """A counter of constant power, read by jobs at random times: never more than it counted, and all of it where one
+    reading or a chain of them spans the time."""
+    rng, watts = np.random.default_rng(0), 100.0
+
+    def reading(started: float, ended: float) -> Reading:
+        return Reading(
+            host="h", started=started, seconds=ended - started, joules={"cpu": watts * (ended - started)}
+        )
+
+    for _ in range(50):
+        times = np.sort(rng.integers(0, 1000, (8, 2)), axis=1).astype(float)
+        readings = [reading(*pair) for pair in times]
+        seen = {second for begin, end in times for second in range(int(begin), int(end))}
+        longest = max(end - begin for begin, end in times)
+        assert watts * longest <= most_apart(readings, "cpu") <= watts * len(seen)
+        chain = [reading(a, b) for a, b in pairwise([0.0, *np.unique(times), 1000.0])]
+        assert most_apart([*readings, *chain], "cpu") == pytest.approx(watts * 1000)
+    unknown = [Reading(host="h", seconds=seconds, joules={"cpu": seconds}) for seconds in (3.0, 5.0)]
+    assert most_apart(unknown, "cpu") == 5.0

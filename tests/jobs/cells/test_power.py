@@ -52,6 +52,7 @@ def test_what_was_counted_is_in_the_run_folder_before_the_end(
 ) -> None:
     folder, run = make_powercap(tmp_path / "powercap"), tmp_path / "run"
     monkeypatch.setattr(power, "PAUSE_SECONDS", 0.02)
+    before = time.time()
     with measured(run, packages(folder)):
         (folder / "intel-rapl:1" / "energy_uj").write_text("3000000")
         ends = time.monotonic() + 20
@@ -62,6 +63,7 @@ def test_what_was_counted_is_in_the_run_folder_before_the_end(
     (reading,) = read_readings(run)
     assert reading.joules == {"cpu": pytest.approx(2.5)}
     assert reading.seconds > 0
+    assert before <= reading.started <= reading.ended <= time.time() + 1.0
     with measured(tmp_path / "none", []):
         pass
     assert not (tmp_path / "none").exists()
@@ -81,6 +83,8 @@ extern "C" int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
   *handle = (void *)(long)(index + 1); return index > 1; }
 extern "C" int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
   *handle = (void *)9L; return strcmp(uuid, "GPU-abc"); }
+extern "C" int nvmlDeviceGetUUID(void *handle, char *text, unsigned length) {
+  strncpy(text, (long)handle == 9 ? "GPU-abc" : "GPU-first", length); return 0; }
 extern "C" int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *millijoules) {
   *millijoules = 1000ULL * (long)handle; return (long)handle == 2; }
 """
@@ -95,9 +99,19 @@ def test_visible_gpus_are_asked_by_number_and_by_name(
     library = tmp_path / "libnvml.so"
     subprocess.run(["g++", "-shared", "-fPIC", "-o", library, tmp_path / "nvml.cpp"], check=True)
     monkeypatch.setattr(power, "_NVML", str(library))
-    for visible, joules in (("0,1,5", [1.0]), ("GPU-abc", [9.0]), ("GPU-other", []), ("", [])):
+    for visible, found in (
+        ("0,1,5", [("gpu GPU-first", 1.0)]),
+        ("GPU-abc", [("gpu GPU-abc", 9.0)]),
+        ("GPU-other", []),
+        ("", []),
+    ):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert [counter.joules() for counter in gpus()] == joules
+        assert [(counter.part, counter.joules()) for counter in gpus()] == found
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with measured(tmp_path / "run", gpus()):
+        pass
+    (reading,) = read_readings(tmp_path / "run")
+    assert reading.joules == {"gpu GPU-first": 0.0}
 
 
 def test_gpus_count_up_where_there_are_some() -> None:
