@@ -32,6 +32,10 @@ class NoScheduler(OSError):
     """A scheduler's commands are not there, it does not answer, or it refuses; the message says which."""
 
 
+class NoAnswer(NoScheduler):
+    """A scheduler's command did not answer in time; it may have done what it was asked for all the same."""
+
+
 @dataclass(frozen=True)
 class QueuedJob:
     """A job in the queue: its submission and number there, its id (123_4 or 123), state and why it waits, in the
@@ -117,7 +121,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def submit(self, script: Path) -> None:
-        """Submit a script."""
+        """Submit a script. Raises NoAnswer where nobody knows whether the scheduler took it."""
 
     @abstractmethod
     def queued(self, names: Sequence[str]) -> list[QueuedJob]:
@@ -286,11 +290,14 @@ def ask(command: Sequence[str], ours: re.Pattern[str], title: str, given: str = 
             env=clean,
         )
     except subprocess.TimeoutExpired as error:
-        raise NoScheduler(f"{command[0]} did not answer within {_PATIENCE_SECONDS} s") from error
+        raise NoAnswer(f"{command[0]} did not answer within {_PATIENCE_SECONDS} s") from error
     if done.returncode:
         lines = [
             line.removeprefix(f"{command[0]}: ").removeprefix("error: ") for line in done.stderr.splitlines()
         ]
         said = "; ".join(filter(None, lines)) or f"status {done.returncode}"
+        if "timed out" in said.lower():
+            # The command waited for the scheduler in vain: "Socket timed out on send/recv operation" on SLURM.
+            raise NoAnswer(f"{command[0]} got no answer: {said}")
         raise NoScheduler(f"{command[0]} refused: {said}")
     return done.stdout

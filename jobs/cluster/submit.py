@@ -15,6 +15,7 @@ from jobs.cluster.cost import CostModel
 from jobs.cluster.packing import Array, Work, pack
 from jobs.cluster.profile import Cluster, Need
 from jobs.cluster.scheduler import (
+    NoAnswer,
     NoScheduler,
     Pace,
     QueuedJob,
@@ -221,6 +222,12 @@ def _submit(submission: Submission, need: Need, cluster: Cluster) -> None:
     write_bytes(script, scheduler.script(submission, need, cluster).encode())
     try:
         scheduler.submit(script)
+    except NoAnswer as silent:
+        # Jobs that were taken all the same read this folder, and are found in the queue by its name.
+        raise NoScheduler(
+            f"{silent}; it may have taken the jobs all the same: {submission.folder} stays, and the next submission "
+            "leaves out what is in the queue by then"
+        ) from silent
     except NoScheduler:
         shutil.rmtree(submission.folder)
         raise

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cluster.arrays import Submission, submitting
-from jobs.cluster.profile import Cluster
-from jobs.cluster.scheduler import joules_of
+from jobs.cluster import scheduler
+from jobs.cluster.arrays import Submission, read_submissions, submitting
+from jobs.cluster.profile import Cluster, Need
+from jobs.cluster.scheduler import NoScheduler, joules_of
 from jobs.cluster.slurm import NOT_HANDED_ON, Slurm, jobs_in
+from jobs.cluster.submit import submit_commands
 
 
 def test_lines_that_name_a_cluster_are_no_jobs() -> None:
@@ -68,6 +70,31 @@ def test_accounting_counts_joules_where_it_can(tmp_path: Path, monkeypatch: pyte
         assert joules_of([submission]) == ({"slurm": joules} if joules else {})
     sacct.write_text("#!/bin/sh\nexit 1\n")
     assert joules_of([submission]) == {}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["exec sleep 30", "echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1"],
+)
+def test_the_folder_of_a_submission_stays_where_nobody_knows_whether_it_was_taken(
+    answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(f"#!/bin/sh\n{answer}\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(scheduler, "_PATIENCE_SECONDS", 0.3)
+    run = tmp_path / "run"
+    with pytest.raises(
+        NoScheduler, match=r"answer.*may have taken the jobs.*prosebench-.* stays, and the next"
+    ):
+        submit_commands([["list", "suites"]], run, Cluster(), Need())
+    (kept,) = read_submissions(run)
+    assert kept.commands == [["list", "suites"]]
+    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified' >&2; exit 1\n")
+    with pytest.raises(NoScheduler, match="refused: invalid partition"):
+        submit_commands([["list", "rows"]], tmp_path / "refused", Cluster(), Need())
+    assert read_submissions(tmp_path / "refused") == []
 
 
 def test_submitting_where_the_file_system_has_no_locks(
