@@ -55,14 +55,15 @@ FEW_PEPTIDES = 10
 
 
 def _few_lines(scored: pd.DataFrame, *, single: bool) -> list[str]:
-    """A warning where an interval rests on a few peptides only."""
-    number = scored.groupby(["suite", "length"])["peptide"].nunique().max()
-    if single or number >= FEW_PEPTIDES:
+    """A warning where an interval rests on a few peptides only, with their number in each group of rows."""
+    numbers = scored.groupby(["suite", "length"])["peptide"].nunique()
+    few = sorted({int(number) for number in numbers if number < FEW_PEPTIDES})
+    if single or not few:
         return []
     return [
-        f"Few peptides: {number}. An interval knows nothing of peptides that are not here: where a method misses a "
-        "state on one peptide in five or fewer, intervals of so few peptides hold its true mean less often than they "
-        "say (`prosebench bench calibration` measures how often)."
+        f"Few peptides: {' or '.join(map(str, few))}. An interval knows nothing of peptides that are not here: where a "
+        "method misses a state on one peptide in five or fewer, intervals of so few peptides hold its true mean less "
+        "often than they say (`prosebench bench calibration` measures how often)."
     ]
 
 
@@ -106,11 +107,11 @@ def _weight_lines(scored: pd.DataFrame) -> list[str]:
         "ESS is then not that of the published term, which the paper used.",
     ]
     tails = scored[(scored["metric"] == "k-hat") & scored["value"].notna()]
-    heavy = (tails["value"] > RELIABLE_PARETO_K).groupby(tails["row"]).agg(["sum", "size"])
+    heavy = (tails["value"] >= RELIABLE_PARETO_K).groupby(tails["row"]).agg(["sum", "size"])
     cells = ", ".join(f"{row} in {some} of {of} cells" for row, some, of in heavy.itertuples() if some)
     if cells:
         lines.append(
-            f"Heavy tails: k-hat, the Pareto shape of all weights, is above {RELIABLE_PARETO_K} for {cells}. "
+            f"Heavy tails: k-hat, the Pareto shape of all weights, is {RELIABLE_PARETO_K} or more for {cells}. "
             "There, estimates rest on a few proposals, and one more draw can change ESS and distances a lot."
         )
     lines.append(

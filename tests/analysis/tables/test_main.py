@@ -206,7 +206,10 @@ def test_no_interval_reaches_below_the_floors_and_unconverged_references_are_mar
     assert md.estimates["energy-w2"].low == pytest.approx(0.15)
     assert "not converged (AA, KG, SS)" in md.note
     assert "Not converged: the references of AA, KG, SS" in markdown(table)
-    assert "Few peptides: 3" in markdown(table)
+    assert "Few peptides: 3." in markdown(table)
+    many = lines_of("md", {f"P{number}": [0.2] for number in range(12)}, length=4)
+    assert "Few peptides: 3." in markdown(main_table(pd.DataFrame([*floor, *doubted, *many])))
+    assert "Few peptides" not in markdown(main_table(pd.DataFrame(many)))
     assert "not converged" not in markdown(main_table(pd.DataFrame(lines_of("md", wide))))
 
 
@@ -363,7 +366,7 @@ def test_the_footer_counts_the_cells_whose_weights_have_a_heavy_tail(scores: pd.
     ]
     footer = " ".join(main_table(pd.concat([scores, pd.DataFrame(weighted)], ignore_index=True)).footer)
     assert "highest 0.2 %" in footer
-    assert "above 0.7 for prose-snis in 2 of 3 cells." in footer
+    assert "0.7 or more for prose-snis in 2 of 3 cells." in footer
     assert "ESS: Kish" not in " ".join(main_table(scores).footer)
 
 
