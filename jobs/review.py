@@ -144,11 +144,16 @@ def _check_weights(method: Method, run: Run, ensemble: Ensemble, target: Target)
 
 
 def _places(log_weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The heaviest proposals, and some at random: which ones must not be known beforehand."""
-    n = len(log_weights)
+    """The heaviest proposals, and some at random: which ones must not be known beforehand.
+
+    Half of the latter are said to have no weight, where there are such: what is left out must not go unseen.
+    """
+    n, rng = len(log_weights), np.random.default_rng()
     heaviest = np.argsort(log_weights)[-min(n, RECOMPUTED // 2) :]
-    others = np.random.default_rng().choice(n, min(n, RECOMPUTED - len(heaviest)), replace=False)
-    return np.unique(np.concatenate([heaviest, others]))
+    weightless = np.flatnonzero(~np.isfinite(log_weights))
+    left_out = rng.permutation(weightless)[: RECOMPUTED // 4]
+    others = rng.permutation(n)[: RECOMPUTED - len(heaviest) - len(left_out)]
+    return np.unique(np.concatenate([heaviest, left_out, others]))
 
 
 def redrawn(method: Method, run: Run, target: Target, places: NDArray[np.int64]) -> Ensemble:

@@ -81,6 +81,17 @@ def reference(
     if suite:
         check_suite_name(suite)
     wanted, at_kelvins = split(peptides, "--peptides"), kelvins(temperature)
+    if training:
+        given = {
+            "--suite": suite,
+            "--temperature": temperature,
+            "--dry-run": dry_run,
+            "--published": published,
+            "--executor": executor != "local",
+        }
+        unfit = ", ".join(name for name, is_given in given.items() if is_given)
+        if unfit:
+            fail(f"--training does not go with {unfit}: it tempers --peptides here, at 310 K")
     if not dry_run:
         require_scheduler(executor)
     profile = load_profile(executor, cluster)
@@ -101,16 +112,6 @@ def reference(
         seed=seed,
     )
     if training:
-        given = {
-            "--suite": suite,
-            "--temperature": temperature,
-            "--dry-run": dry_run,
-            "--published": published,
-            "--executor": executor != "local",
-        }
-        unfit = ", ".join(name for name, is_given in given.items() if is_given)
-        if unfit:
-            fail(f"--training does not go with {unfit}: it tempers --peptides here, at 310 K")
         _training_data(wanted, plan, directory, out_dir, workers, device)
         return
     if not suite:

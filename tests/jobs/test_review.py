@@ -32,7 +32,7 @@ ROWS: Mapping[str, dict[str, Any]] = {
     "md-replicas": {"replicas": 3, "minimise_steps": 5},
     "parallel-tempering": {"exchange_steps": 5, "levels": 2, "minimise_steps": 5},
     "prose-snis": {"weights": "breathing", "chunk_proposals": 50},
-    "arbg-snis": {"weights": "wells", "chunk_proposals": 50},
+    "arbg-snis": {"weights": "arbg-small", "chunk_proposals": 50},
     "robin-snis": {"weights": "breathing", "chunk_proposals": 50},
     "tbg": {"weights": "breathing", "steps": 1, "batch": 50, "chunk_proposals": 50},
 }
@@ -101,7 +101,7 @@ FORGED: dict[str, tuple[Callable[[Ensemble], Ensemble], str]] = {
         weighing(lambda one: one.log_weights + 0.5 * (one.positions_nm[:, 0, 0] > 0)),
         "are not -E - log q",
     ),
-    "without the lightest third": (
+    "without every third": (
         weighing(lambda one: np.where(np.arange(len(one)) % 3, one.log_weights, -np.inf)),
         "are not -E - log q",
     ),
