@@ -140,9 +140,10 @@ def _store_results(
 ) -> None:
     """Write the ensembles and the tuned weights."""
     from prosebench.prose.weights import save_weights
+    from prosebench.store.storage import write_arrays
 
     for file, ensemble in zip(files, ensembles, strict=True):
-        _store(file, ensemble.save)
+        _store(file, partial(write_arrays, arrays=ensemble.arrays()))
     _store(directory / TUNED, lambda path: save_weights(path, tuned.network, notes))
 
 
