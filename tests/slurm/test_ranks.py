@@ -89,7 +89,7 @@ def test_a_job_is_asked_to_stop_between_two_cells_and_then_preempted(spread: Sit
     job = re.sub("_0$", "", spread.beats()[0]["job"])
     until("the first cell is finished", lambda: bool(list(spread.directory.glob("cells/*/record.json"))))
     # What SLURM is told to do at the time limit: signal the job itself, whether or not there are ranks just then.
-    (script,) = spread.directory.glob("jobs/*/logs/*_submission.sh")
+    (script,) = spread.directory.glob("jobs/*/array.sh")
     assert "--signal=B:USR2@30" in script.read_text()
     run("scancel", "--batch", "--signal=USR2", job)
     until("it is back in the queue", lambda: "goes back into the queue" in spread.log())

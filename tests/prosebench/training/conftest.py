@@ -25,7 +25,7 @@ SEQUENCES = ("GA", "GG", "GS")
 
 def ensemble_of(peptide: Peptide, n: int, seed: int = 0) -> Ensemble:
     """Start structures with noise: no physics, right shapes."""
-    noise = 0.01 * np.random.default_rng(seed).standard_normal((n, peptide.n_atoms, 3))
+    noise = 0.005 * np.random.default_rng(seed).standard_normal((n, peptide.n_atoms, 3))
     return Ensemble(peptide.start_nm + noise, np.zeros(n))
 
 
