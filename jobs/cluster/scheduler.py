@@ -183,24 +183,25 @@ def schedulers() -> dict[str, Scheduler]:
     return {one.name: one for one in (Slurm(), Pbs(), Lsf())}
 
 
-def queued_jobs(submissions: Iterable[Submission]) -> list[QueuedJob]:
-    """Jobs of these submissions that have not ended. Raises NoScheduler."""
-    names: dict[str, list[str]] = {}
+def _by_scheduler(submissions: Iterable[Submission]) -> list[tuple[Scheduler, list[str]]]:
+    """Each scheduler that submissions went to, with their names."""
+    known, names = schedulers(), dict[str, list[str]]()
     for submission in submissions:
         names.setdefault(submission.scheduler, []).append(submission.name)
-    known = schedulers()
-    return [job for scheduler, some in names.items() for job in known[scheduler].queued(some)]
+    return [(known[scheduler], some) for scheduler, some in names.items()]
+
+
+def queued_jobs(submissions: Iterable[Submission]) -> list[QueuedJob]:
+    """Jobs of these submissions that have not ended. Raises NoScheduler."""
+    return [job for scheduler, names in _by_scheduler(submissions) for job in scheduler.queued(names)]
 
 
 def ended_jobs(submissions: Iterable[Submission]) -> dict[tuple[str, int], tuple[str, str]]:
     """Id and last state of the jobs of these submissions that have ended; nothing where nobody knows."""
-    names: dict[str, list[str]] = {}
-    for submission in submissions:
-        names.setdefault(submission.scheduler, []).append(submission.name)
     found: dict[tuple[str, int], tuple[str, str]] = {}
-    for scheduler, some in names.items():
+    for scheduler, names in _by_scheduler(submissions):
         try:
-            found |= schedulers()[scheduler].ended(sorted(set(some)))
+            found |= scheduler.ended(sorted(set(names)))
         except NoScheduler:
             continue
     return found
@@ -208,16 +209,13 @@ def ended_jobs(submissions: Iterable[Submission]) -> dict[tuple[str, int], tuple
 
 def joules_of(submissions: Iterable[Submission]) -> dict[str, float]:
     """Joules of the jobs of these submissions by their scheduler, as far as its accounting counts them."""
-    names: dict[str, list[str]] = {}
-    for submission in submissions:
-        names.setdefault(submission.scheduler, []).append(submission.name)
     found = {}
-    for scheduler, some in names.items():
+    for scheduler, names in _by_scheduler(submissions):
         try:
-            found[scheduler] = schedulers()[scheduler].joules(sorted(set(some)))
+            found[scheduler.name] = scheduler.joules(sorted(set(names)))
         except NoScheduler:
             continue
-    return {scheduler: joules for scheduler, joules in found.items() if joules > 0.0}
+    return {name: joules for name, joules in found.items() if joules > 0.0}
 
 
 def cells_of(submissions: Sequence[Submission], queued: Sequence[QueuedJob]) -> dict[str, QueuedJob]:

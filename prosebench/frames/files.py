@@ -14,7 +14,7 @@ TRAJECTORIES = (".xtc", ".dcd", ".pdb")
 FORMATS = (*TRAJECTORIES, ".npz")
 """What an ensemble can be written as; an .npz file alone holds energies and log-weights, too."""
 
-FARTHEST_NM = 900.0
+MOST_WRITABLE_NM = 900.0
 """No format holds every number: the columns of a PDB file end before 1000 nm."""
 
 _WRITE_ERRORS = {".xtc": (OSError, RuntimeError), ".dcd": (OSError, TypeError)}
@@ -94,5 +94,5 @@ def _frames_in(path: Path, n_atoms: int) -> int:
 
 
 def writable(frames_nm: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which frames (n,) the formats of other programs can hold: all coordinates are within FARTHEST_NM of 0."""
-    return (np.abs(frames_nm) < FARTHEST_NM).all(axis=(1, 2))
+    """Which frames (n,) the formats of other programs can hold: all coordinates are within MOST_WRITABLE_NM of 0."""
+    return (np.abs(frames_nm) < MOST_WRITABLE_NM).all(axis=(1, 2))

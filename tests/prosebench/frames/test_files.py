@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prosebench.ensemble import Ensemble
-from prosebench.frames.files import FARTHEST_NM, check_writable, files_of, write_frames
+from prosebench.frames.files import MOST_WRITABLE_NM, check_writable, files_of, write_frames
 from prosebench.frames.importance import normalise, pareto_smooth
 from prosebench.peptide import Peptide
 from prosebench.store.storage import file_sha256
@@ -23,7 +23,7 @@ def ensemble(n: int = 6) -> Ensemble:
 def test_frames_come_back(suffix: str, tmp_path: Path) -> None:
     frames = ensemble()
     frames.positions_nm[2] = np.nan
-    frames.positions_nm[3, 0] = 2 * FARTHEST_NM
+    frames.positions_nm[3, 0] = 2 * MOST_WRITABLE_NM
     path = tmp_path / "new" / f"x{suffix}"
     with pytest.warns(UserWarning, match="without their weights"):
         assert frames.save(path) == file_sha256(path)
