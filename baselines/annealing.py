@@ -152,6 +152,14 @@ def blocks(n: int, first: int = 0) -> list[slice]:
     return [slice(start, min(start + BLOCK, n)) for start in range(first, n, BLOCK)]
 
 
+def stream(run: Run, purpose: int, step: int, first: int) -> np.random.Generator:
+    """The random stream of a purpose (1 or more) at a step, for the block that begins at particle `first`."""
+    # The purpose comes last and is not 0: a seed sequence does not see zeros at its end.
+    return np.random.Generator(
+        np.random.Philox(np.random.SeedSequence([run.random_key, step, first, purpose]))
+    )
+
+
 def joined(parts: list[Points]) -> Points:
     """One after the other."""
     arrays = [part.arrays() for part in parts]

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities, minimisation_limit, minimised
-from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble
+from prosebench.frames.features import same_peptide_bonds
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.store.storage import FileElsewhere, file_sha256
 
@@ -21,7 +22,8 @@ class MDReplicas(Method):
 
         The friction is that of parallel-tempering, and for the same reason: short trajectories must warm up soon.
 
-        starts is an ensemble file (.npz) from whose frames the starts are drawn; starts_sha256, which is filled
+        starts is an ensemble file (.npz) from whose frames the starts are drawn, but for those with a peptide bond
+        cis that is trans in the peptide, or the reverse; starts_sha256, which is filled
         in, makes its content, wherever it lies, part of what identifies a cell.
         """
 
@@ -64,7 +66,7 @@ class MDReplicas(Method):
         """Minimisation, where starts do not come from a file."""
         return 0 if self.settings.starts else minimisation_limit(self.settings.minimise_steps)
 
-    def marks(self, run: Run) -> NDArray[np.int64]:
+    def marks(self, run: Run) -> NDArray[np.int64] | None:
         """See Method.marks: all replicas keep a frame after the same steps."""
         replicas = min(self.settings.replicas, run.budgets[-1])
         return np.repeat(self._schedule(run, run.budgets[-1] // replicas, replicas) * replicas, replicas)
@@ -80,6 +82,25 @@ class MDReplicas(Method):
         steps = min(max(1, self.settings.chunk_evaluations // replicas), total - done)
         schedule = self._schedule(run, total, replicas)
         keep = schedule[(schedule > done) & (schedule <= done + steps)] - done
+        result = self._stretch(run, state, steps, done, keep)
+        frames = result.frames_nm.reshape(-1, run.peptide.n_atoms, 3)
+        evaluations = np.repeat((done + keep) * replicas, replicas)
+        return Chunk(
+            ensemble=Ensemble(frames, result.energies_kt.ravel(), evaluations=evaluations)
+            if len(keep)
+            else None,
+            carry={
+                "positions_nm": result.state.positions_nm,
+                "velocities_nm_ps": result.state.velocities_nm_ps,
+                "step": np.array(done + steps),
+            },
+            done=done + steps == total,
+        )
+
+    def _stretch(
+        self, run: Run, state: PhaseState, steps: int, done: int, keep: NDArray[np.int64]
+    ) -> LangevinResult:
+        """Dynamics of all replicas after `done` steps. Raises FloatingPointError where one leaves finite numbers."""
         result = run.meter.langevin(
             state,
             steps,
@@ -95,22 +116,10 @@ class MDReplicas(Method):
         )
         if result.failed.any():
             raise FloatingPointError(
-                f"{result.failed.sum()} of {replicas} trajectories of {run.peptide.sequence} left finite numbers; "
-                f"use a shorter time step than {self.settings.time_step_fs} fs"
+                f"{result.failed.sum()} of {len(result.failed)} trajectories of {run.peptide.sequence} left finite "
+                f"numbers; use a shorter time step than {self.settings.time_step_fs} fs"
             )
-        frames = result.frames_nm.reshape(-1, run.peptide.n_atoms, 3)
-        evaluations = np.repeat((done + keep) * replicas, replicas)
-        return Chunk(
-            ensemble=Ensemble(frames, result.energies_kt.ravel(), evaluations=evaluations)
-            if len(keep)
-            else None,
-            carry={
-                "positions_nm": result.state.positions_nm,
-                "velocities_nm_ps": result.state.velocities_nm_ps,
-                "step": np.array(done + steps),
-            },
-            done=done + steps == total,
-        )
+        return result
 
     def _schedule(self, run: Run, total: int, replicas: int) -> NDArray[np.int64]:
         """Steps after which all trajectories keep a frame: evenly over the part that is not discarded."""
@@ -118,13 +127,23 @@ class MDReplicas(Method):
         per_replica = max(1, run.frames // replicas)
         return discarded + evenly_spaced(total - discarded, per_replica)
 
+    def _usable_starts(self, run: Run) -> NDArray[np.float32]:
+        """Frames (n, atoms, 3) of the file with peptide bonds as in the start structure; dynamics turns none."""
+        frames = Ensemble.load(self.settings.starts).positions_nm
+        usable = same_peptide_bonds(frames, run.peptide.topology, run.peptide.start_nm)
+        if not usable.any():
+            raise ValueError(
+                f"no frame of {self.settings.starts} has the peptide bonds of {run.peptide.sequence}, cis or trans"
+            )
+        return frames[usable]
+
     def _start(self, run: Run) -> PhaseState:
         # A budget below one step a replica is spent on fewer replicas.
         replicas = min(self.settings.replicas, run.budgets[-1])
         temperatures = np.full(replicas, run.meter.temperature_kelvin)
         rng = run.rng(0)
         if self.settings.starts:
-            starts = Ensemble.load(self.settings.starts).positions_nm
+            starts = self._usable_starts(run)
             chosen = rng.choice(len(starts), replicas, replace=len(starts) < replicas)
             positions = starts[chosen].astype(np.float64)
         else:

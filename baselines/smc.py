@@ -38,6 +38,7 @@ from baselines.annealing import (
     next_time,
     nothing_left,
     reweighted,
+    stream,
 )
 from baselines.resampling import Scheme, resample
 from prosebench.ensemble import Ensemble
@@ -169,7 +170,7 @@ class SMC(Method):
         wanted = blocks(n, there)[: max(1, evaluations // BLOCK)]
 
         def draw(block: slice) -> Draws:
-            return proposal.draw(block.stop - block.start, _stream(run, _DRAW, 0, block.start))
+            return proposal.draw(block.stop - block.start, stream(run, _DRAW, 0, block.start))
 
         draws = run.ranks.map(draw, wanted)
         points, has_density = points_of(run, proposal, draws)
@@ -232,7 +233,7 @@ class SMC(Method):
         efficiency, origins = ess(log_weights), state.origins
         every = settings.ess_threshold == 1.0
         if every or efficiency < settings.ess_threshold or not np.isfinite(log_weights).all():
-            chosen = resample(log_weights, n, settings.resampling, _stream(run, _RESAMPLE, step, 0))
+            chosen = resample(log_weights, n, settings.resampling, stream(run, _RESAMPLE, step, 0))
             points, origins = points.select(chosen), origins[chosen]
             log_weights = np.full(n, -math.log(n))
         moved = 0
@@ -368,15 +369,7 @@ def _noise(run: Run, step: int, move: int, points: Points) -> tuple[NDArray[np.f
     """Normals (n, atoms, 3) and uniforms (n,) of a move; a block's depend on the cell, the move and the block alone."""
     normals, uniforms = np.empty(points.positions_nm.shape), np.empty(len(points))
     for block in blocks(len(points)):
-        rng = _stream(run, _MOVE + move, step, block.start)
+        rng = stream(run, _MOVE + move, step, block.start)
         normals[block] = rng.standard_normal(normals[block].shape)
         uniforms[block] = rng.random(len(uniforms[block]))
     return normals, uniforms
-
-
-def _stream(run: Run, purpose: int, step: int, first: int) -> np.random.Generator:
-    """The random stream of a purpose at a step, for the block that begins at particle `first`."""
-    # The purpose comes last and is not 0: a seed sequence does not see zeros at its end.
-    return np.random.Generator(
-        np.random.Philox(np.random.SeedSequence([run.random_key, step, first, purpose]))
-    )

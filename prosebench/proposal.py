@@ -71,6 +71,15 @@ class Proposal(Protocol):
         """n independent draws. All random numbers come from rng, so the same rng gives the same frames."""
         ...
 
+    def as_drawn(self, frames_nm: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Frames (n, atoms, 3) of the target as a draw might show them: placed at random, by the densities of
+        `placement`, and with the labels of equivalent hydrogens that the proposal knows."""
+        ...
+
+    def log_density(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Log-density (n,) of any frames (n, atoms, 3), -inf where it is not finite."""
+        ...
+
     def log_density_and_gradient(
         self, frames_nm: NDArray[np.floating]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -189,6 +198,14 @@ class GaussianProposal:
         noise = rng.standard_normal((n, self.n_atoms, 3))
         frames = (self.mean_nm + self.std_nm * noise).astype(np.float32)
         return Draws(frames, self.log_density_and_gradient(frames)[0], {})
+
+    def as_drawn(self, frames_nm: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.floating]:
+        """See `Proposal.as_drawn`: frames as they are, fixed in space."""
+        return frames_nm
+
+    def log_density(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        """See `Proposal.log_density`."""
+        return self.log_density_and_gradient(frames_nm)[0]
 
     def log_density_and_gradient(
         self, frames_nm: NDArray[np.floating]

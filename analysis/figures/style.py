@@ -64,6 +64,7 @@ _FIXED: Mapping[str, Look] = {
     "smc-ula": Look(_GREEN, ">", "-."),
     "arbg-snis": Look(_MAGENTA, "d", "--"),
     "robin-snis": Look(_MAGENTA, "*", ":"),
+    "md-flow": Look(_MAGENTA, "P", "-."),
     "md": Look(_VERMILION, "s"),
     "md-tuned": Look(_VERMILION, "p", "--"),
     "md-replicas": Look(_ORANGE, "D", "--"),

@@ -21,6 +21,9 @@ _WINDOW_FACTOR = 5.0
 N_GROUPS = 8
 MAX_COMPARED = 2000
 
+WAYS = {"tempering": "parallel tempering", "plain-md": "plain MD"}
+"""Ways to the distribution of a reference other than its own trajectories, by their names in its convergence."""
+
 
 def convergence(
     trajectories: Sequence[Ensemble],
@@ -107,24 +110,22 @@ def spread_ratio(reference: Reference, n_frames: int = MAX_COMPARED) -> float:
 def assess(
     reference: Reference,
     trajectories: Sequence[Ensemble],
-    tempering: Ensemble,
+    others: Mapping[str, Ensemble],
     n_groups: int = N_GROUPS,
 ) -> Reference:
     """The reference with its convergence and its floor.
 
-    Trajectories are compared in n_groups groups, one alone being too short to say much. tempering, frames from an
-    independent way to the same distribution, is compared with as many frames of the trajectories; the floor is of that
-    size too, so the two can stand side by side.
+    Trajectories are compared in n_groups groups, one alone being too short to say much. others, frames from independent
+    ways to the same distribution by the names of WAYS, are compared with as many frames of the trajectories; the floor
+    is of that size too, so they can stand side by side.
     """
     topology = reference.peptide.topology
-    n_frames = min(len(tempering), len(reference) // 2, sum(map(len, trajectories)) // n_groups, MAX_COMPARED)
+    sizes = [*map(len, others.values()), len(reference) // 2, sum(map(len, trajectories)) // n_groups]
+    n_frames = min(*sizes, MAX_COMPARED)
     whole = convergence(trajectories, reference.tica, topology, n_frames, n_groups=n_groups)
-    whole["tempering"] = distances(
-        _evenly(tempering, n_frames),
-        reference.scored.select(slice(0, n_frames)),
-        reference.tica,
-        topology,
-    )
+    scored = reference.scored.select(slice(0, n_frames))
+    for name, frames in others.items():
+        whole[name] = distances(_evenly(frames, n_frames), scored, reference.tica, topology)
     return reference.with_quality(whole, floor(reference, n_frames))
 
 
@@ -145,9 +146,9 @@ def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str
         )
         text += f"Each of {convergence['groups']} groups of trajectories against the pool of the others "
         text += f"gives on average {compared}."
-        if "tempering" in convergence:
-            other = ", ".join(f"{name} {convergence['tempering'][name]:.3g}" for name in DISTANCE_NAMES)
-            text += f" Parallel tempering against the reference gives {other}."
+        for way in [way for way in WAYS if way in convergence]:
+            other = ", ".join(f"{name} {convergence[way][name]:.3g}" for name in DISTANCE_NAMES)
+            text += f" {WAYS[way][0].upper()}{WAYS[way][1:]} against the reference gives {other}."
         return text
     halves = ", ".join(f"{name} {floor[name]:.3g}" for name in DISTANCE_NAMES)
     return (

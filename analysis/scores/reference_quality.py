@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.metrics.registry import BY_NAME, DISTANCE_NAMES
 from analysis.scores.cache import kept_numbers
-from analysis.scores.convergence import floor, statement
+from analysis.scores.convergence import WAYS, floor, statement
 from analysis.scores.run import SCORE_VERSION
 from prosebench.reference import Reference
 
@@ -38,9 +38,9 @@ def reference_quality(convergence: Mapping[str, Any], floor: Mapping[str, float]
     """What `analysis.scores.convergence` found, as the numbers of one table (JSON).
 
     `distances` has a line for each Distance: mean and largest distance of a group of trajectories to the pool of
-    the others and the distance of parallel tempering, each None where it was not measured, and the floor.
+    the others and the distances of other ways (WAYS), each None where it was not measured, and the floor.
     """
-    spread, tempering = convergence["spread"], convergence.get("tempering", {})
+    spread = convergence["spread"]
     return {
         "frames": convergence["frames"],
         "trajectories": convergence["trajectories"],
@@ -54,7 +54,7 @@ def reference_quality(convergence: Mapping[str, Any], floor: Mapping[str, float]
                 "metric": name,
                 "mean": spread[name]["mean"] if spread else None,
                 "largest": spread[name]["max"] if spread else None,
-                "tempering": tempering.get(name),
+                **{way: convergence.get(way, {}).get(name) for way in WAYS},
                 "floor": floor[name],
             }
             for name in DISTANCE_NAMES
@@ -67,11 +67,11 @@ def quality_view(quality: Mapping[str, Any]) -> dict[str, Any]:
     columns = {
         "mean": f"{quality['groups']} groups, mean",
         "largest": "largest",
-        "tempering": "parallel tempering",
+        **WAYS,
         "floor": "floor",
     }
     lines = quality["distances"]
-    measured = [name for name in columns if any(line[name] is not None for line in lines)]
+    measured = [name for name in columns if any(line.get(name) is not None for line in lines)]
     facts = [
         ("frames in all", f"{quality['frames']:,} in {quality['trajectories']:,} trajectories"),
         ("slowest observable", quality["slowest"]),
@@ -82,7 +82,7 @@ def quality_view(quality: Mapping[str, Any]) -> dict[str, Any]:
         "facts": facts,
         "compared_frames": f"{quality['compared_frames']:,}",
         "groups": quality["groups"] if "mean" in measured else 0,
-        "tempering": "tempering" in measured,
+        "ways": [WAYS[way] for way in WAYS if way in measured],
         "columns": [columns[name] for name in measured],
         "lines": [
             {"metric": BY_NAME[line["metric"]].label, "values": [f"{line[name]:.3g}" for name in measured]}

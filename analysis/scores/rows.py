@@ -28,6 +28,7 @@ KNOWN_ROWS = (
     "smc-ula",
     "arbg-snis",
     "robin-snis",
+    "md-flow",
     "md",
     "md-tuned",
     "md-replicas",

@@ -1,8 +1,11 @@
-"""Own references: parallel tempering to find all basins, then plain MD from its frames for the truth and its dynamics.
+"""Own references: parallel tempering to find all basins, then plain MD from its frames, and dynamics with a flow.
 
 Plain trajectories from one start stay in its basin for longer than anyone waits. Tempering crosses between basins;
 its coldest frames are equilibrium starts, and trajectories from them are equilibrium samples with real time in them,
-which TICA needs. Both are ordinary cells: a reference that is killed continues.
+which TICA needs. Where a flow knows the peptide, the frames of the reference come from `md-flow`: replicas that begin
+at frames of tempering, and that the flow takes between basins, each move accepted or rejected by Metropolis. Plain MD
+is then the second way to the same distribution, and what it says of the reference is stored with it. All are ordinary
+cells: a reference that is killed continues.
 """
 
 import math
@@ -14,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import erfcinv
 
+from baselines.md_flow import round_cost
 from jobs.cells.display import Progress
 from jobs.cells.launch import run_local
 from jobs.cells.plan import lay_out
@@ -21,8 +25,9 @@ from prosebench.build_info import code_commit
 from prosebench.energy.dynamics import maxwell_velocities
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import LangevinSettings, PhaseState
-from prosebench.ensemble import Ensemble
-from prosebench.frames.features import n_tica_features
+from prosebench.ensemble import Ensemble, concatenate
+from prosebench.flows.snis import FlowSettings
+from prosebench.frames.features import n_tica_features, same_peptide_bonds
 from prosebench.frames.tica import tica_fault
 from prosebench.method import load_method
 from prosebench.peptide import Peptide, number_of_atoms
@@ -43,7 +48,11 @@ TEMPERING_FRICTION_PER_PS = 2.0
 EXCHANGE_ACCEPTANCE = 0.3
 """Share of exchanges between neighbouring levels that `levels_for` aims at."""
 TEMPERING_FRAMES = 4096
-_TRIAL_STEPS = 200
+FLOW_STEPS = 1000
+"""Steps of dynamics between two rounds of draws: what a flow misses is left to dynamics alone."""
+_FLOW_WARM_UP = 1 / 6
+"""Share of the rounds with a flow before the first frame is kept."""
+_TRIAL_STEPS, _TRIAL_DRAWS = 200, 256
 
 
 class PlanError(ValueError):
@@ -55,19 +64,44 @@ class ReferencePlan:
     """How a reference is made. Times are per replica, at TIME_STEP_FS a step.
 
     ladders x levels replicas temper for tempering_ns (levels None: as many as the size of the peptide asks for);
-    then `replicas` trajectories of md_ns each start from the coldest frames. TICA is fitted at lag_ns (published:
-    1 ns); n_frames are drawn for the reference, of which one half is scored against and the other is spare.
+    then `replicas` trajectories of md_ns each start from the coldest frames. TICA is fitted on them at lag_ns
+    (published: 1 ns). From the coldest frames start flow_replicas, too, in flow_rounds rounds of FLOW_STEPS steps and
+    flow_draws draws each, of the flow whose weights `flow` names. n_frames are drawn for the reference, of which one
+    half is scored against and the other is spare: from the replicas with the flow or, where `flow` is empty or does not
+    know the peptide, from plain MD.
     """
 
     ladders: int = 16
     levels: int | None = None
     hottest_kelvin: float = 600.0
-    tempering_ns: float = 2.0
+    tempering_ns: float = 1.0
     replicas: int = 64
-    md_ns: float = 3.2
+    md_ns: float = 1.6
     lag_ns: float = 1.0
     n_frames: int = 20_000
     seed: int = 0
+    flow: str = "arbg-small"
+    flow_replicas: int = 256
+    flow_rounds: int = 96
+    flow_draws: int = 3
+
+    def has_flow(self, sequence: str) -> bool:
+        """Whether a reference of a peptide is made with the flow: whether that knows it."""
+        return (
+            bool(self.flow)
+            and _flow_settings(self.flow).reason_to_skip(Peptide.from_sequence(sequence)) is None
+        )
+
+    def frames_to_draw_from(self, sequence: str) -> int:
+        """Frames that are kept of the replicas with the flow, or of plain MD."""
+        if not self.has_flow(sequence):
+            return self.md_frames
+        return self.flow_replicas * (self.flow_rounds - int(_FLOW_WARM_UP * self.flow_rounds))
+
+    @property
+    def flow_evaluations(self) -> int:
+        """Energy evaluations of the replicas with the flow, all together."""
+        return self.flow_replicas * self.flow_rounds * round_cost(FLOW_STEPS, self.flow_draws)
 
     def levels_of(self, n_atoms: int, coldest_kelvin: float) -> int:
         """Levels of tempering for a peptide of so many atoms."""
@@ -96,17 +130,35 @@ class ReferencePlan:
     def check(self, sequences: Sequence[str]) -> None:
         """Raise PlanError, before any dynamics, where its trajectories are too short for a reference of a peptide."""
         lengths = [self.md_frames // max(1, self.replicas)] * self.replicas
-        if not 2 <= self.n_frames <= self.md_frames:
-            raise PlanError(
-                f"a reference of {self.n_frames:,} frames cannot be drawn from {self.md_frames:,}: plain MD keeps a "
-                f"frame every {FRAME_INTERVAL_PS:g} ps, and runs {self.replicas} x {self.md_ns:g} ns. Ask for at least "
-                "2 frames and at most those with --frames, or for more with --md-ns or --replicas"
-            )
         for sequence in sequences:
+            there = self.frames_to_draw_from(sequence)
+            if not 2 <= self.n_frames <= there:
+                raise PlanError(
+                    f"{sequence}: a reference of {self.n_frames:,} frames cannot be drawn from {there:,}: "
+                    f"{self._where_frames_come_from(sequence)}. Ask for at least 2 frames and at most those with "
+                    "--frames, or make more"
+                )
             topology = Peptide.from_sequence(sequence).topology
             fault = tica_fault(lengths, self.lag_frames, n_tica_features(topology))
             if fault:
                 raise PlanError(f"{sequence}: {fault} (--md-ns, --replicas, --lag-ns)")
+
+    def _where_frames_come_from(self, sequence: str) -> str:
+        if self.has_flow(sequence):
+            return (
+                f"{self.flow_replicas} replicas with {self.flow} keep a frame a round, after the first sixth of "
+                f"{self.flow_rounds} (--flow-rounds)"
+            )
+        return (
+            f"plain MD keeps a frame every {FRAME_INTERVAL_PS:g} ps, and runs {self.replicas} x {self.md_ns:g} ns "
+            "(--md-ns, --replicas)"
+        )
+
+
+def _flow_settings(weights: str) -> FlowSettings:
+    settings = load_method("arbg-snis").Settings.model_validate({"weights": weights})
+    assert isinstance(settings, FlowSettings)
+    return settings
 
 
 def levels_for(n_atoms: int, coldest_kelvin: float, hottest_kelvin: float) -> int:
@@ -123,11 +175,12 @@ def levels_for(n_atoms: int, coldest_kelvin: float, hottest_kelvin: float) -> in
 
 @dataclass(frozen=True)
 class MadeReference:
-    """A reference with the trajectories behind it and the coldest frames of tempering, to judge its convergence by."""
+    """A reference with the trajectories that its frames are of, and what other ways to the same distribution gave, by
+    name, to judge its convergence by."""
 
     reference: Reference
     trajectories: list[Ensemble]
-    tempering: Ensemble
+    others: dict[str, Ensemble]
 
 
 def estimate_seconds(sequences: Sequence[str], plan: ReferencePlan, settings: TargetSettings) -> float:
@@ -145,6 +198,13 @@ def estimate_seconds(sequences: Sequence[str], plan: ReferencePlan, settings: Ta
         rate = _TRIAL_STEPS * plan.replicas / (time.perf_counter() - started)
         tempering = plan.tempering_evaluations(peptide.n_atoms, settings.temperature_kelvin)
         total += (tempering + plan.md_evaluations) / rate
+        if plan.has_flow(sequence):
+            flow = _flow_settings(plan.flow).load()
+            started = time.perf_counter()
+            flow.propose(peptide, _TRIAL_DRAWS, np.random.default_rng(0))
+            of_a_draw = (time.perf_counter() - started) / _TRIAL_DRAWS
+            rounds = plan.flow_replicas * plan.flow_rounds
+            total += rounds * (FLOW_STEPS / rate + plan.flow_draws * of_a_draw)
     return total
 
 
@@ -171,16 +231,35 @@ def make_references(
         tempering = [tempering_cell(sequence, plan, settings) for sequence in group]
         run_cells(tempering, directory, workers, watch_cells)
         ready = [cell for cell in tempering if is_finished(directory, cell)]
-        md = [_md_cell(cell.peptide, plan, settings, ensemble_path(directory, cell)) for cell in ready]
-        waiting = list(zip(ready, md, strict=True))
+        waiting = [_Making.of(cell, plan, settings, ensemble_path(directory, cell)) for cell in ready]
 
-        def look(waiting: list[tuple[Cell, Cell]] = waiting) -> None:
-            for hot, cold in [pair for pair in waiting if is_finished(directory, pair[1])]:
-                waiting.remove((hot, cold))
-                finish(cold.peptide, _build(hot, cold, plan, directory))
+        def look(waiting: list[_Making] = waiting) -> None:
+            for made in [one for one in waiting if all(is_finished(directory, cell) for cell in one.cells)]:
+                waiting.remove(made)
+                finish(made.hot.peptide, _build(made, plan, directory))
 
-        run_cells(md, directory, workers, watch_cells, look)
+        run_cells([cell for one in waiting for cell in one.cells], directory, workers, watch_cells, look)
         look()
+
+
+@dataclass(frozen=True)
+class _Making:
+    """The cells of one reference: tempering, plain MD, and dynamics with the flow where it knows the peptide."""
+
+    hot: Cell
+    plain: Cell
+    with_flow: Cell | None
+
+    @classmethod
+    def of(cls, hot: Cell, plan: ReferencePlan, settings: TargetSettings, starts: Path) -> "_Making":
+        plain = _md_cell(hot.peptide, plan, settings, starts)
+        with_flow = _flow_cell(hot.peptide, plan, settings, starts) if plan.has_flow(hot.peptide) else None
+        return cls(hot, plain, with_flow)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Those that start at frames of tempering."""
+        return [self.plain, *([self.with_flow] if self.with_flow else [])]
 
 
 def run_cells(
@@ -203,7 +282,7 @@ def run_cells(
 
 def is_finished(directory: Path, cell: Cell) -> bool:
     """Whether the record of a cell is there."""
-    return (directory / "cells" / cell.folder_name / "record.json").exists()
+    return (_folder(cell, directory) / "record.json").exists()
 
 
 def tempering_cell(
@@ -232,6 +311,22 @@ def _md_cell(sequence: str, plan: ReferencePlan, settings: TargetSettings, start
     return _cell(sequence, "md-replicas", options, plan.md_evaluations, plan.md_frames, plan, settings)
 
 
+def _flow_cell(sequence: str, plan: ReferencePlan, settings: TargetSettings, starts: Path) -> Cell:
+    options = {
+        "replicas": plan.flow_replicas,
+        "discard": _FLOW_WARM_UP,
+        "starts": str(starts),
+        "friction_per_ps": TEMPERING_FRICTION_PER_PS,
+        "proposal": "arbg-snis",
+        "proposal_settings": {"weights": plan.flow},
+        "md_steps": FLOW_STEPS,
+        "proposals": plan.flow_draws,
+        "chunk_evaluations": plan.flow_replicas * FLOW_STEPS,
+    }
+    frames = plan.frames_to_draw_from(sequence)
+    return _cell(sequence, "md-flow", options, plan.flow_evaluations, frames, plan, settings)
+
+
 def _cell(
     sequence: str,
     method: str,
@@ -244,10 +339,10 @@ def _cell(
     # Chunks of some seconds: these cells are a thousand times longer than those of a benchmark.
     full = load_method(method).Settings.model_validate(
         {
+            "chunk_evaluations": 5_000_000,
             **options,
             "time_step_fs": TIME_STEP_FS,
             "hydrogen_mass_dalton": HYDROGEN_MASS_DALTON,
-            "chunk_evaluations": 5_000_000,
         }
     )
     return Cell(
@@ -265,37 +360,58 @@ def _cell(
 
 def ensemble_path(directory: Path, cell: Cell) -> Path:
     """Where the frames of a finished cell lie."""
-    return directory / "cells" / cell.folder_name / "ensemble.npz"
+    return _folder(cell, directory) / "ensemble.npz"
 
 
-def _build(hot: Cell, cold: Cell, plan: ReferencePlan, directory: Path) -> MadeReference:
-    record = read_record(directory / "cells" / cold.folder_name)
-    ensemble = record.load_ensemble(directory / "cells" / cold.folder_name)
-    peptide = Peptide.from_sequence(cold.peptide)
-    ensemble = rounded(ensemble, make_target(peptide, cold.target).energy)
-    # Frames are stored time by time, all replicas of one time together.
-    trajectories = [ensemble.select(slice(replica, None, plan.replicas)) for replica in range(plan.replicas)]
+def _build(made: _Making, plan: ReferencePlan, directory: Path) -> MadeReference:
+    plain = made.plain
+    peptide = Peptide.from_sequence(plain.peptide)
+    tempered = _ensemble(made.hot, directory)
+    # Where the hot levels turned a peptide bond, the others know nothing of it.
+    others = {
+        "tempering": tempered.select(
+            same_peptide_bonds(tempered.positions_nm, peptide.topology, peptide.start_nm)
+        )
+    }
+    target = make_target(peptide, plain.target)
+    trajectories = _replicas(rounded(_ensemble(plain, directory), target.energy), plan.replicas)
+    sampled, ways = trajectories, "parallel tempering, then plain MD from its coldest frames"
+    if made.with_flow is not None:
+        others["plain-md"] = concatenate(trajectories)
+        sampled = _replicas(rounded(_ensemble(made.with_flow, directory), target.energy), plan.flow_replicas)
+        ways += f"; frames of md-flow from them, with {plan.flow}"
     reference = build_reference(
         peptide,
         trajectories,
+        sampled=sampled,
         frame_interval_ps=FRAME_INTERVAL_PS,
         lag_frames=plan.lag_frames,
         n_frames=plan.n_frames,
         seed=plan.seed,
-        temperature_kelvin=cold.target.temperature_kelvin,
-        force_field=cold.target.force_field,
+        temperature_kelvin=plain.target.temperature_kelvin,
+        force_field=plain.target.force_field,
         # The starts are equilibrium frames already: reweighting would only add its noise.
         koopman_reweighting=False,
         source={
-            "made_by": "parallel tempering, then plain MD from its coldest frames",
+            "made_by": ways,
             "plan": asdict(plan),
-            "target": record.target,
+            "target": read_record(_folder(plain, directory)).target,
             "commit": code_commit(),
-            "cells": {"tempering": hot.id, "md": cold.id},
-            "total_evaluations": hot.budgets[-1] + cold.budgets[-1],
+            "cells": {cell.method: cell.id for cell in (made.hot, *made.cells)},
+            "total_evaluations": sum(cell.budgets[-1] for cell in (made.hot, *made.cells)),
         },
     )
-    tempered = read_record(directory / "cells" / hot.folder_name).load_ensemble(
-        directory / "cells" / hot.folder_name
-    )
-    return MadeReference(reference, trajectories, tempered)
+    return MadeReference(reference, sampled, others)
+
+
+def _folder(cell: Cell, directory: Path) -> Path:
+    return directory / "cells" / cell.folder_name
+
+
+def _ensemble(cell: Cell, directory: Path) -> Ensemble:
+    return read_record(_folder(cell, directory)).load_ensemble(_folder(cell, directory))
+
+
+def _replicas(ensemble: Ensemble, replicas: int) -> list[Ensemble]:
+    """Frames of each replica: they are stored time by time, all replicas of one time together."""
+    return [ensemble.select(slice(replica, None, replicas)) for replica in range(replicas)]

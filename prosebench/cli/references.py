@@ -50,8 +50,8 @@ def reference(
     directory: Annotated[Path, typer.Option("--dir", help="Run folder of the work behind them.")] = Path(
         "runs/references"
     ),
-    tempering_ns: Annotated[float, typer.Option(help="Parallel tempering, per replica.")] = 2.0,
-    md_ns: Annotated[float, typer.Option(help="Plain MD, per replica.")] = 3.2,
+    tempering_ns: Annotated[float, typer.Option(help="Parallel tempering, per replica.")] = 1.0,
+    md_ns: Annotated[float, typer.Option(help="Plain MD, per replica.")] = 1.6,
     ladders: Annotated[int, typer.Option(min=1, help="Independent ladders of tempering.")] = 16,
     hottest: Annotated[float, typer.Option(help="Hottest level of tempering, in kelvin.")] = 600.0,
     replicas: Annotated[int, typer.Option(min=1, help="Trajectories of plain MD.")] = 64,
@@ -59,6 +59,16 @@ def reference(
     frames: Annotated[
         int, typer.Option(min=2, help="Frames of a reference; half of them are scored against.")
     ] = 20_000,
+    flow: Annotated[
+        str,
+        typer.Option(
+            help="Weights of the flow that takes replicas from basin to basin; empty: plain MD alone."
+        ),
+    ] = "arbg-small",
+    flow_rounds: Annotated[int, typer.Option(min=1, help="Rounds of 2 ps and of draws of the flow.")] = 96,
+    flow_draws: Annotated[
+        int, typer.Option(min=1, help="Draws of the flow for each replica in a round.")
+    ] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the dynamics and of the draw.")] = 0,
     workers: Workers = 0,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Dynamics on the CPU, or on a GPU.")] = "cpu",
@@ -74,7 +84,7 @@ def reference(
         bool, typer.Option(help="Make training data of --peptides instead: frames of tempering, as shards.")
     ] = False,
 ) -> None:
-    """Make own references: parallel tempering, then plain MD from its frames; resumable."""
+    """Make own references: parallel tempering, then plain MD and dynamics with a flow from its frames; resumable."""
     for option, value in (("--tempering-ns", tempering_ns), ("--md-ns", md_ns), ("--lag-ns", lag_ns)):
         check_positive(value, option)
     check_kelvin(hottest, "--hottest")
@@ -110,6 +120,9 @@ def reference(
         lag_ns=lag_ns,
         n_frames=frames,
         seed=seed,
+        flow=flow,
+        flow_rounds=flow_rounds,
+        flow_draws=flow_draws,
     )
     if training:
         _training_data(wanted, plan, directory, out_dir, workers, device)
@@ -134,7 +147,9 @@ def reference(
     number = workers or _workers_on(physics.device)
     out.print(
         f"{len(missing)} references to make ({len(chosen.peptides) - len(missing)} are there): tempering of "
-        f"{plan.tempering_ns:g} ns a replica, then {plan.replicas} trajectories of {plan.md_ns:g} ns, each"
+        f"{plan.tempering_ns:g} ns a replica, then {plan.replicas} trajectories of {plan.md_ns:g} ns"
+        + (f" and {plan.flow_replicas} replicas with {plan.flow}" if plan.flow else "")
+        + ", each"
     )
     if not missing:
         return
@@ -173,7 +188,7 @@ def reference(
         return Progress(new, out)
 
     def finish(sequence: str, one: MadeReference) -> None:
-        judged = assess(one.reference, one.trajectories, one.tempering)
+        judged = assess(one.reference, one.trajectories, one.others)
         judged.save(path_of(sequence))
         out.print(
             f"\n[bold]{sequence}[/bold] {path_of(sequence)}\n{statement(judged.convergence, judged.floor)}"

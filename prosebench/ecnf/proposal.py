@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from prosebench.ecnf.flow import Ecnf
 from prosebench.energy.target import check_frames
+from prosebench.frames.geometry import remove_center
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide
 from prosebench.proposal import Draws, centred_log_density, finite_or_nothing
@@ -52,6 +53,15 @@ class EcnfProposal:
         return Draws(
             frames, log_density, {"field-evaluations": float(found.field_evaluations.mean())} if n else {}
         )
+
+    def as_drawn(self, frames_nm: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.floating]:
+        """See `Proposal.as_drawn`: the flow knows neither orientation nor labels, but the centre."""
+        centres = self.placement.centre_std_nm * rng.standard_normal((len(frames_nm), 1, 3))
+        return remove_center(np.asarray(frames_nm, dtype=np.float64)) + centres
+
+    def log_density(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        """See `Proposal.log_density`."""
+        return self.log_density_and_gradient(frames_nm)[0]
 
     def log_density_and_gradient(
         self, frames_nm: NDArray[np.floating]

@@ -69,6 +69,21 @@ class FlowProposal:
         frames = (found.frames_nm + found.centres_nm[:, None]).astype(np.float32)
         return Draws(frames, found.log_q_full, {})
 
+    def as_drawn(self, frames_nm: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.floating]:
+        """See `Proposal.as_drawn`."""
+        return self.flow.as_drawn(self.peptide, frames_nm, rng, self.temperature_kelvin)
+
+    @torch.no_grad()
+    def log_density(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
+        """See `Proposal.log_density`."""
+        frames = check_frames(frames_nm, self.n_atoms)
+        log_q, size = np.empty(len(frames)), self.batch or len(frames)
+        for first in range(0, len(frames), size):
+            part = slice(first, first + size)
+            x = torch.as_tensor(frames[part], dtype=torch.float64, device=self.flow.device)
+            log_q[part] = self.flow.log_density(self.peptide, x, self.temperature_kelvin).cpu().numpy()
+        return np.where(np.isfinite(log_q), log_q, -np.inf)
+
     def log_density_and_gradient(
         self, frames_nm: NDArray[np.floating]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -48,6 +48,17 @@ def torus_points(frames_nm: NDArray[np.floating], topology: mdtraj.Topology) -> 
     return np.concatenate([phi, psi], axis=1)
 
 
+def same_peptide_bonds(
+    frames_nm: NDArray[np.floating], topology: mdtraj.Topology, start_nm: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Which frames (n,) have each peptide bond, cis or trans (omega below or above pi / 2), as a structure (atoms, 3)
+    has it. Dynamics at room temperature does not turn them: that takes seconds."""
+    is_trans, of_start = (
+        np.abs(torsions(frames, topology)[2]) > np.pi / 2 for frames in (frames_nm, start_nm[None])
+    )
+    return np.asarray((is_trans == of_start).all(axis=1))
+
+
 def torsion_features(frames_nm: NDArray[np.floating], topology: mdtraj.Topology) -> NDArray[np.float32]:
     """Features (n, 6 (L - 1)): sin phi, cos phi, sin psi, cos psi, sin omega, cos omega."""
     angles = torsions(frames_nm, topology)

@@ -230,6 +230,7 @@ def build_reference(
     peptide: Peptide,
     trajectories: Sequence[Ensemble],
     *,
+    sampled: Sequence[Ensemble] | None = None,
     frame_interval_ps: float,
     lag_frames: int,
     n_frames: int,
@@ -241,12 +242,13 @@ def build_reference(
 ) -> Reference:
     """Make a reference from MD trajectories whose frames are frame_interval_ps apart.
 
-    The TICA basis is fitted on all frames at a lag of lag_frames; then n_frames of them are drawn without
-    replacement, in random order. Energies of the trajectories are in kT at temperature_kelvin. `source` says
-    how they were made. Raises InvalidReferenceError where there are too few frames or one is not finite,
+    The TICA basis is fitted on all frames at a lag of lag_frames; then n_frames of them, or of the chains `sampled` of
+    the same distribution, are drawn without replacement, in random order. Energies are in kT at temperature_kelvin.
+    `source` says how they were made. Raises InvalidReferenceError where there are too few frames or one is not finite,
     TicaError from the fit.
     """
-    pool = concatenate(list(trajectories))
+    sampled = trajectories if sampled is None else sampled
+    pool = concatenate(list(sampled))
     if not (np.isfinite(pool.energies_kt).all() and np.isfinite(pool.positions_nm).all()):
         bad = int((~np.isfinite(pool.energies_kt)).sum())
         raise InvalidReferenceError(
@@ -259,7 +261,7 @@ def build_reference(
     features = [tica_features(part.positions_nm, peptide.topology) for part in trajectories]
     tica = fit_tica(features, lag_frames, koopman_reweighting=koopman_reweighting)
     drawn = np.random.default_rng(seed).choice(len(pool), size=n_frames, replace=False)
-    lengths = np.array([len(part) for part in trajectories])
+    lengths = np.array([len(part) for part in sampled])
     origin = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
     ensemble = Ensemble(pool.positions_nm[drawn], pool.energies_kt[drawn])
     gate = measure_gate(peptide, ensemble.positions_nm[:N_GATE_FRAMES], force_field)
@@ -277,7 +279,7 @@ def build_reference(
         | {
             "frame_interval_ps": frame_interval_ps,
             "trajectory_frames": lengths.tolist(),
-            "total_ns": float(lengths.sum() * frame_interval_ps / 1000.0),
+            "total_ns": sum(map(len, trajectories)) * frame_interval_ps / 1000.0,
             "tica": {"lag_frames": lag_frames, "koopman_reweighting": koopman_reweighting, "hash": tica.hash},
             "draw_seed": seed,
         },

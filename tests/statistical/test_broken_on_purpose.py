@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from baselines.annealing import langevin_move, reweighted
+from baselines.md_flow import MDFlow
 from baselines.parallel_tempering import ParallelTempering
 from baselines.smc import SMC
 from prosebench.ecnf.flow import CentredProposals
-from tests.baselines import test_replicas, test_tbg
+from tests.baselines import test_md_flow, test_replicas, test_tbg
 from tests.statistical import test_smc
 
 OURS = ("prosebench", "baselines", "jobs", "analysis", "tests")
@@ -73,6 +74,27 @@ ERRORS = {
         "< log_ratio",
         "< -log_ratio",
         partial(test_replicas.test_exchange_keeps_every_level_at_its_temperature, None),
+    ),
+    "no density of the flow": Error(
+        MDFlow._log_weights, "- log_q", "- 0.0 * log_q", test_md_flow.test_the_target_stays_as_it_is
+    ),
+    "every draw accepted": Error(
+        MDFlow._round,
+        "< log_weights[trial] - weight",
+        "< np.inf",
+        test_md_flow.test_the_target_stays_as_it_is,
+    ),
+    "a weight that is not that of the last draw": Error(
+        MDFlow._round,
+        "np.where(accepted, log_weights[trial], weight)",
+        "weight",
+        test_md_flow.test_the_target_stays_as_it_is,
+    ),
+    "velocities of half a step before": Error(
+        MDFlow._round,
+        "return PhaseState(positions, back)",
+        "return PhaseState(positions, state.velocities_nm_ps)",
+        test_md_flow.test_the_target_stays_as_it_is,
     ),
 }
 

@@ -38,7 +38,15 @@ def test_what_was_not_measured_has_no_column(known: Reference) -> None:
     alone = {name: value for name, value in known.convergence.items() if name != "tempering"} | {"spread": {}}
     view = quality_view(reference_quality(alone, known.floor))
     assert view["columns"] == ["floor"]
-    assert (view["groups"], view["tempering"]) == (0, False)
+    assert (view["groups"], view["ways"]) == (0, [])
+
+
+def test_ways_to_the_same_distribution_stand_side_by_side(known: Reference) -> None:
+    plain = {name: 2.0 * value for name, value in known.convergence["tempering"].items()}
+    view = quality_view(reference_quality(known.convergence | {"plain-md": plain}, known.floor))
+    assert view["columns"][2:4] == view["ways"] == ["parallel tempering", "plain MD"]
+    for line in view["lines"]:
+        assert float(line["values"][3]) == pytest.approx(2.0 * float(line["values"][2]), rel=1e-2)
 
 
 def test_the_floor_is_of_the_halves_of_today_and_computed_once(

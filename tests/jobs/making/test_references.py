@@ -14,7 +14,7 @@ from prosebench.energy.settings import TargetSettings
 from prosebench.record import cell_folders, read_cell
 
 PLAN = ReferencePlan(
-    ladders=1, levels=2, tempering_ns=0.001, replicas=4, md_ns=0.16, lag_ns=0.01, n_frames=20
+    ladders=1, levels=2, tempering_ns=0.001, replicas=4, md_ns=0.16, lag_ns=0.01, n_frames=20, flow=""
 )
 
 
@@ -58,7 +58,7 @@ def test_an_interrupted_night_leaves_finished_references(tmp_path: Path) -> None
     [
         (
             ["--frames", "20000", "--md-ns", "0.16"],
-            r"20,000 frames cannot be drawn from 64: .*runs 4 x 0.16 ns",
+            r"GG: a reference of 20,000 frames cannot be drawn from 64: .*runs 4 x 0.16 ns",
         ),
         (["--frames", "20", "--md-ns", "0.06"], "GG: TICA of 21 features needs more pairs .* have 20 pairs"),
         (["--frames", "20", "--md-ns", "0.16", "--lag-ns", "0.16"], "GG: TICA at a lag of 16 frames"),
@@ -70,7 +70,7 @@ def test_a_plan_too_short_is_refused_before_anything_runs(
 ) -> None:
     suite = tmp_path / "two.toml"
     suite.write_text('name = "two"\npeptides = ["GG"]\nbudgets = [50]\nframes = 20\n[methods.md]\n')
-    short = ["--replicas", "4", "--tempering-ns", "0.001", "--lag-ns", "0.01"]
+    short = ["--flow", "", "--replicas", "4", "--tempering-ns", "0.001", "--lag-ns", "0.01"]
     line = ["reference", "--suite", str(suite), "--dir", str(tmp_path / "run"), *short, *options]
     found = CliRunner().invoke(app, [*line, *["--dry-run"] * dry_run])
     assert isinstance(found.exception, PlanError)
