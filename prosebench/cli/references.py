@@ -68,7 +68,7 @@ def reference(
     flow_rounds: Annotated[int, typer.Option(min=1, help="Rounds of 2 ps and of draws of the flow.")] = 96,
     flow_draws: Annotated[
         int, typer.Option(min=1, help="Draws of the flow for each replica in a round.")
-    ] = 6,
+    ] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the dynamics and of the draw.")] = 0,
     workers: Workers = 0,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Dynamics on the CPU, or on a GPU.")] = "cpu",
