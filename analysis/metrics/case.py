@@ -71,8 +71,9 @@ class Case:
     """One ensemble that is scored: all of it, and the frames that stand for it, mirrored where that was needed.
 
     log_weights: of all frames, -inf for those that are not finite; None for an unweighted ensemble. used: those by
-    which the chosen frames were drawn, None where they were not. mirrored, still_wrong: of the chosen frames, which
-    were mirrored, and which have a wrong chirality centre even so. of_reference: log-weights (m,) that the method gives
+    which the chosen frames were drawn, None where they were not. mirrored, still_wrong, turned: of the chosen frames,
+    which were mirrored, which have a wrong chirality centre even so, and which a peptide bond that is cis where the
+    reference's is trans, or the reverse. of_reference: log-weights (m,) that the method gives
     to frames of the reference, where they are known.
     """
 
@@ -84,6 +85,7 @@ class Case:
     chosen: Ensemble
     mirrored: NDArray[np.bool_]
     still_wrong: NDArray[np.bool_]
+    turned: NDArray[np.bool_]
     of_reference: NDArray[np.float64] | None = None
 
     @cached_property

@@ -183,6 +183,18 @@ _CHIRALITY_WRONG = Quality(
     by_weighting=True,
     of=lambda case: float(case.still_wrong.mean()),
 )
+_TURNED = Quality(
+    name="peptide-bonds-turned",
+    heading="turned bonds",
+    unit="%",
+    what="share of the scored frames with a peptide bond that is cis where the reference's is trans, or the reverse",
+    factor=100.0,
+    bounds=(0.0, 100.0),
+    by_weighting=True,
+    optional=True,
+    # None where there are none, so that tables without them have no such column.
+    of=lambda case: float(case.turned.mean()) or None,
+)
 _MISSED = Quality(
     name="weight-missed",
     heading="missed",
@@ -206,6 +218,7 @@ _MASS_SEEN = Quality(
 QUALITIES: tuple[Quality, ...] = (
     _ESS,
     _CHIRALITY_WRONG,
+    _TURNED,
     Quality(
         name="ess-bound",
         heading="least ESS",
@@ -314,7 +327,7 @@ COSTS: tuple[Cost, ...] = (
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in (*DISTANCES, *QUALITIES, *COSTS)}
 
 TABLE_METRICS: tuple[Metric, ...] = tuple(
-    metric for metric in (_ESS, _MASS_SEEN, _MISSED, *DISTANCES, _CHIRALITY_WRONG) if metric.in_table
+    metric for metric in (_ESS, _MASS_SEEN, _MISSED, *DISTANCES, _CHIRALITY_WRONG, _TURNED) if metric.in_table
 )
 """Columns of the tables, in their order."""
 

@@ -13,6 +13,7 @@ from analysis.metrics.metric import Number
 from analysis.metrics.registry import DISTANCES, QUALITIES
 from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, UNWEIGHTED, Weighting
 from prosebench.ensemble import Ensemble
+from prosebench.frames.features import same_peptide_bonds
 from prosebench.frames.tica import TicaBasis
 from prosebench.reference import Reference
 
@@ -73,7 +74,12 @@ def make_case(
     """An ensemble with the frames that stand for it under a weighting."""
     places, used = choose(ensemble, weighting, n_frames, seed)
     chosen, mirrored, wrong = right_handed(ensemble.select(places), reference)
-    return Case(ensemble, weighting, usable_log_weights(ensemble), used, places, chosen, mirrored, wrong)
+    turned = ~same_peptide_bonds(
+        chosen.positions_nm, reference.peptide.topology, reference.scored.positions_nm[0]
+    )
+    return Case(
+        ensemble, weighting, usable_log_weights(ensemble), used, places, chosen, mirrored, wrong, turned
+    )
 
 
 def _numbers(case: Case, truth: ReferenceFrames, reference: Reference) -> dict[Key, Number]:

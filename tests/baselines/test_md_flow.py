@@ -17,6 +17,7 @@ from prosebench.frames.features import same_peptide_bonds, torsions
 from prosebench.method import Chunk, Run
 from prosebench.peptide import Peptide
 from prosebench.proposal import Draws, GaussianProposal, ProposalMethod
+from tests.turned_bond import turned_bond
 
 PEPTIDE = Peptide.from_sequence("AA")
 LIGHT = HarmonicTarget(PEPTIDE.start_nm, mass_dalton=0.2)
@@ -112,26 +113,17 @@ class Faulty(GaussianProposal):
         if self.fault == "mirrored":
             return drawn._replace(frames_nm=-drawn.frames_nm)
         if self.fault == "cis":
-            return drawn._replace(frames_nm=np.repeat(cis()[None], n, axis=0).astype(np.float32))
+            return drawn._replace(
+                frames_nm=np.repeat(turned_bond(PEPTIDE, PEPTIDE.start_nm)[None], n, axis=0).astype(
+                    np.float32
+                )
+            )
         return drawn if self.fault == "" else drawn._replace(log_density=np.full(n, np.nan))
 
 
 class _Anywhere:
     def energy_and_gradient(self, frames_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(len(frames_nm)), np.zeros(frames_nm.shape)
-
-
-def cis() -> np.ndarray:
-    """The start structure with its peptide bond turned by half a turn."""
-    named = {(atom.residue.index, atom.name): atom.index for atom in PEPTIDE.topology.atoms}
-    x = PEPTIDE.start_nm.copy()
-    c, n = x[named[0, "C"]], x[named[1, "N"]]
-    axis = (n - c) / np.linalg.norm(n - c)
-    behind = [atom.index for atom in PEPTIDE.topology.atoms if atom.residue.index == 1]
-    shift = x[behind] - n
-    along = (shift @ axis)[:, None] * axis
-    x[behind] = n + 2 * along - shift
-    return x
 
 
 @pytest.mark.parametrize(

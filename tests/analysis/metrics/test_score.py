@@ -10,6 +10,7 @@ from analysis.metrics.weighting import FILTERED
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference, build_reference
+from tests.turned_bond import turned_bond
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,17 @@ def test_mirrored_frames_are_mirrored_back(reference):
     assert values["mirrored"] == pytest.approx(0.3)
     assert values["chirality-wrong"] == 0.0
     assert values["torus-w2"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_turned_peptide_bonds_are_counted_where_there_are_any(reference):
+    frames = reference.scored.select(slice(0, 100))
+    assert "peptide-bonds-turned" not in _score(frames, reference)
+    positions = frames.positions_nm.copy()
+    for number in range(7):
+        positions[number] = turned_bond(reference.peptide, positions[number])
+    values = _score(Ensemble(positions, frames.energies_kt), reference)
+    assert values["peptide-bonds-turned"] == pytest.approx(0.07)
+    assert values["chirality-wrong"] == 0.0
 
 
 def test_one_infinite_energy_is_seen(reference):
