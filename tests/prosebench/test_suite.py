@@ -49,7 +49,7 @@ def test_a_suite_of_the_paper_has_its_rows_with_published_and_with_bundled_weigh
     rows = {row: load_suite(name).method_settings(row) for row in load_suite(name).methods}
     dynamics = {"md", "md-tuned", "md-replicas", "parallel-tempering"}
     flows = {"prose-snis", "prose-self-improve", "tarflow-snis", "tbg", "smc-ula", "smc-mala"}
-    alone = {"reference-draw", "robin-snis", "arbg-snis"}
+    alone = {"reference-draw", "robin-snis", "arbg-snis", "md-flow"}
     assert rows.keys() == dynamics | flows | {f"{row}-mini" for row in flows} | alone
     assert rows["robin-snis"][1]["weights"] == "robin-up-to-8aa"
     assert rows["arbg-snis"][1]["weights"] == "arbg-small"
