@@ -40,7 +40,7 @@ class Metric:
     by their mean and difference. factor: what tables multiply a value by. bounds: between what a value, times the
     factor, can lie. least: name of the metric that holds the least value this one can take, where that depends on the
     cell; there a value says no more than "at most". in_table: whether it is a column of the tables;
-    optional: of those alone where some row has it.
+    optional: of those alone where some row has it, and not 0 like all others.
     """
 
     name: str

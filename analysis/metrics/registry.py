@@ -192,8 +192,7 @@ _TURNED = Quality(
     bounds=(0.0, 100.0),
     by_weighting=True,
     optional=True,
-    # None where there are none, so that tables without them have no such column.
-    of=lambda case: float(case.turned.mean()) or None,
+    of=lambda case: float(case.turned.mean()),
 )
 _MISSED = Quality(
     name="weight-missed",

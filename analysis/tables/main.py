@@ -161,9 +161,14 @@ def _build(scores: pd.DataFrame, by: list[str], metrics: tuple[Metric, ...]) -> 
     shown = tuple(
         metric
         for metric in metrics
-        if not metric.optional or any(metric.name in row.estimates for row in rows)
+        if not metric.optional or any(_is_told(metric, row) for row in rows)
     )
     return Table(tuple(rows), footer=footer(scores, single="peptide" in by), metrics=shown)
+
+
+def _is_told(metric: Metric, row: TableRow) -> bool:
+    """Whether a row has a value of a metric other than 0."""
+    return metric.name in row.estimates and row.estimates[metric.name].value != 0.0
 
 
 def _with_filtered(

@@ -64,9 +64,9 @@ def test_mirrored_frames_are_mirrored_back(reference):
     assert values["torus-w2"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_turned_peptide_bonds_are_counted_where_there_are_any(reference):
+def test_turned_peptide_bonds_are_counted(reference):
     frames = reference.scored.select(slice(0, 100))
-    assert "peptide-bonds-turned" not in _score(frames, reference)
+    assert _score(frames, reference)["peptide-bonds-turned"] == 0.0
     positions = frames.positions_nm.copy()
     for number in range(7):
         positions[number] = turned_bond(reference.peptide, positions[number])
