@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from jobs.cells.launch import run_local
 from jobs.cells.plan import lay_out
+from prosebench.check.imports import energy_imports
 from prosebench.energy.meter import Meter
 from prosebench.energy.settings import make_target
 from prosebench.energy.target import Target
@@ -66,7 +67,11 @@ def inspect(record: Record, ensemble: Ensemble, peptide: Peptide, reference_path
         reference_path=reference_path,
     )
     marks = method.marks(run)
-    reasons = [*_check_preparation(record, method, run), *_check_marks(marks, ensemble, method, run)]
+    reasons = [
+        *_check_imports(loaded),
+        *_check_preparation(record, method, run),
+        *_check_marks(marks, ensemble, method, run),
+    ]
     if ensemble.log_weights is None or not method.independent or reasons:
         return Inspection(tuple(reasons), may_repeat=marks is None)
     try:
@@ -92,6 +97,15 @@ def _refused(error: ValidationError, method: str) -> Iterator[str]:
 
 def _other_weights(error: ChangedWeights) -> str:
     return f"its weights are not those of that name: {error}"
+
+
+def _check_imports(method: type[Method]) -> Iterator[str]:
+    found = energy_imports(method)
+    if found:
+        yield (
+            f"its method imports {', '.join(found)}: energies from there are counted by nobody. Take those of "
+            "run.meter, and the molecule from run.peptide"
+        )
 
 
 def _check_preparation(record: Record, method: Method, run: Run) -> Iterator[str]:

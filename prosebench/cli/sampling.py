@@ -143,7 +143,6 @@ def _by_method(
     """Frames by a method; says what they cost and how far they go."""
     import numpy as np
 
-    from prosebench.frames.importance import RELIABLE_PARETO_K, k_hat_text
     from prosebench.sampling import sample as sample_by
 
     for one in settings:
@@ -175,8 +174,7 @@ def _by_method(
     if ensemble.log_weights is not None:
         k_hat = ensemble.k_hat
         out.print(
-            f"effective sample size {ensemble.ess * len(ensemble):,.0f} of {len(ensemble):,} frames, Pareto k-hat "
-            f"{k_hat_text(k_hat)}; below {RELIABLE_PARETO_K} is reliable",
+            f"effective sample size {ensemble.ess * len(ensemble):,.0f} of {len(ensemble):,} frames, {_of_tail(k_hat)}",
             soft_wrap=True,
         )
         _warn_of_tail(k_hat)
@@ -224,7 +222,7 @@ def _proposals(
 
     from prosebench.flows.diagnostics import proposal_shares
     from prosebench.flows.flow import Proposals
-    from prosebench.frames.importance import RELIABLE_PARETO_K, ess, k_hat_text, pareto_k
+    from prosebench.frames.importance import ess, pareto_k
     from prosebench.prose.flow import ProseProposals
 
     shares: list[dict[str, float]] = []
@@ -250,8 +248,7 @@ def _proposals(
         of_centre = f"; {ess(np.concatenate(published)):.3%} with the published density of the centre"
     out.print(
         f"median energy {np.median(ensemble.energies_kt):.1f} kT; effective sample size {share * n:,.0f} of {n:,} "
-        f"proposals ({share:.3%}{of_centre}), "
-        f"Pareto k-hat {k_hat_text(k_hat)}; below {RELIABLE_PARETO_K} is reliable",
+        f"proposals ({share:.3%}{of_centre}), {_of_tail(k_hat)}",
         soft_wrap=True,
     )
     said = {"non-finite": "without a finite weight"}
@@ -259,6 +256,16 @@ def _proposals(
     out.print(f"of {n:,} proposals {', '.join(counts)}", soft_wrap=True)
     _warn_of_tail(k_hat)
     return ensemble
+
+
+def _of_tail(k_hat: float) -> str:
+    """k-hat with what it says, and what it cannot say."""
+    from prosebench.frames.importance import RELIABLE_PARETO_K, k_hat_text
+
+    return (
+        f"Pareto k-hat {k_hat_text(k_hat)}: from {RELIABLE_PARETO_K} on, the weights are not to be used; below, "
+        "averages over them have errors that can be computed, but a state that no frame has reached stays unseen"
+    )
 
 
 def _warn_of_tail(k_hat: float) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Record, En
 
 def asked(record: Record, ensemble: Ensemble) -> Inspection:
     return inspect(record, ensemble, PEPTIDE, None)
+
+
+def test_a_method_that_imports_energies_is_refused(
+    made: dict[str, tuple[Record, Ensemble]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its numbers are those of an honest method: the source alone tells."""
+    (tmp_path / "strange_md.py").write_text(
+        "import openmm\nfrom baselines.md import MD\nclass Mine(MD): pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("jobs.review.load_method", lambda name: import_module("strange_md").Mine)
+    (said,) = asked(*made["md"]).reasons
+    assert said.startswith(
+        "its method imports openmm (strange_md.py, line 1): energies from there are counted by nobody"
+    )
 
 
 @pytest.mark.parametrize("row", ROWS)
