@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from baselines.md_replicas import MDReplicas
-from prosebench.energy.dynamics import minimisation_limit
+from prosebench.energy.minimise import minimisation_limit
 from prosebench.flows.device import choose_device, is_gpu, repeatable
 from prosebench.flows.proposal import FlowProposal
 from prosebench.flows.snis import weighted_proposals

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities, minimisation_limit, minimised
+from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities
+from prosebench.energy.minimise import minimisation_limit, minimised
 from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble
 from prosebench.frames.features import same_peptide_bonds

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities, minimisation_limit, minimised
+from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities
+from prosebench.energy.minimise import minimisation_limit, minimised
 from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from baselines.md import MD, kept_steps
 from prosebench.contract import run_chunks
-from prosebench.energy.dynamics import evenly_spaced, minimised
+from prosebench.energy.dynamics import evenly_spaced
 from prosebench.energy.meter import Meter
+from prosebench.energy.minimise import minimised
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.ensemble import concatenate
 from prosebench.method import Run

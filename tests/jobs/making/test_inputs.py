@@ -8,7 +8,7 @@ from jobs.cells.status import read_states
 from jobs.making.inputs import find_inputs
 from prosebench.suite import load_suite, narrow
 from tests.jobs.conftest import run
-from tests.jobs.making.test_reference_cuts import build
+from tests.jobs.making.test_reference_cuts import PLAN, build
 
 SUITE = """
 name = "mine"
@@ -64,7 +64,7 @@ def test_what_had_no_reference_runs_once_there_is_one(suite: Path, tmp_path: Pat
     line = ["prosebench", "run", "--suite", "mine.toml", "--dir", "run", "--workers", "1"]
     run(*line, "--peptides", "GG", "--no-report", cwd=tmp_path)
     assert states(tmp_path / "run") == {"GG md": "done", "GG reference-draw": "waiting"}
-    build(tmp_path / "made")[1].reference.save(tmp_path / "references" / "GG.npz")
+    build(tmp_path / "made", PLAN)[2].reference.save(tmp_path / "references" / "GG.npz")
     run(*line, "--peptides", "GG", "--no-report", cwd=tmp_path)
     assert states(tmp_path / "run") == {"GG md": "done", "GG reference-draw": "done"}
 
