@@ -1,7 +1,9 @@
 """Which prosebench this is: version, commit, and what computes here. Nothing heavy is imported."""
 
+import contextlib
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -54,3 +56,17 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def instructions() -> str:
+    """By which instruction sets this process computes on the CPU: "energies avx512; torch AVX512".
+
+    What it has not loaded took no part in its numbers, and is left out.
+    """
+    found = []
+    if native := sys.modules.get("prosebench.energy.native.library"):
+        with contextlib.suppress(native.NativeUnavailable):
+            found.append(f"energies {native.instruction_set()}")
+    if torch := sys.modules.get("torch"):
+        found.append(f"torch {torch.backends.cpu.get_cpu_capability()}")
+    return "; ".join(found)

@@ -132,7 +132,8 @@ class Record(BaseModel):
 class Provenance(BaseModel):
     """Where and how fast a cell was done; it may differ between two runs that leave the same record.
 
-    threads are those of each rank in the last sitting.
+    threads are those of each rank in the last sitting. instructions says by which instruction sets the processor
+    computed: the native kernel gives the same bits with all of them, torch does not.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -145,6 +146,7 @@ class Provenance(BaseModel):
     sittings: Count
     ranks: Processes = 1
     threads: Processes = 1
+    instructions: Text = ""
     seconds: Annotated[dict[Name, Seconds], Field(max_length=100)]
 
 

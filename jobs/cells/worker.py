@@ -20,7 +20,7 @@ from jobs.cells.heartbeat import Heartbeat, read_beat, remove_beat, worked_elsew
 from jobs.cells.mpi import agree
 from jobs.cells.prepare import force_field_hash, prepare, start_hash
 from jobs.cells.signals import stop_asked
-from prosebench.build_info import code_commit
+from prosebench.build_info import code_commit, instructions
 from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import Account, BudgetExhausted, Clock, Ledger, Meter, count_calls
 from prosebench.energy.settings import make_target
@@ -357,6 +357,7 @@ def _provenance(folder: Path, chain: list[StoredChunk], place: Place) -> Provena
         sittings=len({stored.sitting for stored in chain}),
         ranks=place.ranks,
         threads=place.threads,
+        instructions=one_line(instructions()),
         seconds={phase: round(sum(stored.seconds[phase] for stored in chain), 6) for phase in phases},
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from jobs.cells import signals, worker
 from jobs.cells.chunks import Overtaken, StoredChunk, write_chunk
@@ -24,6 +25,7 @@ from jobs.cells.plan import lay_out, plan_cells
 from jobs.cells.status import read_state
 from jobs.cells.worker import Desk, DiskFull, run_cell
 from prosebench.energy.meter import Ledger
+from prosebench.energy.native.library import instruction_set
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.record import read_provenance, read_record
@@ -265,6 +267,10 @@ def test_threads_are_part_of_the_provenance_alone(tmp_path: Path) -> None:
         (cell,) = lay_out(plan_cells(load_suite(str(suite))), desk.directory)
         assert run_cell(cell, desk) == "done"
         assert read_provenance(cell).threads == threads
+        # Both are loaded in this process: pytest has imported them.
+        assert read_provenance(cell).instructions == (
+            f"energies {instruction_set()}; torch {torch.backends.cpu.get_cpu_capability()}"
+        )
         left.append(results(desk.directory))
     assert left[0] == left[1]
 
