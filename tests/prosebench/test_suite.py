@@ -63,6 +63,15 @@ def test_a_suite_of_the_paper_has_its_rows_with_published_and_with_bundled_weigh
         assert differing <= {"weights", "weights_sha256", "extrapolate", "proposal_settings"}
 
 
+@pytest.mark.parametrize("name", suite_names())
+def test_every_suite_carries_the_published_md_and_the_one_to_beat(name: str) -> None:
+    suite = load_suite(name)
+    published, tuned = (suite.method_settings(row) for row in ("md", "md-tuned"))
+    assert published[0] == tuned[0] == "md"
+    assert {key for key in tuned[1] if tuned[1][key] != published[1][key]} == {"friction_per_ps"}
+    assert (published[1]["friction_per_ps"], tuned[1]["friction_per_ps"]) == (0.3, 5.0)
+
+
 def test_the_suite_of_the_paper_has_every_test_peptide() -> None:
     parts = ("dipeptides-30", "tetrapeptides-30", "octapeptides-30", "extrapolation")
     assert load_suite("paper").peptides == tuple(one for part in parts for one in load_suite(part).peptides)
@@ -207,5 +216,6 @@ def test_the_temperatures_suite() -> None:
 def test_everything_installed_is_in_quickstart_all() -> None:
     suite = load_suite("quickstart-all")
     # Robin comes with no weights of ours.
-    assert {*suite.methods} == {*method_entry_points()} - {"robin-snis"}
-    assert all(suite.method_settings(row)[0] == row for row in suite.methods)
+    methods = {row: suite.method_settings(row)[0] for row in suite.methods}
+    assert {*methods.values()} == {*method_entry_points()} - {"robin-snis"}
+    assert [row for row, method in methods.items() if row != method] == ["md-tuned"]
