@@ -114,6 +114,29 @@ def floors(_: str) -> str:
     return table(["peptide", *(one.label for one in DISTANCES)], rows)
 
 
+def references(folder: str) -> str:
+    """What the references of a folder state of their convergence."""
+    from analysis.scores.convergence import WAYS
+    from prosebench.reference import Reference
+
+    heads = ["peptide", "frames", "independent, of", "slowest", "groups, mean", *WAYS.values(), "floor"]
+    rows = []
+    for path in sorted((DOCS.parent / folder).glob("*.npz")):
+        reference = Reference.load(path)
+        known = reference.convergence
+        torsions = [known["spread"]["torus-w2"]["mean"], *(known.get(way, {}).get("torus-w2") for way in WAYS)]
+        rows.append(
+            [
+                path.stem,
+                f"{len(reference):,}",
+                f"{known['effective_frames']:,.0f} of {known['frames']:,}",
+                known["slowest"],
+                *("–" if value is None else f"{value:.2f}" for value in (*torsions, reference.floor["torus-w2"])),
+            ]
+        )
+    return table(heads, rows)
+
+
 def floor_by_frames(_: str) -> str:
     """T-W2 between the two halves of each bundled reference, by the number of frames on each side."""
     from analysis.wasserstein import torus_w2
@@ -248,6 +271,7 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "metrics": metric_kinds,
     "costs": costs,
     "floors": floors,
+    "references": references,
     "floor-by-frames": floor_by_frames,
     "intervals": intervals,
     "layers": layers,
