@@ -1,6 +1,8 @@
 """Commands do their work whatever terminal, notebook or disk they are run on."""
 
+import ast
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -23,6 +25,9 @@ from prosebench.store.storage import DamagedFile
 from prosebench.suite import load_suite
 
 PEPTIDE = Peptide.from_sequence("GG")
+TREE = Path(__file__).parents[1]
+ODD = "a [old] :cat:"
+"""A name of a folder that is markup and the code of a picture for rich."""
 
 
 def piped(code: str, **environment: str) -> list[str]:
@@ -123,4 +128,75 @@ def test_what_is_wrong_with_the_hub_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     assert (
         "https://mirror.example is out of reach (ImportError: Using SOCKS proxy, but the 'socksio'"
         in finding.found
+    )
+
+
+@pytest.fixture(scope="module")
+def odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of an odd name with a suite, and a run folder of an odd name in it."""
+    folder = tmp_path_factory.mktemp("odd") / ODD
+    folder.mkdir()
+    (folder / "mine.toml").write_text(
+        'name = "mine"\npeptides = ["AA"]\nbudgets = [20]\nframes = 20\nseeds = [0]\n'
+        "[methods.md]\nwarm_up_ps = 0.2\n"
+    )
+    run = folder / "run [red]"
+    line = ["run", "--suite", str(folder / "mine.toml"), "--dir", str(run), "--workers", "1", "--no-report"]
+    said = CliRunner().invoke(app, line)
+    assert said.exit_code == 0, said.output
+    assert f"in {run}\n" in said.output
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sample GG -n 4 --weights identity --out DIR/x [red].npz", "wrote DIR/x [red].npz"),
+        (
+            "improve GG --weights identity --budget 12 --set rounds=1 --set steps=1 --set tuning_batch=4 --out DIR/i",
+            "tuned.npz are in DIR/i",
+        ),
+        ("show AA-md --dir DIR/run [red]", "DIR/run [red]/cells/AA-md-20-s0-"),
+        ("export AA-md --dir DIR/run [red] --out DIR/y [red].pdb", "wrote DIR/y [red].pdb"),
+        ("fetch --suite DIR/mine.toml --check DIR", "DIR: 0 files of mine are there"),
+        ("new-method mine --to DIR/new [red]", "DIR/new [red]/pyproject.toml"),
+        ("report DIR/none [red]", "DIR/none [red] is not there"),
+    ],
+)
+def test_paths_are_printed_as_they_are(line: str, said: str, odd_folder: Path) -> None:
+    # An option begins at " --" or " -", so that a path may hold blanks.
+    words = [word for part in re.split(r" (?=-)", line) for word in part.split(" ", 1)]
+    first, *rest = [word.replace("DIR", str(odd_folder)) for word in words]
+    found = CliRunner().invoke(app, [first, *rest])
+    assert said.replace("DIR", str(odd_folder)) in f"{found.output}{found.exception}"
+
+
+def test_nothing_is_printed_as_markup() -> None:
+    """Consoles are made in one place, where markup is off; what shows a line that changes is given a Text."""
+    rooms = [TREE / room for room in ("prosebench", "jobs", "analysis", "baselines")]
+    found = []
+    for path in (path for room in rooms for path in room.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if path != TREE / "prosebench" / "terminal.py" and turns_markup_on(node):
+                found.append(f"{path.relative_to(TREE)}: {ast.unparse(node)}")
+    assert not found
+
+
+def turns_markup_on(node: ast.AST) -> bool:
+    """Whether a piece of a program makes a console of its own, uses markup, or gives it to a changing line."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "rich.markup" or (
+            node.module == "rich" and any(a.name == "print" for a in node.names)
+        )
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and bool(
+            re.search(r"\[/?(bold|dim|red|green|yellow)\b[^\]]*\]", node.value)
+        )
+    if not isinstance(node, ast.Call):
+        return False
+    called = ast.unparse(node.func)
+    if called.endswith((".status", "status.update", "Status", "Spinner")):
+        return ast.unparse(node.args[0]).partition("(")[0] != "Text"
+    return called in ("Console", "rich.console.Console", "Text.from_markup") or any(
+        word.arg in ("markup", "emoji") for word in node.keywords
     )

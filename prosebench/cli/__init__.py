@@ -7,8 +7,6 @@ import traceback
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from rich.markup import escape
-
 from jobs.cells.signals import end_on_hangup
 from prosebench.cli import (
     bench,
@@ -25,7 +23,7 @@ from prosebench.cli import (
     sampling,
     training,
 )
-from prosebench.cli.options import app, err, out
+from prosebench.cli.options import app, err, out, remark
 
 __all__ = [
     "app",
@@ -56,7 +54,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) and not _is_ours(error):
             traceback.print_exception(error)
-            err.print("[red]a bug in prosebench:[/red] please report the lines above")
+            remark("a bug in prosebench:", "please report the lines above", "red")
             sys.exit(1)
         _refuse(str(error))
     except Exception as error:
@@ -91,7 +89,7 @@ def _explain(error: Any) -> str:
 
 
 def _refuse(message: str) -> NoReturn:
-    err.print(f"[red]error:[/red] {escape(' '.join(message.splitlines()))}", soft_wrap=True)
+    remark("error:", " ".join(message.splitlines()), "red")
     sys.exit(2)
 
 

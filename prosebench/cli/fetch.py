@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from prosebench.cli.options import SuiteName, app, check_suite_name, err, out
 from prosebench.store.hub import DATA_VARIABLE
@@ -80,10 +79,13 @@ def _check(suite: "Suite", named: str, folder: Path) -> None:
 
     whole, lacks = check_folder(suite, folder)
     for lack in lacks[:_MOST_NAMED]:
-        err.print(escape(f"{lack.path}: {lack.reason}"), soft_wrap=True)
+        err.print(f"{lack.path}: {lack.reason}", soft_wrap=True)
     if len(lacks) > _MOST_NAMED:
         err.print(f"and {len(lacks) - _MOST_NAMED} more")
-    out.print(f"{folder}: {len(whole)} files of {suite.name} are there and verified, {len(lacks)} lack")
+    out.print(
+        f"{folder}: {len(whole)} files of {suite.name} are there and verified, {len(lacks)} lack",
+        soft_wrap=True,
+    )
     if lacks:
         out.print(
             f"`prosebench fetch --suite {named} --to {folder}` gets them where the hub is in reach",

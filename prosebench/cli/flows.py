@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from prosebench.cli.options import app, check_kelvin, err, fail, out
+from prosebench.cli.options import app, check_kelvin, fail, out, remark
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble
@@ -34,7 +34,7 @@ def check_known(flow: "Flow[Any]", weights: str, peptide: "Peptide", insist: boo
     if not insist:
         flow.check_known(peptide, weights)
     elif unknown := flow.unknown(peptide):
-        err.print(f"[yellow]warning:[/yellow] {peptide.sequence}: {weights} {unknown}", soft_wrap=True)
+        remark("warning:", f"{peptide.sequence}: {weights} {unknown}")
 
 
 @app.command()
@@ -93,9 +93,11 @@ def improve(
         resumed=partial(_say_resumed, directory / UNFINISHED),
         store=partial(_store_results, directory, files, notes),
     )
-    out.print(f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}")
+    out.print(
+        f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}", soft_wrap=True
+    )
     if useless := [sequence for sequence, efficiency in last.items() if efficiency == 0.0]:
-        err.print(f"[red]no proposal of {', '.join(useless)} has a finite weight:[/red] nothing was learned")
+        remark(f"no proposal of {', '.join(useless)} has a finite weight:", "nothing was learned", "red")
         raise typer.Exit(1)
 
 
@@ -112,7 +114,7 @@ def _check_results(directory: Path, files: list[Path]) -> None:
 def _say_resumed(folder: Path, caution: str) -> None:
     out.print(f"continuing with {folder}", soft_wrap=True)
     if caution:
-        err.print(f"[yellow]warning:[/yellow] {caution}", soft_wrap=True)
+        remark("warning:", caution)
 
 
 def _notes(

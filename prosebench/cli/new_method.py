@@ -18,7 +18,7 @@ def new_method(
 
     folder = to or Path(name)
     for file in write_package(name, folder):
-        out.print(str(file), soft_wrap=True, markup=False)
+        out.print(str(file), soft_wrap=True)
     out.print(
         f"next: `pip install --editable {folder}`, then `prosebench check {name}`, and "
         f"`prosebench run --suite quickstart --methods {name},md`",

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from prosebench.cli.order import InOrder
 from prosebench.names import MOST_EVALUATIONS
-from prosebench.terminal import plain_table
+from prosebench.terminal import plain_console, plain_table
 
 if TYPE_CHECKING:
     from jobs.cluster.profile import Cluster
@@ -65,8 +64,8 @@ def _prepare() -> None:
 
 
 _prepare()
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = plain_console()
+err = plain_console(stderr=True)
 
 OWN_REFERENCES = Path("references")
 
@@ -210,16 +209,21 @@ def require_scheduler(executor: str) -> None:
 def showing(first: str = "") -> Iterator[Callable[[str], None]]:
     """A line that changes on a terminal; elsewhere one is printed now and then. Takes what is being done."""
     pause, last = FIRST_LINE_SECONDS, time.monotonic()
-    with err.status(first) as status:
+    with err.status(Text(first)) as status:
 
         def show(text: str) -> None:
             nonlocal pause, last
-            status.update(escape(text))
+            status.update(Text(text))
             if not err.is_terminal and time.monotonic() - last >= pause:
                 pause, last = 1.5 * pause, time.monotonic()
-                err.print(f"{time.strftime('%H:%M:%S')} {escape(text)}", soft_wrap=True)
+                err.print(f"{time.strftime('%H:%M:%S')} {text}", soft_wrap=True)
 
         yield show
+
+
+def remark(mark: str, text: str, colour: str = "yellow") -> None:
+    """A line on stderr that begins with a coloured mark, as "warning:"."""
+    err.print(Text(mark, colour), text, soft_wrap=True)
 
 
 def fail(message: str) -> NoReturn:
@@ -235,7 +239,7 @@ def print_rows(rows: Sequence[Mapping[str, str | int | float]]) -> None:
         table.add_row(
             *(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values())
         )
-    Console(width=max(out.width, 120), highlight=False).print(table)
+    plain_console(width=max(out.width, 120)).print(table)
 
 
 def load_profile(executor: str, cluster: str) -> "Cluster":
@@ -254,10 +258,10 @@ def load_profile(executor: str, cluster: str) -> "Cluster":
     if not cluster:
         fail(f"--executor {executor} needs --cluster FILE: a profile of your cluster (see docs/cluster.md)")
     if not known[executor].tried:
-        err.print(
-            f"[yellow]warning:[/yellow] {known[executor].title} was tried on stand-ins for its commands alone, never "
-            "on a real cluster: look at the first jobs, and tell us",
-            soft_wrap=True,
+        remark(
+            "warning:",
+            f"{known[executor].title} was tried on stand-ins for its commands alone, never on a real cluster: look at "
+            "the first jobs, and tell us",
         )
     return load_cluster(cluster, executor)
 
@@ -291,5 +295,5 @@ def tell_unfinished(folders: list[Path], *, whole: bool = True) -> NoReturn:
     for (name, reason), cells in alike.items():
         more = f" and {count(len(cells) - 1, 'more cell')}" if len(cells) > 1 else ""
         said = f"{cells[0]}{more}: {reason}" if reason else f"{cells[0]}{more}"
-        err.print(f"[red]{name}:[/red] {escape(said)}", soft_wrap=True)
+        remark(f"{name}:", said, "red")
     raise typer.Exit(1 if unfinished or not whole else 0)

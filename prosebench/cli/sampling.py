@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from prosebench.cli.flows import Insist, Seed, Size, Temperature, check_known
-from prosebench.cli.options import app, check_kelvin, err, fail, installed_methods, out, showing
+from prosebench.cli.options import app, check_kelvin, fail, installed_methods, out, remark, showing
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble, Weighting
@@ -77,7 +77,7 @@ def sample(
     is_new = not path.parent.exists()
     check_writable(path)
     if is_new:
-        out.print(f"made the folder {path.parent}", soft_wrap=True, markup=False)
+        out.print(f"made the folder {path.parent}", soft_wrap=True)
     if method:
         steps = budget or DEFAULT_METHOD_BUDGET
         ensemble = _by_method(sequence, method, steps, n, temperature_kelvin, seed, set_ or [])
@@ -195,7 +195,7 @@ def _by_flow(
     check_known(flow, weights, peptide, insist)
     if "set" in flow.source:
         others = ", ".join(flow.source["other_sets"])
-        out.print(f"weights: {flow.source['set']} of {weights}, not {others}", soft_wrap=True, markup=False)
+        out.print(f"weights: {flow.source['set']} of {weights}, not {others}", soft_wrap=True)
     return _proposals(flow, peptide, n, temperature_kelvin, seed)
 
 
@@ -265,10 +265,7 @@ def _warn_of_tail(k_hat: float) -> None:
     from prosebench.frames.importance import RELIABLE_PARETO_K
 
     if k_hat >= RELIABLE_PARETO_K:
-        err.print(
-            "[yellow]warning:[/yellow] a few frames carry nearly all the weight: averages are not to be trusted",
-            soft_wrap=True,
-        )
+        remark("warning:", "a few frames carry nearly all the weight: averages are not to be trusted")
 
 
 def _drawn(ensemble: "Ensemble", seed: int, weighting: "Weighting") -> "Ensemble":
