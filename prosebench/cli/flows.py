@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from prosebench.cli.options import app, check_kelvin, fail, out, remark
+from prosebench.cli.options import app, fail, out, remark
+from prosebench.names import check_kelvin
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble
@@ -59,7 +60,7 @@ def improve(
 
     for sequence in sequences:
         check_sequence(sequence)
-    check_kelvin(temperature_kelvin)
+    check_kelvin(temperature_kelvin, "--temperature")
     last: dict[str, float] = {}
 
     def tell(done: int, sequence: str, efficiency: float) -> None:

@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from prosebench.cli.order import InOrder
-from prosebench.names import MOST_EVALUATIONS
+from prosebench.names import MOST_EVALUATIONS, check_kelvin
 from prosebench.terminal import plain_console, plain_table
 
 if TYPE_CHECKING:
@@ -115,7 +115,6 @@ References = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core.")]
 
-LEAST_KELVIN, MOST_KELVIN = 200.0, 1e5
 FIRST_LINE_SECONDS = 10.0
 """Until the first line where there is no terminal; each later one takes half as long again."""
 
@@ -155,18 +154,8 @@ def kelvins(text: str) -> list[float]:
             found.append(float(part))
         except ValueError:
             fail(f"--temperature {text!r}: {part!r} is not a number; write kelvins as 310,393")
-        check_kelvin(found[-1])
+        check_kelvin(found[-1], "--temperature")
     return found
-
-
-def check_kelvin(kelvin: float, option: str = "--temperature") -> float:
-    """A temperature, if it can be one of a peptide in water."""
-    if not LEAST_KELVIN <= kelvin <= MOST_KELVIN:
-        celsius = (
-            f"; {kelvin:g} degrees Celsius are {kelvin + 273.15:g} K" if -100 < kelvin < LEAST_KELVIN else ""
-        )
-        fail(f"{option} {kelvin:g} is not between {LEAST_KELVIN:g} and {MOST_KELVIN:g} kelvin{celsius}")
-    return kelvin
 
 
 def check_positive(value: float, option: str) -> float:

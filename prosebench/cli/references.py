@@ -18,7 +18,6 @@ from prosebench.cli.options import (
     Temperatures,
     Workers,
     app,
-    check_kelvin,
     check_positive,
     check_suite_name,
     fail,
@@ -32,6 +31,7 @@ from prosebench.cli.options import (
     tell_unfinished,
     without_cluster,
 )
+from prosebench.names import check_kelvin
 
 if TYPE_CHECKING:
     from jobs.making.references import ReferencePlan

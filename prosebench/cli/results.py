@@ -18,7 +18,6 @@ from prosebench.cli.options import (
     References,
     Workers,
     app,
-    check_kelvin,
     check_run_folder,
     err,
     fail,
@@ -32,6 +31,7 @@ from prosebench.cli.options import (
 )
 from prosebench.cli.references import take_published
 from prosebench.installed import method_entry_points
+from prosebench.names import check_kelvin
 from prosebench.terminal import pass_or_fail, plain_table
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from prosebench.cli.flows import Insist, Seed, Size, Temperature, check_known
-from prosebench.cli.options import app, check_kelvin, fail, installed_methods, out, remark, showing
+from prosebench.cli.options import app, fail, installed_methods, out, remark, showing
+from prosebench.names import check_kelvin
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble, Weighting
@@ -70,7 +71,7 @@ def sample(
     from prosebench.peptide import check_sequence
 
     check_sequence(sequence)
-    check_kelvin(temperature_kelvin)
+    check_kelvin(temperature_kelvin, "--temperature")
     _check_options(method, weights=weights, size=size, budget=budget, set_=set_, insist=insist)
     from prosebench.frames.files import check_writable
 
