@@ -43,6 +43,8 @@ __all__ = [
     "training",
 ]
 
+_KEEPS_WORK = ("run", "reference", "fetch", "improve", "train")
+_KEEPS_SCORES = ("score", "report")
 _STOPPED = (128 + signal.SIGHUP, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -72,8 +74,20 @@ def main() -> None:
     if code in _STOPPED:
         # Where the terminal is gone there is nobody to tell.
         with contextlib.suppress(OSError):
-            err.print("stopped; the same command continues where this one ended")
+            err.print(f"stopped; {_after_a_stop(sys.argv[1:])}", soft_wrap=True)
     sys.exit(code)
+
+
+def _after_a_stop(line: list[str]) -> str:
+    """What becomes of the work of a command line, by its words, after a signal has ended it."""
+    command = line[0] if line else ""
+    if any(word.partition("=")[0] == "--executor" for word in line):
+        return "jobs that were submitted go on, and the same command continues with what is left"
+    if command in _KEEPS_WORK:
+        return "the same command continues from what is stored"
+    if command in _KEEPS_SCORES:
+        return "the same command starts anew, but for the scores of cells that are stored"
+    return "the same command starts anew"
 
 
 def _explain(error: Any) -> str:
