@@ -69,6 +69,7 @@ def improve(
 
     from prosebench.energy.meter import Meter
     from prosebench.energy.settings import TargetSettings, make_target
+    from prosebench.frames.files import folder_for_results
     from prosebench.prose import Prose
     from prosebench.prose.fine_tuning import TuningSettings
     from prosebench.prose.flow import as_peptide
@@ -77,23 +78,24 @@ def improve(
     settings = _settings(TuningSettings, set_ or [])
     peptides = [as_peptide(sequence) for sequence in dict.fromkeys(sequences)]
     files = [directory / f"{peptide.sequence}.npz" for peptide in peptides]
-    _check_results(directory, files)
-    start = Prose.from_pretrained(weights, size=size or None)
-    for peptide in peptides:
-        check_known(start, weights, peptide, insist)
-    physics = TargetSettings(temperature_kelvin=temperature_kelvin)
-    notes = _notes(start, peptides, budget, temperature_kelvin, seed, settings)
-    improve_flow(
-        start,
-        peptides,
-        [Meter(make_target(peptide, physics), budget) for peptide in peptides],
-        settings,
-        seed=seed,
-        folder=directory / UNFINISHED,
-        watch=tell,
-        resumed=partial(_say_resumed, directory / UNFINISHED),
-        store=partial(_store_results, directory, files, notes),
-    )
+    with folder_for_results(directory):
+        _check_results(directory, files)
+        start = Prose.from_pretrained(weights, size=size or None)
+        for peptide in peptides:
+            check_known(start, weights, peptide, insist)
+        physics = TargetSettings(temperature_kelvin=temperature_kelvin)
+        notes = _notes(start, peptides, budget, temperature_kelvin, seed, settings)
+        improve_flow(
+            start,
+            peptides,
+            [Meter(make_target(peptide, physics), budget) for peptide in peptides],
+            settings,
+            seed=seed,
+            folder=directory / UNFINISHED,
+            watch=tell,
+            resumed=partial(_say_resumed, directory / UNFINISHED),
+            store=partial(_store_results, directory, files, notes),
+        )
     out.print(
         f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}", soft_wrap=True
     )

@@ -73,18 +73,21 @@ def sample(
     check_sequence(sequence)
     check_kelvin(temperature_kelvin, "--temperature")
     _check_options(method, weights=weights, size=size, budget=budget, set_=set_, insist=insist)
-    from prosebench.frames.files import check_writable
+    from prosebench.frames.files import check_format, check_writable, folder_for_results
 
-    is_new = not path.parent.exists()
-    check_writable(path)
-    if is_new:
-        out.print(f"made the folder {path.parent}", soft_wrap=True)
-    if method:
-        steps = budget or DEFAULT_METHOD_BUDGET
-        ensemble = _by_method(sequence, method, steps, n, temperature_kelvin, seed, set_ or [])
-    else:
-        ensemble = _by_flow(sequence, weights or DEFAULT_WEIGHTS, size, n, temperature_kelvin, seed, insist)
-    _write(ensemble, path, seed, weighting if resample else None)
+    check_format(path)
+    with folder_for_results(path.parent) as is_new:
+        check_writable(path)
+        if method:
+            steps = budget or DEFAULT_METHOD_BUDGET
+            ensemble = _by_method(sequence, method, steps, n, temperature_kelvin, seed, set_ or [])
+        else:
+            ensemble = _by_flow(
+                sequence, weights or DEFAULT_WEIGHTS, size, n, temperature_kelvin, seed, insist
+            )
+        if is_new:
+            out.print(f"made the folder {path.parent}", soft_wrap=True)
+        _write(ensemble, path, seed, weighting if resample else None)
 
 
 @app.command()
