@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
+from jobs.cells.plan import plan_cells
 from prosebench.check import doctor
-from prosebench.cli import app
+from prosebench.cli import app, compute
 from prosebench.energy import native
 from prosebench.ensemble import Ensemble
 from prosebench.frames.files import files_of
@@ -26,6 +28,7 @@ from prosebench.suite import load_suite
 
 PEPTIDE = Peptide.from_sequence("GG")
 TREE = Path(__file__).parents[1]
+ROOMS = [TREE / room for room in ("prosebench", "jobs", "analysis", "baselines")]
 ODD = "a [old] :cat:"
 """A name of a folder that is markup and the code of a picture for rich."""
 
@@ -148,6 +151,12 @@ def odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def words_of(line: str, folder: Path) -> list[str]:
+    """Words of a command line in which only options part words, so that a path may hold blanks; DIR is the folder."""
+    words = [word for part in re.split(r" (?=-)", line) for word in part.split(" ", 1)]
+    return [word.replace("DIR", str(folder)) for word in words]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -164,18 +173,68 @@ def odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_paths_are_printed_as_they_are(line: str, said: str, odd_folder: Path) -> None:
-    # An option begins at " --" or " -", so that a path may hold blanks.
-    words = [word for part in re.split(r" (?=-)", line) for word in part.split(" ", 1)]
-    first, *rest = [word.replace("DIR", str(odd_folder)) for word in words]
-    found = CliRunner().invoke(app, [first, *rest])
+    found = CliRunner().invoke(app, words_of(line, odd_folder))
     assert said.replace("DIR", str(odd_folder)) in f"{found.output}{found.exception}"
+
+
+@pytest.mark.parametrize(
+    ("ready", "said"), [(1, "1 cell waits for"), (0, "2 cells wait for"), (2, "")], ids=("one", "two", "none")
+)
+def test_one_cell_waits_and_two_wait(ready: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = plan_cells(load_suite("quickstart"))[:2]
+    compute._tell_waiting(cells, cells[:ready])
+    printed = capsys.readouterr().out
+    assert printed.startswith(said)
+    assert bool(printed) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("report DIR/none [red]", "prosebench run --suite NAME --dir DIR/none [red]"),
+        ("status DIR", "prosebench run --suite NAME --dir DIR"),
+        ("fetch --suite DIR/mine.toml --check DIR", "prosebench fetch --suite DIR/mine.toml --to DIR"),
+        ("fetch --suite DIR/mine.toml --check DIR/none", "prosebench fetch --suite NAME --to DIR/none"),
+        ("new-method other --to DIR/other", "pip install --editable DIR/other"),
+    ],
+)
+def test_commands_to_type_can_be_typed(line: str, command: str, odd_folder: Path) -> None:
+    said = CliRunner().invoke(app, words_of(line, odd_folder))
+    typed = [shlex.split(one) for one in re.findall("`([^`]+)`", f"{said.output}{said.exception}")]
+    # The first words of a command stand apart, as "pip install".
+    assert words_of(command, odd_folder)[-2:] in [one[-2:] for one in typed]
+
+
+def test_every_command_to_type_quotes_its_words() -> None:
+    """In a command between backquotes, what is put in is quoted, but for names that can hold no blank."""
+    found = []
+    for path in (path for room in ROOMS for path in room.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                found += [f"{path.relative_to(TREE)}: {one}" for one in words_not_quoted(node)]
+    assert not found
+
+
+def words_not_quoted(text: ast.JoinedStr) -> list[str]:
+    """What is put, without quotes, into the commands in a text; numbers, constants and names of methods may be."""
+    put: list[ast.FormattedValue] = []
+    whole = ""
+    for part in text.values:
+        if isinstance(part, ast.FormattedValue):
+            whole += f"\0{len(put)}\0"
+            put.append(part)
+        elif isinstance(part, ast.Constant):
+            whole += str(part.value)
+    commands = re.findall(r"`((?:prosebench|pip|export) [^`]*)`?", whole)
+    inside = [put[int(number)] for one in commands for number in re.findall("\0(\\d+)\0", one)]
+    said = [ast.unparse(one.value) for one in inside if one.format_spec is None]
+    return [one for one in said if not (one.startswith("quote(") or one.isupper() or one == "name")]
 
 
 def test_nothing_is_printed_as_markup() -> None:
     """Consoles are made in one place, where markup is off; what shows a line that changes is given a Text."""
-    rooms = [TREE / room for room in ("prosebench", "jobs", "analysis", "baselines")]
     found = []
-    for path in (path for room in rooms for path in room.rglob("*.py")):
+    for path in (path for room in ROOMS for path in room.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if path != TREE / "prosebench" / "terminal.py" and turns_markup_on(node):
                 found.append(f"{path.relative_to(TREE)}: {ast.unparse(node)}")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
@@ -148,7 +149,7 @@ def _tell_guesses(plan: Plan, out: Console) -> None:
 
 def _tell_what_next(directory: Path, out: Console) -> None:
     out.print(
-        f"`prosebench status {directory}` shows how far they are; the same command continues what is left",
+        f"`prosebench status {quote(str(directory))}` shows how far they are; the same command continues what is left",
         soft_wrap=True,
     )
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -90,7 +91,7 @@ def submit_results(
     for line in (
         f"accepted. Into the pull request, under {KEPT_RUNS}: {folder}",
         f"Frames, to be put where the pull request can link to them: {archive}",
-        f"Whoever reviews it: prosebench submit-results {archive.name} --out {KEPT_RUNS}; git diff",
+        f"Whoever reviews it: prosebench submit-results {quote(archive.name)} --out {KEPT_RUNS}; git diff",
     ):
         out.print(line, soft_wrap=True)
 

@@ -266,8 +266,10 @@ def _tell_waiting(cells: "Sequence[Cell]", ready: "Sequence[Cell]") -> None:
     from jobs.cells.display import count
 
     if waiting := len(cells) - len(ready):
+        verb, them = ("waits", "it") if waiting == 1 else ("wait", "them")
         out.print(
-            f"{count(waiting, 'cell')} wait for what is not here; the same command runs them once it is"
+            f"{count(waiting, 'cell')} {verb} for what is not here; the same command runs {them} once it is",
+            soft_wrap=True,
         )
 
 

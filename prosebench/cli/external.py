@@ -1,6 +1,7 @@
 """The command that takes in frames of programs that are not run here."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -52,4 +53,4 @@ def import_(
             remark("note:", note)
         if one.non_finite:
             remark("warning:", f"{one.non_finite:,} frames have no finite energy")
-    out.print(f"in {directory}; `prosebench report {directory}` scores them", soft_wrap=True)
+    out.print(f"in {directory}; `prosebench report {quote(str(directory))}` scores them", soft_wrap=True)

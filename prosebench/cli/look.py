@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,7 +29,9 @@ def status(directory: Directory) -> None:
     if training:
         out.print(training, soft_wrap=True)
     if not (states or training or queue):
-        fail(f"{directory} holds no cells; `prosebench run --dir {directory}` makes some")
+        fail(
+            f"{directory} holds no cells; `prosebench run --suite NAME --dir {quote(str(directory))}` makes some"
+        )
     # Names and paths in a log are there to be copied: not broken at the 80 columns that stand in for a terminal.
     wide = out if out.is_terminal else plain_console(width=max(out.width, _LOG_COLUMNS))
     for table in status_tables(states) if states else []:

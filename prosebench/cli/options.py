@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
@@ -178,7 +179,8 @@ def check_run_folder(directory: Path) -> None:
     if not any((directory / name).is_dir() for name in ("cells", "jobs")):
         there = "is no run folder" if directory.is_dir() else "is not there"
         fail(
-            f"{directory} {there}: it holds no cells; `prosebench run --suite NAME --dir {directory}` makes some"
+            f"{directory} {there}: it holds no cells; "
+            f"`prosebench run --suite NAME --dir {quote(str(directory))}` makes some"
         )
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -115,7 +116,9 @@ def export(
 
     folder = find_cell(cell, directory)
     if not (folder / "record.json").exists():
-        fail(f"{folder} is not finished: `prosebench status {folder.parent.parent}` says how far it is")
+        fail(
+            f"{folder} is not finished: `prosebench status {quote(str(folder.parent.parent))}` says how far it is"
+        )
     record = read_record(folder)
     if record.status == "skipped":
         fail(f"{folder} has no frames: {record.reason}")
