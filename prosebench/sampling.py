@@ -15,6 +15,7 @@ from prosebench.energy.meter import BudgetExhausted, Meter
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.method import Carry, Method, Run, check_chunk, load_method
+from prosebench.names import check_kelvin
 from prosebench.reference import known_reference
 from prosebench.store.fields import explained
 
@@ -44,14 +45,15 @@ def sample(
 
     budget counts energy evaluations of sampling; a step of MD is one. Of a trajectory about `frames` frames are kept,
     evenly spaced; flows give each proposal, with log-weights. The same arguments give the same frames. watch is told
-    what has been spent after each chunk. Raises PeptideError, UnknownMethod, or NotSampled where a setting is wrong or
-    the method cannot do this peptide.
+    what has been spent after each chunk. Raises PeptideError, UnknownMethod, NotSampled where a setting is wrong or the
+    method cannot do this peptide, or ValueError for a temperature that is probably in degrees Celsius.
     """
     from prosebench.peptide import Peptide
 
     known = Peptide.from_sequence(peptide) if isinstance(peptide, str) else peptide
     if budget < 1 or frames < 1:
         raise NotSampled(f"budget {budget} and frames {frames}: give at least 1 of each")
+    check_kelvin(temperature_kelvin, "temperature_kelvin")
     one = make_method(method, settings or {})
     physics = TargetSettings(temperature_kelvin=temperature_kelvin)
     name = f"{known.sequence} {method} {one.settings.model_dump_json()} {budget} {frames} {temperature_kelvin} {seed}"

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from prosebench.energy.settings import TargetSettings
 from prosebench.installed import suite_names
 from prosebench.method import load_method
+from prosebench.names import check_kelvin
 from prosebench.peptide import check_sequence
 from prosebench.peptide.force_field import ForceField
-from prosebench.store.fields import Budget, FrameCount, Kelvin, Name, Seed, explained, first_fault
+from prosebench.store.fields import AskedKelvin, Budget, FrameCount, Name, Seed, explained, first_fault
 from prosebench.store.storage import read_text
 
 
@@ -46,7 +47,7 @@ class Suite(BaseModel):
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     frames: FrameCount = 10_000
     target: TargetSettings = TargetSettings()
-    temperatures_kelvin: tuple[Kelvin, ...] = ()
+    temperatures_kelvin: tuple[AskedKelvin, ...] = ()
     methods: dict[Name, dict[str, Any]] = Field(min_length=1)
 
     @property
@@ -62,6 +63,12 @@ class Suite(BaseModel):
         if repeated:
             raise ValueError(f"named twice: {', '.join(map(str, repeated))}; name each once")
         return values
+
+    @field_validator("target")
+    @classmethod
+    def _not_celsius(cls, target: TargetSettings) -> TargetSettings:
+        check_kelvin(target.temperature_kelvin, "temperature_kelvin")
+        return target
 
     @field_validator("budgets")
     @classmethod

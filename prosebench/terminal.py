@@ -1,8 +1,23 @@
-"""Tables on a terminal, however narrow: what does not fit goes on in the next line, and nothing is cut off."""
+"""Text as it is and tables on a terminal, however narrow: what does not fit goes on in the next line."""
 
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+
+def plain_console(**options: Any) -> Console:
+    """A console that prints text as it is, since a path may hold [brackets] and :colons:; styles are asked for apart.
+
+    options are those of rich's Console.
+    """
+    return Console(highlight=False, markup=False, emoji=False, **options)
+
+
+def pass_or_fail(passed: bool) -> Text:
+    """The mark of a check, in its colour."""
+    return Text("pass", "green") if passed else Text("FAIL", "red")
 
 
 class _Folding(Table):

@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from prosebench import cli
+from jobs.making.imported import read_declaration
+from prosebench import cli, load_flow, sample
+from prosebench.energy.settings import TargetSettings
 from prosebench.suite import SuiteError, load_suite
 
 HEAVY = ("torch", "openmm", "mdtraj", "scipy", "pandas", "matplotlib")
@@ -144,6 +147,55 @@ def test_a_suite_file_that_cannot_be_read_is_named(content: bytes, said: str, tm
     path.write_bytes(content)
     with pytest.raises(ValueError, match=said):
         load_suite(str(path))
+
+
+CELSIUS = "25 is not between 200 and 100000 kelvin; 25 degrees Celsius are 298.15 K"
+DECLARED = """method = "theirs"
+peptide = "AA"
+energy_evaluations = 1
+seconds = 1.0
+hardware = "one core"
+force_field = "none"
+citation = "none"
+temperature_kelvin = 25
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        (*RUN, "--temperature", "25"),
+        (*RUN, "--set", "target.temperature_kelvin=25"),
+        ("reference", "--suite", "quickstart", "--temperature", "25"),
+        ("reference", "--suite", "quickstart", "--hottest", "25"),
+        ("sample", "AA", "--out", "x.npz", "--temperature", "25"),
+        ("improve", "AA", "--out", "x", "--temperature", "25"),
+        ("score", "x.npz", "--peptide", "AA", "--temperature-kelvin", "25"),
+    ],
+    ids=" ".join,
+)
+def test_commands_take_no_degrees_celsius(
+    line: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert CELSIUS in answer(monkeypatch, capsys, *line)
+
+
+def test_files_and_python_take_no_degrees_celsius_but_records_do(tmp_path: Path) -> None:
+    one, many, declared = (tmp_path / name for name in ("one.toml", "many.toml", "theirs.toml"))
+    one.write_text(f"{SUITE}[target]\ntemperature_kelvin = 25\n")
+    many.write_text(f"temperatures_kelvin = [310, 25]\n{SUITE}")
+    declared.write_text(DECLARED)
+    doors: list[Callable[[], object]] = [
+        lambda: load_suite(str(one)),
+        lambda: load_suite(str(many)),
+        lambda: read_declaration(declared.with_suffix(".npz")),
+        lambda: sample("AA", "md", budget=10, temperature_kelvin=25),
+        lambda: load_flow("identity").sample("GG", 2, temperature_kelvin=25),
+    ]
+    for door in doors:
+        with pytest.raises(ValueError, match=CELSIUS):
+            door()
+    assert TargetSettings(temperature_kelvin=25).temperature_kelvin == 25
 
 
 def test_a_byte_order_mark_and_a_pipe(tmp_path: Path) -> None:

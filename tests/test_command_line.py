@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 from typer.main import get_command
 
-from prosebench import build_info
+from prosebench import build_info, cli
 from prosebench.cli import app, look
 from prosebench.cli.order import IN_USE
 from prosebench.energy import native
@@ -70,6 +71,36 @@ def test_the_shell_completes(typed: str, offered: set[str]) -> None:
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
     said = prosebench(_PROSEBENCH_COMPLETE="complete_bash", **words)
     assert set(said.stdout.split()) == offered
+
+
+AFTER_A_STOP = {
+    **dict.fromkeys(("run", "reference", "fetch", "improve", "train"), "continues from what is stored"),
+    **dict.fromkeys(("score", "report"), "starts anew, but for the scores of cells that are stored"),
+    "run --executor slurm --follow": "jobs that were submitted go on, and the same command continues",
+    "train --executor=slurm --follow": "jobs that were submitted go on, and the same command continues",
+}
+
+
+@pytest.mark.parametrize(
+    "line", sorted({name for names in IN_USE.values() for name in names} | set(AFTER_A_STOP))
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_a_signal_leaves_is_said_of_each_command(
+    line: str, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["prosebench", *line.split()])
+    monkeypatch.setattr(cli, "app", lambda **_: 128 + number)
+    monkeypatch.setattr(cli, "end_on_hangup", lambda: None)
+    with pytest.raises(SystemExit) as ending:
+        cli.main()
+    assert ending.value.code == 128 + number
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("stopped; ")
+    assert (
+        (AFTER_A_STOP[line] in said)
+        if line in AFTER_A_STOP
+        else said.endswith("the same command starts anew")
+    )
 
 
 def test_lists_cut_no_name_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:

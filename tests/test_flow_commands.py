@@ -215,3 +215,24 @@ def test_impossible_numbers_are_refused(tmp_path: Path) -> None:
     for kelvin in ("-3", "inf"):
         line = ["sample", "GG", *IDENTITY, "--out", str(tmp_path / "gg.pdb"), "--temperature", kelvin]
         assert f"--temperature {kelvin} is not between" in str(CliRunner().invoke(app, line).exception)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "improve WH --weights prose-mini --out new/deep",
+        "improve GG --weights nothing --out new/deep",
+        "improve GG --weights identity --budget 4 --out new/deep",
+        "sample WH --weights prose-mini --out new/deep/x.npz",
+        "sample GG --weights nothing --out new/deep/x.npz",
+        "sample GG --method mdd --out new/deep/x.npz",
+        "sample GG --method md --set friction=1 --out new/deep/x.npz",
+        "sample GG --method md --temperature 25 --out new/deep/x.npz",
+        "sample GG --out new/deep/x.abc",
+    ],
+)
+def test_a_refusal_leaves_no_folder(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, line.split())
+    assert isinstance(said.exception, ValueError), said.output
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,10 @@
 """Commands do their work whatever terminal, notebook or disk they are run on."""
 
+import ast
 import os
+import re
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +15,9 @@ import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
+from jobs.cells.plan import plan_cells
 from prosebench.check import doctor
-from prosebench.cli import app
+from prosebench.cli import app, compute
 from prosebench.energy import native
 from prosebench.ensemble import Ensemble
 from prosebench.frames.files import files_of
@@ -23,6 +27,10 @@ from prosebench.store.storage import DamagedFile
 from prosebench.suite import load_suite
 
 PEPTIDE = Peptide.from_sequence("GG")
+TREE = Path(__file__).parents[1]
+ROOMS = [TREE / room for room in ("prosebench", "jobs", "analysis", "baselines")]
+ODD = "a [old] :cat:"
+"""A name of a folder that is markup and the code of a picture for rich."""
 
 
 def piped(code: str, **environment: str) -> list[str]:
@@ -123,4 +131,131 @@ def test_what_is_wrong_with_the_hub_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     assert (
         "https://mirror.example is out of reach (ImportError: Using SOCKS proxy, but the 'socksio'"
         in finding.found
+    )
+
+
+@pytest.fixture(scope="module")
+def odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of an odd name with a suite, and a run folder of an odd name in it."""
+    folder = tmp_path_factory.mktemp("odd") / ODD
+    folder.mkdir()
+    (folder / "mine.toml").write_text(
+        'name = "mine"\npeptides = ["AA"]\nbudgets = [20]\nframes = 20\nseeds = [0]\n'
+        "[methods.md]\nwarm_up_ps = 0.2\n"
+    )
+    run = folder / "run [red]"
+    line = ["run", "--suite", str(folder / "mine.toml"), "--dir", str(run), "--workers", "1", "--no-report"]
+    said = CliRunner().invoke(app, line)
+    assert said.exit_code == 0, said.output
+    assert f"in {run}\n" in said.output
+    return folder
+
+
+def words_of(line: str, folder: Path) -> list[str]:
+    """Words of a command line in which only options part words, so that a path may hold blanks; DIR is the folder."""
+    words = [word for part in re.split(r" (?=-)", line) for word in part.split(" ", 1)]
+    return [word.replace("DIR", str(folder)) for word in words]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sample GG -n 4 --weights identity --out DIR/x [red].npz", "wrote DIR/x [red].npz"),
+        (
+            "improve GG --weights identity --budget 12 --set rounds=1 --set steps=1 --set tuning_batch=4 --out DIR/i",
+            "tuned.npz are in DIR/i",
+        ),
+        ("show AA-md --dir DIR/run [red]", "DIR/run [red]/cells/AA-md-20-s0-"),
+        ("export AA-md --dir DIR/run [red] --out DIR/y [red].pdb", "wrote DIR/y [red].pdb"),
+        ("fetch --suite DIR/mine.toml --check DIR", "DIR: 0 files of mine are there"),
+        ("new-method mine --to DIR/new [red]", "DIR/new [red]/pyproject.toml"),
+        ("report DIR/none [red]", "DIR/none [red] is not there"),
+    ],
+)
+def test_paths_are_printed_as_they_are(line: str, said: str, odd_folder: Path) -> None:
+    found = CliRunner().invoke(app, words_of(line, odd_folder))
+    assert said.replace("DIR", str(odd_folder)) in f"{found.output}{found.exception}"
+
+
+@pytest.mark.parametrize(
+    ("ready", "said"), [(1, "1 cell waits for"), (0, "2 cells wait for"), (2, "")], ids=("one", "two", "none")
+)
+def test_one_cell_waits_and_two_wait(ready: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = plan_cells(load_suite("quickstart"))[:2]
+    compute._tell_waiting(cells, cells[:ready])
+    printed = capsys.readouterr().out
+    assert printed.startswith(said)
+    assert bool(printed) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("report DIR/none [red]", "prosebench run --suite NAME --dir DIR/none [red]"),
+        ("status DIR", "prosebench run --suite NAME --dir DIR"),
+        ("fetch --suite DIR/mine.toml --check DIR", "prosebench fetch --suite DIR/mine.toml --to DIR"),
+        ("fetch --suite DIR/mine.toml --check DIR/none", "prosebench fetch --suite NAME --to DIR/none"),
+        ("new-method other --to DIR/other", "pip install --editable DIR/other"),
+    ],
+)
+def test_commands_to_type_can_be_typed(line: str, command: str, odd_folder: Path) -> None:
+    said = CliRunner().invoke(app, words_of(line, odd_folder))
+    typed = [shlex.split(one) for one in re.findall("`([^`]+)`", f"{said.output}{said.exception}")]
+    # The first words of a command stand apart, as "pip install".
+    assert words_of(command, odd_folder)[-2:] in [one[-2:] for one in typed]
+
+
+def test_every_command_to_type_quotes_its_words() -> None:
+    """In a command between backquotes, what is put in is quoted, but for names that can hold no blank."""
+    found = []
+    for path in (path for room in ROOMS for path in room.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                found += [f"{path.relative_to(TREE)}: {one}" for one in words_not_quoted(node)]
+    assert not found
+
+
+def words_not_quoted(text: ast.JoinedStr) -> list[str]:
+    """What is put, without quotes, into the commands in a text; numbers, constants and names of methods may be."""
+    put: list[ast.FormattedValue] = []
+    whole = ""
+    for part in text.values:
+        if isinstance(part, ast.FormattedValue):
+            whole += f"\0{len(put)}\0"
+            put.append(part)
+        elif isinstance(part, ast.Constant):
+            whole += str(part.value)
+    commands = re.findall(r"`((?:prosebench|pip|export) [^`]*)`?", whole)
+    inside = [put[int(number)] for one in commands for number in re.findall("\0(\\d+)\0", one)]
+    said = [ast.unparse(one.value) for one in inside if one.format_spec is None]
+    return [one for one in said if not (one.startswith("quote(") or one.isupper() or one == "name")]
+
+
+def test_nothing_is_printed_as_markup() -> None:
+    """Consoles are made in one place, where markup is off; what shows a line that changes is given a Text."""
+    found = []
+    for path in (path for room in ROOMS for path in room.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if path != TREE / "prosebench" / "terminal.py" and turns_markup_on(node):
+                found.append(f"{path.relative_to(TREE)}: {ast.unparse(node)}")
+    assert not found
+
+
+def turns_markup_on(node: ast.AST) -> bool:
+    """Whether a piece of a program makes a console of its own, uses markup, or gives it to a changing line."""
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "rich.markup" or (
+            node.module == "rich" and any(a.name == "print" for a in node.names)
+        )
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and bool(
+            re.search(r"\[/?(bold|dim|red|green|yellow)\b[^\]]*\]", node.value)
+        )
+    if not isinstance(node, ast.Call):
+        return False
+    called = ast.unparse(node.func)
+    if called.endswith((".status", "status.update", "Status", "Spinner")):
+        return ast.unparse(node.args[0]).partition("(")[0] != "Text"
+    return called in ("Console", "rich.console.Console", "Text.from_markup") or any(
+        word.arg in ("markup", "emoji") for word in node.keywords
     )

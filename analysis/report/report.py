@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -73,7 +74,7 @@ def write_report(
     """
     if not cell_folders(directory):
         raise FileNotFoundError(
-            f"{directory} holds no cells; `prosebench run --suite NAME --dir {directory}` makes them"
+            f"{directory} holds no cells; `prosebench run --suite NAME --dir {quote(str(directory))}` makes them"
         )
     check_allowed(allow)
     if not set(formats) <= set(FORMATS) or "png" not in formats:

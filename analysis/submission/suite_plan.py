@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
+from shlex import quote
 from typing import NamedTuple
 
 from analysis.wording import first_few
@@ -47,8 +48,8 @@ def missing_places(cells: Sequence[Cell]) -> list[str]:
         if lacking:
             found.append(
                 f"suite {suite.name}, row {mine[0].row}: {len(lacking)} of {len(asked)} results are missing "
-                f"({_named(lacking)}); `prosebench run --suite {suite.name}` makes them, and a method that cannot "
-                "do one skips it with a reason. Of a part of a suite, send a suite file with a name of its own"
+                f"({_named(lacking)}); `prosebench run --suite {quote(suite.name)}` makes them, and a method that "
+                "cannot do one skips it with a reason. Of a part of a suite, send a suite file with a name of its own"
             )
     return sorted(found)
 

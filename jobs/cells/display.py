@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -195,7 +194,7 @@ def status_tables(states: Sequence[CellState]) -> list[Table]:
     for state in states:
         if state.state not in ("done", "waiting"):
             numbers = (f"{state.spent:,}", *_pace(state), _ago(state))
-            details.add_row(state.folder.name, state.state, *numbers, escape(with_log(state)))
+            details.add_row(state.folder.name, state.state, *numbers, with_log(state))
     return [counts, details] if details.row_count else [counts]
 
 

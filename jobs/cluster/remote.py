@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
@@ -41,10 +42,9 @@ def submit_and_follow(
         out.print(
             f"submitted {count(submission.size, 'job')} as {submission.name}; output in {submission.logs}",
             soft_wrap=True,
-            markup=False,
         )
     if plan.queued and not followed:
-        out.print(describe_queue(queued_jobs(read_submissions(directory))), markup=False)
+        out.print(describe_queue(queued_jobs(read_submissions(directory))))
     if not followed:
         if plan.works or plan.queued:
             _tell_what_next(directory, out)
@@ -66,7 +66,7 @@ def write_and_tell(
     plan, paths = write_scripts(cells, directory, cluster, references, script)
     show_plan(plan, cluster, out)
     for path in paths:
-        out.print(schedulers()[cluster.scheduler].how_to_submit(path), soft_wrap=True, markup=False)
+        out.print(schedulers()[cluster.scheduler].how_to_submit(path), soft_wrap=True)
 
 
 def show_work(plan: Plan, workers: int, out: Console) -> None:
@@ -149,9 +149,8 @@ def _tell_guesses(plan: Plan, out: Console) -> None:
 
 def _tell_what_next(directory: Path, out: Console) -> None:
     out.print(
-        f"`prosebench status {directory}` shows how far they are; the same command continues what is left",
+        f"`prosebench status {quote(str(directory))}` shows how far they are; the same command continues what is left",
         soft_wrap=True,
-        markup=False,
     )
 
 
@@ -176,7 +175,6 @@ def submit_each(
     out.print(
         f"submitted {count(submission.size, 'job')}, {queued} were queued already{output}",
         soft_wrap=True,
-        markup=False,
     )
     if progress:
         _follow_commands(directory, progress, out)
@@ -197,7 +195,7 @@ def _follow_commands(directory: Path, progress: Callable[[], tuple[str, bool]], 
         done, finished = progress()
         line = f"{done}; {queue}"
         if line != said:
-            out.print(f"{time.strftime('%H:%M:%S')} {line}", soft_wrap=True, markup=False)
+            out.print(f"{time.strftime('%H:%M:%S')} {line}", soft_wrap=True)
         if finished or jobs == []:
             return
         said = line

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Literal, NamedTuple
 
 import huggingface_hub
@@ -176,7 +177,7 @@ def check_folder(suite: Suite, folder: Path) -> tuple[list[str], list[Lack]]:
     """
     if not folder.is_dir():
         raise FetchError(
-            f"there is no folder {folder}; `prosebench fetch --suite NAME --to {folder}` makes it"
+            f"there is no folder {folder}; `prosebench fetch --suite NAME --to {quote(str(folder))}` makes it"
         )
     known = read_manifest(folder)
     whole, lacks = list[str](), list[Lack]()

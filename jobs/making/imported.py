@@ -31,8 +31,8 @@ from prosebench.peptide import Peptide
 from prosebench.record import Cell, Provenance, Record, read_record, write_record
 from prosebench.reference import known_reference
 from prosebench.store.fields import (
+    AskedKelvin,
     Count,
-    Kelvin,
     Name,
     OneLetterCode,
     Seconds,
@@ -66,7 +66,7 @@ class Declaration(BaseModel):
     energy_evaluations: Count
     seconds: Seconds
     hardware: SomeText
-    temperature_kelvin: Kelvin
+    temperature_kelvin: AskedKelvin
     force_field: SomeText
     citation: SomeText
     seed: Seed = 0

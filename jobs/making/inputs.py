@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from jobs.making.weights import MissingWeights, fetch_weights, published_uses
 from prosebench.method import load_method
@@ -60,7 +61,9 @@ class Inputs:
     @property
     def lines(self) -> list[str]:
         """What is missing, one line a kind, each with the command that gets it."""
-        fetch = f"`prosebench fetch --suite {self.named} --to DATA` where the hub is in reach, then here "
+        fetch = (
+            f"`prosebench fetch --suite {quote(self.named)} --to DATA` where the hub is in reach, then here "
+        )
         fetch += "`export PROSEBENCH_DATA=DATA`"
         lines = []
         if self.weights:
@@ -72,7 +75,7 @@ class Inputs:
             )
         if self.references:
             kelvins = sorted({kelvin for _, kelvin in self.references})
-            make = f"`prosebench reference --suite {self.named}`"
+            make = f"`prosebench reference --suite {quote(self.named)}`"
             if len(kelvins) > 1 or kelvins != [PUBLISHED_KELVIN]:
                 make = ", ".join(
                     f"{make[:-1]} --temperature {kelvin:g}`" if kelvin != PUBLISHED_KELVIN else make

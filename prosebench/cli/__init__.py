@@ -7,8 +7,6 @@ import traceback
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from rich.markup import escape
-
 from jobs.cells.signals import end_on_hangup
 from prosebench.cli import (
     bench,
@@ -25,7 +23,7 @@ from prosebench.cli import (
     sampling,
     training,
 )
-from prosebench.cli.options import app, err, out
+from prosebench.cli.options import app, err, out, remark
 
 __all__ = [
     "app",
@@ -45,6 +43,8 @@ __all__ = [
     "training",
 ]
 
+_KEEPS_WORK = ("run", "reference", "fetch", "improve", "train")
+_KEEPS_SCORES = ("score", "report")
 _STOPPED = (128 + signal.SIGHUP, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) and not _is_ours(error):
             traceback.print_exception(error)
-            err.print("[red]a bug in prosebench:[/red] please report the lines above")
+            remark("a bug in prosebench:", "please report the lines above", "red")
             sys.exit(1)
         _refuse(str(error))
     except Exception as error:
@@ -74,8 +74,20 @@ def main() -> None:
     if code in _STOPPED:
         # Where the terminal is gone there is nobody to tell.
         with contextlib.suppress(OSError):
-            err.print("stopped; the same command continues where this one ended")
+            err.print(f"stopped; {_after_a_stop(sys.argv[1:])}", soft_wrap=True)
     sys.exit(code)
+
+
+def _after_a_stop(line: list[str]) -> str:
+    """What becomes of the work of a command line, by its words, after a signal has ended it."""
+    command = line[0] if line else ""
+    if any(word.partition("=")[0] == "--executor" for word in line):
+        return "jobs that were submitted go on, and the same command continues with what is left"
+    if command in _KEEPS_WORK:
+        return "the same command continues from what is stored"
+    if command in _KEEPS_SCORES:
+        return "the same command starts anew, but for the scores of cells that are stored"
+    return "the same command starts anew"
 
 
 def _explain(error: Any) -> str:
@@ -91,7 +103,7 @@ def _explain(error: Any) -> str:
 
 
 def _refuse(message: str) -> NoReturn:
-    err.print(f"[red]error:[/red] {escape(' '.join(message.splitlines()))}", soft_wrap=True)
+    remark("error:", " ".join(message.splitlines()), "red")
     sys.exit(2)
 
 

@@ -106,7 +106,7 @@ def bench_calibration(
         )
         table.add_row(one.what, *numbers)
     out.print(table)
-    out.print(f"table and figure: {target}")
+    out.print(f"table and figure: {target}", soft_wrap=True)
 
 
 @bench.command("inverse")
@@ -258,7 +258,7 @@ def bench_scaling(
         )
         _keep(rows, against, directory)
         print_rows(summary(rows, against))
-    out.print(f"measurements: {directory / 'bench'}; figures: {directory / 'figures'}")
+    out.print(f"measurements: {directory / 'bench'}; figures: {directory / 'figures'}", soft_wrap=True)
 
 
 def _keep(rows: Sequence[Mapping[str, str | int | float]], against: str, directory: Path) -> None:

@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from prosebench.cli.options import OWN_REFERENCES, References, app, fail, out
 from prosebench.names import EXTERNAL
@@ -40,7 +40,7 @@ def leaderboard(
             fail("--check looks at what is kept; it takes no run folders")
         found = differences(board_files(runs), target)
         for line in found:
-            out.print(escape(line), soft_wrap=True)
+            out.print(line, soft_wrap=True)
         out.print(f"{target} is {'not ' if found else ''}what {runs} gives", soft_wrap=True)
         raise typer.Exit(1 if found else 0)
     for directory in directories or []:
@@ -91,9 +91,9 @@ def submit_results(
     for line in (
         f"accepted. Into the pull request, under {KEPT_RUNS}: {folder}",
         f"Frames, to be put where the pull request can link to them: {archive}",
-        f"Whoever reviews it: prosebench submit-results {archive.name} --out {KEPT_RUNS}; git diff",
+        f"Whoever reviews it: prosebench submit-results {quote(archive.name)} --out {KEPT_RUNS}; git diff",
     ):
-        out.print(escape(line), soft_wrap=True)
+        out.print(line, soft_wrap=True)
 
 
 def _records(directory: Path) -> list["Record"]:
@@ -125,7 +125,7 @@ def _run_again(
             if not found:
                 gave[theirs.cell_id] = SAME_BYTES if text == SAME_BYTES else SAME_COSTS
             reasons += [f"{folder.name}: {reason}" for reason in found]
-            out.print(f"run again: {folder.name}: {escape('; '.join(found) or text)}", soft_wrap=True)
+            out.print(f"run again: {folder.name}: {'; '.join(found) or text}", soft_wrap=True)
     return gave, reasons
 
 

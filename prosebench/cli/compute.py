@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from prosebench.cli.options import (
     OWN_REFERENCES,
@@ -32,6 +31,7 @@ from prosebench.cli.options import (
     load_profile,
     numbers,
     out,
+    remark,
     require_scheduler,
     split,
     tell_unfinished,
@@ -248,12 +248,10 @@ def _warn_of_tables(profile: "Cluster", suite: "Suite") -> None:
 
     known = {*suite.methods, *method_entry_points(), "reference", "score", "train"}
     for name in sorted(set(profile.methods) - known):
-        err.print(
-            escape(
-                f"warning: [methods.{name}] in the cluster profile names neither a row of suite {suite.name} nor an "
-                f"installed method; rows: {', '.join(suite.methods)}"
-            ),
-            soft_wrap=True,
+        remark(
+            "warning:",
+            f"[methods.{name}] in the cluster profile names neither a row of suite {suite.name} nor an installed "
+            f"method; rows: {', '.join(suite.methods)}",
         )
 
 
@@ -261,15 +259,17 @@ def _tell_inputs(inputs: "Inputs") -> None:
     """Say what of the inputs is here and, one line a kind, what is not."""
     out.print(inputs.summary)
     for line in inputs.lines:
-        err.print(escape(line), soft_wrap=True)
+        err.print(line, soft_wrap=True)
 
 
 def _tell_waiting(cells: "Sequence[Cell]", ready: "Sequence[Cell]") -> None:
     from jobs.cells.display import count
 
     if waiting := len(cells) - len(ready):
+        verb, them = ("waits", "it") if waiting == 1 else ("wait", "them")
         out.print(
-            f"{count(waiting, 'cell')} wait for what is not here; the same command runs them once it is"
+            f"{count(waiting, 'cell')} {verb} for what is not here; the same command runs {them} once it is",
+            soft_wrap=True,
         )
 
 
@@ -279,7 +279,7 @@ def _lay_out(cells: "list[Cell]", directory: Path, retry_parked: bool, reference
     from jobs.cells.plan import lay_out, remove_placeholders, set_foreign_aside, set_skips_aside
 
     for warning in set_foreign_aside(directory):
-        err.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+        remark("warning:", warning)
     remove_placeholders(cells, directory)
     set_skips_aside(cells, directory, references)
     folders = lay_out(cells, directory)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from prosebench.cli.options import ClusterFile, Executor, app, load_profile, out
-from prosebench.terminal import plain_table
+from prosebench.terminal import pass_or_fail, plain_table
 
 if TYPE_CHECKING:
     from jobs.cluster.profile import Cluster
@@ -73,7 +73,7 @@ def doctor(
         table = plain_table("what", "state", "found")
         for finding in (*examine(), *_schedulers()):
             bad += finding.state == "missing"
-            table.add_row(finding.what, finding.state, escape(finding.found))
+            table.add_row(finding.what, finding.state, finding.found)
         out.print(table)
         raise typer.Exit(1 if bad else 0)
     from analysis.metrics.vectors import check_metrics
@@ -94,19 +94,15 @@ def doctor(
     }
     for path, checks in check_vectors(vectors, checkers):
         if checks is None:
-            out.print(
-                f"[yellow]not checked[/yellow]  {path.name}: no part of this version computes what it holds"
-            )
+            mark = Text("not checked", "yellow")
+            out.print(mark, f" {path.name}: no part of this version computes what it holds", soft_wrap=True)
             continue
         failed = [one for one in checks if not one.passed]
         bad += bool(failed)
-        out.print(f"{'[red]FAIL[/red]' if failed else '[green]pass[/green]'}  {path.name}")
+        out.print(pass_or_fail(not failed), f" {path.name}", soft_wrap=True)
         for one in checks:
-            mark = "[green]pass[/green]" if one.passed else "[red]FAIL[/red]"
-            out.print(
-                f"      {mark}  {one.quantity}: {one.error:.2e} (tolerance {one.tolerance:.0e})",
-                soft_wrap=True,
-            )
+            said = f" {one.quantity}: {one.error:.2e} (tolerance {one.tolerance:.0e})"
+            out.print("     ", pass_or_fail(one.passed), said, soft_wrap=True)
     raise typer.Exit(1 if bad else 0)
 
 
@@ -120,9 +116,9 @@ def _on_this_node() -> int:
         return 0 if verdict(list(examine_node()))[1] else 1
     for one in examine_node():
         findings.append(one)
-        out.print(f"{one.what:<18} {one.state:<8} {escape(one.found)}", soft_wrap=True, highlight=False)
+        out.print(f"{one.what:<18} {one.state:<8} {one.found}", soft_wrap=True)
     line, ready = verdict(findings)
-    out.print(f"[{'green' if ready else 'red'}]{escape(line)}[/]", soft_wrap=True, highlight=False)
+    out.print(Text(line, "green" if ready else "red"), soft_wrap=True)
     return 0 if ready else 1
 
 
@@ -132,13 +128,13 @@ def _on_nodes(profile: "Cluster") -> int:
 
     worst, begun = 0, time.strftime("%Y%m%d-%H%M%S")
     for number, (names, need) in enumerate(profile.kinds()):
-        out.print(f"[bold]jobs of {', '.join(names)}[/bold]")
+        out.print(f"jobs of {', '.join(names)}", style="bold")
         folder = Path("runs/doctor") / f"{begun}-{number}"
         alone = need.model_copy(update={"ranks": 1, "workers": 1, "minutes": min(need.minutes, NODE_MINUTES)})
         command = ["doctor", "--on-node"]
         submit_each([command], folder, profile, out, need=alone, progress=partial(_heard, folder))
         text, (_, finished) = _said_on_node(folder), _heard(folder)
-        out.print(text or f"no word from the job; its output is in {folder}", markup=False, soft_wrap=True)
+        out.print(text or f"no word from the job; its output is in {folder}", soft_wrap=True)
         worst = max(worst, int(not finished or "; not for " in text or "ready for nothing" in text))
     return worst
 

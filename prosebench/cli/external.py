@@ -1,10 +1,10 @@
 """The command that takes in frames of programs that are not run here."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from prosebench.cli.options import (
     OWN_REFERENCES,
@@ -14,9 +14,9 @@ from prosebench.cli.options import (
     SuiteName,
     app,
     check_suite_name,
-    err,
     numbers,
     out,
+    remark,
 )
 
 
@@ -50,7 +50,7 @@ def import_(
             soft_wrap=True,
         )
         for note in one.notes:
-            err.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
+            remark("note:", note)
         if one.non_finite:
-            err.print(f"[yellow]warning:[/yellow] {one.non_finite:,} frames have no finite energy")
-    out.print(f"in {directory}; `prosebench report {directory}` scores them", soft_wrap=True, markup=False)
+            remark("warning:", f"{one.non_finite:,} frames have no finite energy")
+    out.print(f"in {directory}; `prosebench report {quote(str(directory))}` scores them", soft_wrap=True)

@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from prosebench.cli.options import SuiteName, app, check_suite_name, err, out
 from prosebench.store.hub import DATA_VARIABLE
@@ -53,8 +53,8 @@ def fetch(
         out.print(f"{source.repository} at {source.revision}: commit {commit}", soft_wrap=True)
     if needs.unpublished:
         out.print(
-            f"nothing is published of {', '.join(needs.unpublished)}; `prosebench reference --suite {suite}` makes "
-            "references",
+            f"nothing is published of {', '.join(needs.unpublished)}; `prosebench reference --suite {quote(suite)}` "
+            "makes references",
             soft_wrap=True,
         )
     if not out.is_terminal:
@@ -68,8 +68,9 @@ def fetch(
 
     get(missing, folder, tell)
     out.print(
-        f"all {len(needs.files)} files are in {folder}, verified; `export {DATA_VARIABLE}={folder.resolve()}` has "
-        "every command read them, on a machine without network too",
+        f"all {len(needs.files)} files are in {folder}, verified; "
+        f"`export {DATA_VARIABLE}={quote(str(folder.resolve()))}` has every command read them, on a machine without "
+        "network too",
         soft_wrap=True,
     )
 
@@ -80,13 +81,16 @@ def _check(suite: "Suite", named: str, folder: Path) -> None:
 
     whole, lacks = check_folder(suite, folder)
     for lack in lacks[:_MOST_NAMED]:
-        err.print(escape(f"{lack.path}: {lack.reason}"), soft_wrap=True)
+        err.print(f"{lack.path}: {lack.reason}", soft_wrap=True)
     if len(lacks) > _MOST_NAMED:
         err.print(f"and {len(lacks) - _MOST_NAMED} more")
-    out.print(f"{folder}: {len(whole)} files of {suite.name} are there and verified, {len(lacks)} lack")
+    out.print(
+        f"{folder}: {len(whole)} files of {suite.name} are there and verified, {len(lacks)} lack",
+        soft_wrap=True,
+    )
     if lacks:
         out.print(
-            f"`prosebench fetch --suite {named} --to {folder}` gets them where the hub is in reach",
+            f"`prosebench fetch --suite {quote(named)} --to {quote(str(folder))}` gets them where the hub is in reach",
             soft_wrap=True,
         )
     raise typer.Exit(1 if lacks else 0)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from prosebench.cli.options import app, check_kelvin, err, fail, out
+from prosebench.cli.options import app, fail, out, remark
+from prosebench.names import check_kelvin
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble
@@ -34,7 +35,7 @@ def check_known(flow: "Flow[Any]", weights: str, peptide: "Peptide", insist: boo
     if not insist:
         flow.check_known(peptide, weights)
     elif unknown := flow.unknown(peptide):
-        err.print(f"[yellow]warning:[/yellow] {peptide.sequence}: {weights} {unknown}", soft_wrap=True)
+        remark("warning:", f"{peptide.sequence}: {weights} {unknown}")
 
 
 @app.command()
@@ -59,7 +60,7 @@ def improve(
 
     for sequence in sequences:
         check_sequence(sequence)
-    check_kelvin(temperature_kelvin)
+    check_kelvin(temperature_kelvin, "--temperature")
     last: dict[str, float] = {}
 
     def tell(done: int, sequence: str, efficiency: float) -> None:
@@ -68,6 +69,7 @@ def improve(
 
     from prosebench.energy.meter import Meter
     from prosebench.energy.settings import TargetSettings, make_target
+    from prosebench.frames.files import folder_for_results
     from prosebench.prose import Prose
     from prosebench.prose.fine_tuning import TuningSettings
     from prosebench.prose.flow import as_peptide
@@ -76,26 +78,29 @@ def improve(
     settings = _settings(TuningSettings, set_ or [])
     peptides = [as_peptide(sequence) for sequence in dict.fromkeys(sequences)]
     files = [directory / f"{peptide.sequence}.npz" for peptide in peptides]
-    _check_results(directory, files)
-    start = Prose.from_pretrained(weights, size=size or None)
-    for peptide in peptides:
-        check_known(start, weights, peptide, insist)
-    physics = TargetSettings(temperature_kelvin=temperature_kelvin)
-    notes = _notes(start, peptides, budget, temperature_kelvin, seed, settings)
-    improve_flow(
-        start,
-        peptides,
-        [Meter(make_target(peptide, physics), budget) for peptide in peptides],
-        settings,
-        seed=seed,
-        folder=directory / UNFINISHED,
-        watch=tell,
-        resumed=partial(_say_resumed, directory / UNFINISHED),
-        store=partial(_store_results, directory, files, notes),
+    with folder_for_results(directory):
+        _check_results(directory, files)
+        start = Prose.from_pretrained(weights, size=size or None)
+        for peptide in peptides:
+            check_known(start, weights, peptide, insist)
+        physics = TargetSettings(temperature_kelvin=temperature_kelvin)
+        notes = _notes(start, peptides, budget, temperature_kelvin, seed, settings)
+        improve_flow(
+            start,
+            peptides,
+            [Meter(make_target(peptide, physics), budget) for peptide in peptides],
+            settings,
+            seed=seed,
+            folder=directory / UNFINISHED,
+            watch=tell,
+            resumed=partial(_say_resumed, directory / UNFINISHED),
+            store=partial(_store_results, directory, files, notes),
+        )
+    out.print(
+        f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}", soft_wrap=True
     )
-    out.print(f"{budget:,} evaluations of each peptide; ensembles and {TUNED} are in {directory}")
     if useless := [sequence for sequence, efficiency in last.items() if efficiency == 0.0]:
-        err.print(f"[red]no proposal of {', '.join(useless)} has a finite weight:[/red] nothing was learned")
+        remark(f"no proposal of {', '.join(useless)} has a finite weight:", "nothing was learned", "red")
         raise typer.Exit(1)
 
 
@@ -112,7 +117,7 @@ def _check_results(directory: Path, files: list[Path]) -> None:
 def _say_resumed(folder: Path, caution: str) -> None:
     out.print(f"continuing with {folder}", soft_wrap=True)
     if caution:
-        err.print(f"[yellow]warning:[/yellow] {caution}", soft_wrap=True)
+        remark("warning:", caution)
 
 
 def _notes(

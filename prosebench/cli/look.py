@@ -2,14 +2,13 @@
 
 import time
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from prosebench.cli.options import OWN_REFERENCES, Directory, app, fail, out
-from prosebench.terminal import plain_table
+from prosebench.terminal import plain_console, plain_table
 
 if TYPE_CHECKING:
     from prosebench.suite import Suite
@@ -30,14 +29,16 @@ def status(directory: Directory) -> None:
     if training:
         out.print(training, soft_wrap=True)
     if not (states or training or queue):
-        fail(f"{directory} holds no cells; `prosebench run --dir {directory}` makes some")
+        fail(
+            f"{directory} holds no cells; `prosebench run --suite NAME --dir {quote(str(directory))}` makes some"
+        )
     # Names and paths in a log are there to be copied: not broken at the 80 columns that stand in for a terminal.
-    wide = out if out.is_terminal else Console(width=max(out.width, _LOG_COLUMNS), highlight=False)
+    wide = out if out.is_terminal else plain_console(width=max(out.width, _LOG_COLUMNS))
     for table in status_tables(states) if states else []:
         wide.print(table)
     for line in [*waiting_lines(states), queue or describe_end(directory)]:
         if line:
-            out.print(escape(line), soft_wrap=True)
+            out.print(line, soft_wrap=True)
 
 
 def _training_status(directory: Path) -> str:
@@ -64,11 +65,11 @@ def show(
     from prosebench.store.storage import read_json
 
     folder = find_cell(cell, directory)
-    out.print(f"[bold]{folder}[/bold]")
+    out.print(str(folder), style="bold", soft_wrap=True)
     for name in ("cell.json", "record.json", "provenance.json", "failure.json", "heartbeat.json"):
         path = folder / name
         if path.exists() and not (name == "cell.json" and (folder / "record.json").exists()):
-            out.print(f"\n[bold]{name}[/bold]")
+            out.print(f"\n{name}", style="bold")
             out.print_json(data=read_json(path))
 
 
@@ -108,7 +109,7 @@ def list_(
         for heading in ("method", "what it is", "from"):
             table.add_column(heading)
         for name, point in method_entry_points().items():
-            table.add_row(name, escape(what_it_is(point)), escape(point.value))
+            table.add_row(name, what_it_is(point), point.value)
     else:
         from prosebench.suite import load_suite
 
@@ -117,7 +118,7 @@ def list_(
         for name in suite_names():
             table.add_row(name, " ".join(load_suite(name).peptides))
     # Into a file or a pipe goes every name whole: a line for each, however long.
-    wide = out if out.is_terminal else Console(width=_LIST_COLUMNS, highlight=False)
+    wide = out if out.is_terminal else plain_console(width=_LIST_COLUMNS)
     wide.print(table)
     if what == "suites":
         out.print(

@@ -1,6 +1,7 @@
 """The command that begins a method of one's own."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -18,9 +19,9 @@ def new_method(
 
     folder = to or Path(name)
     for file in write_package(name, folder):
-        out.print(str(file), soft_wrap=True, markup=False)
+        out.print(str(file), soft_wrap=True)
     out.print(
-        f"next: `pip install --editable {folder}`, then `prosebench check {name}`, and "
+        f"next: `pip install --editable {quote(str(folder))}`, then `prosebench check {name}`, and "
         f"`prosebench run --suite quickstart --methods {name},md`",
         soft_wrap=True,
     )

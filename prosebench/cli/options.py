@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from prosebench.cli.order import InOrder
-from prosebench.names import MOST_EVALUATIONS
-from prosebench.terminal import plain_table
+from prosebench.names import MOST_EVALUATIONS, check_kelvin
+from prosebench.terminal import plain_console, plain_table
 
 if TYPE_CHECKING:
     from jobs.cluster.profile import Cluster
@@ -65,8 +65,8 @@ def _prepare() -> None:
 
 
 _prepare()
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = plain_console()
+err = plain_console(stderr=True)
 
 OWN_REFERENCES = Path("references")
 
@@ -116,7 +116,6 @@ References = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core.")]
 
-LEAST_KELVIN, MOST_KELVIN = 200.0, 1e5
 FIRST_LINE_SECONDS = 10.0
 """Until the first line where there is no terminal; each later one takes half as long again."""
 
@@ -156,18 +155,8 @@ def kelvins(text: str) -> list[float]:
             found.append(float(part))
         except ValueError:
             fail(f"--temperature {text!r}: {part!r} is not a number; write kelvins as 310,393")
-        check_kelvin(found[-1])
+        check_kelvin(found[-1], "--temperature")
     return found
-
-
-def check_kelvin(kelvin: float, option: str = "--temperature") -> float:
-    """A temperature, if it can be one of a peptide in water."""
-    if not LEAST_KELVIN <= kelvin <= MOST_KELVIN:
-        celsius = (
-            f"; {kelvin:g} degrees Celsius are {kelvin + 273.15:g} K" if -100 < kelvin < LEAST_KELVIN else ""
-        )
-        fail(f"{option} {kelvin:g} is not between {LEAST_KELVIN:g} and {MOST_KELVIN:g} kelvin{celsius}")
-    return kelvin
 
 
 def check_positive(value: float, option: str) -> float:
@@ -190,7 +179,8 @@ def check_run_folder(directory: Path) -> None:
     if not any((directory / name).is_dir() for name in ("cells", "jobs")):
         there = "is no run folder" if directory.is_dir() else "is not there"
         fail(
-            f"{directory} {there}: it holds no cells; `prosebench run --suite NAME --dir {directory}` makes some"
+            f"{directory} {there}: it holds no cells; "
+            f"`prosebench run --suite NAME --dir {quote(str(directory))}` makes some"
         )
 
 
@@ -210,16 +200,21 @@ def require_scheduler(executor: str) -> None:
 def showing(first: str = "") -> Iterator[Callable[[str], None]]:
     """A line that changes on a terminal; elsewhere one is printed now and then. Takes what is being done."""
     pause, last = FIRST_LINE_SECONDS, time.monotonic()
-    with err.status(first) as status:
+    with err.status(Text(first)) as status:
 
         def show(text: str) -> None:
             nonlocal pause, last
-            status.update(escape(text))
+            status.update(Text(text))
             if not err.is_terminal and time.monotonic() - last >= pause:
                 pause, last = 1.5 * pause, time.monotonic()
-                err.print(f"{time.strftime('%H:%M:%S')} {escape(text)}", soft_wrap=True)
+                err.print(f"{time.strftime('%H:%M:%S')} {text}", soft_wrap=True)
 
         yield show
+
+
+def remark(mark: str, text: str, colour: str = "yellow") -> None:
+    """A line on stderr that begins with a coloured mark, as "warning:"."""
+    err.print(Text(mark, colour), text, soft_wrap=True)
 
 
 def fail(message: str) -> NoReturn:
@@ -235,7 +230,7 @@ def print_rows(rows: Sequence[Mapping[str, str | int | float]]) -> None:
         table.add_row(
             *(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in row.values())
         )
-    Console(width=max(out.width, 120), highlight=False).print(table)
+    plain_console(width=max(out.width, 120)).print(table)
 
 
 def load_profile(executor: str, cluster: str) -> "Cluster":
@@ -254,10 +249,10 @@ def load_profile(executor: str, cluster: str) -> "Cluster":
     if not cluster:
         fail(f"--executor {executor} needs --cluster FILE: a profile of your cluster (see docs/cluster.md)")
     if not known[executor].tried:
-        err.print(
-            f"[yellow]warning:[/yellow] {known[executor].title} was tried on stand-ins for its commands alone, never "
-            "on a real cluster: look at the first jobs, and tell us",
-            soft_wrap=True,
+        remark(
+            "warning:",
+            f"{known[executor].title} was tried on stand-ins for its commands alone, never on a real cluster: look at "
+            "the first jobs, and tell us",
         )
     return load_cluster(cluster, executor)
 
@@ -291,5 +286,5 @@ def tell_unfinished(folders: list[Path], *, whole: bool = True) -> NoReturn:
     for (name, reason), cells in alike.items():
         more = f" and {count(len(cells) - 1, 'more cell')}" if len(cells) > 1 else ""
         said = f"{cells[0]}{more}: {reason}" if reason else f"{cells[0]}{more}"
-        err.print(f"[red]{name}:[/red] {escape(said)}", soft_wrap=True)
+        remark(f"{name}:", said, "red")
     raise typer.Exit(1 if unfinished or not whole else 0)

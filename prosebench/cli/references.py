@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from prosebench.cli.options import (
     ClusterFile,
@@ -18,20 +18,20 @@ from prosebench.cli.options import (
     Temperatures,
     Workers,
     app,
-    check_kelvin,
     check_positive,
     check_suite_name,
-    err,
     fail,
     kelvins,
     load_profile,
     out,
+    remark,
     require_scheduler,
     showing,
     split,
     tell_unfinished,
     without_cluster,
 )
+from prosebench.names import check_kelvin
 
 if TYPE_CHECKING:
     from jobs.making.references import ReferencePlan
@@ -190,9 +190,8 @@ def reference(
     def finish(sequence: str, one: MadeReference) -> None:
         judged = assess(one.reference, one.trajectories, one.others)
         judged.save(path_of(sequence))
-        out.print(
-            f"\n[bold]{sequence}[/bold] {path_of(sequence)}\n{statement(judged.convergence, judged.floor)}"
-        )
+        out.print(Text(f"\n{sequence}", "bold"), str(path_of(sequence)), soft_wrap=True)
+        out.print(statement(judged.convergence, judged.floor))
 
     make_references(missing, plan, physics, directory, workers=number, watch_cells=watch_cells, finish=finish)
     tell_unfinished(folders)
@@ -234,7 +233,7 @@ def _training_data(
     missing = [sequence for sequence in sequences if sequence not in frames]
     if missing:
         fail(f"{', '.join(missing)} did not finish, so no shards were written; the same command continues")
-    out.print(f"{sum(frames.values()):,} frames of {len(frames)} peptides in {out_dir}")
+    out.print(f"{sum(frames.values()):,} frames of {len(frames)} peptides in {out_dir}", soft_wrap=True)
 
 
 def _published_references(suite: "Suite", out_dir: Path, revision: str) -> None:
@@ -289,6 +288,4 @@ def take_published(sequences: Iterable[str], folders: Sequence[Path], run: Path 
             try:
                 _save_published(sequence, TargetSettings(), folders[0])
             except (InvalidReferenceError, MissingReferenceError) as error:
-                err.print(
-                    f"[yellow]no reference of {sequence}:[/yellow] {escape(str(error))}", soft_wrap=True
-                )
+                remark(f"no reference of {sequence}:", str(error))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from prosebench.cli.options import (
     OWN_REFERENCES,
@@ -18,12 +18,12 @@ from prosebench.cli.options import (
     References,
     Workers,
     app,
-    check_kelvin,
     check_run_folder,
     err,
     fail,
     load_profile,
     out,
+    remark,
     require_scheduler,
     showing,
     split,
@@ -31,7 +31,8 @@ from prosebench.cli.options import (
 )
 from prosebench.cli.references import take_published
 from prosebench.installed import method_entry_points
-from prosebench.terminal import plain_table
+from prosebench.names import check_kelvin
+from prosebench.terminal import pass_or_fail, plain_table
 
 
 @app.command()
@@ -79,7 +80,7 @@ def score(
         reference_folders=references or [OWN_REFERENCES],
     )
     for note in result.notes:
-        err.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
+        remark("note:", note)
     table = plain_table("metric", "weights", "value", "error by the reference")
     for (name, weighting), number in result.score.numbers.items():
         error = "" if math.isnan(number.reference_error) else f"{number.reference_error:.2g}"
@@ -129,7 +130,7 @@ def _score_run(
             workers=cores,
             progress=lambda done, number: show(f"scores: {done} of {number}"),
         )
-    out.print(f"scores: {write_scores(directory, table)}", soft_wrap=True, markup=False)
+    out.print(f"scores: {write_scores(directory, table)}", soft_wrap=True)
 
 
 def weigh_references(
@@ -139,7 +140,7 @@ def weigh_references(
     from jobs.making.reference_weights import write_reference_weights
 
     for reason in write_reference_weights(directory, references, folders):
-        err.print(f"[yellow]not made:[/yellow] weights of reference frames: {escape(reason)}", soft_wrap=True)
+        remark("not made:", f"weights of reference frames: {reason}")
 
 
 def _share(text: str) -> tuple[int, int]:
@@ -198,13 +199,11 @@ def write_and_print(directory: Path, references: Sequence[Path], **options: Any)
         )
     out.print(written.table)
     for failure in written.failures:
-        err.print(
-            f"[yellow]not made:[/yellow] {escape(failure.what)}: {escape(failure.reason)}", soft_wrap=True
-        )
-    out.print(f"tables and figures: {written.directory}", soft_wrap=True, markup=False)
+        remark("not made:", f"{failure.what}: {failure.reason}")
+    out.print(f"tables and figures: {written.directory}", soft_wrap=True)
     scored = bool(written.scores["status"].isin(SCORED).any())
     if not scored:
-        err.print("[red]nothing could be scored:[/red] the lines below the table say why")
+        remark("nothing could be scored:", "the lines below the table say why", "red")
     return scored and not written.failures
 
 
@@ -227,15 +226,14 @@ def check(method: Annotated[str, typer.Argument(help="Name of an installed metho
     if method not in known:
         fail(f"unknown method {method!r}; known: {', '.join(known)}")
     broken, skips = 0, False
-    with err.status("checking") as status:
+    with err.status(Text("checking")) as status:
         for name, passed, seen in check_separately(method):
             if passed is None:
-                status.update(name)
+                status.update(Text(name))
                 continue
             broken += not passed
             skips = skips or seen.startswith("skips: ")
-            mark = "[green]pass[/green]" if passed else "[red]FAIL[/red]"
-            out.print(f"{mark}  {escape(name)}: {escape(' '.join(seen.split()))}", soft_wrap=True)
+            out.print(pass_or_fail(passed), f" {name}: {' '.join(seen.split())}", soft_wrap=True)
     if broken:
         out.print(f"{method} breaks the contract in {broken} place{'s' if broken > 1 else ''}")
     elif skips:

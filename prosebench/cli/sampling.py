@@ -2,12 +2,14 @@
 
 import warnings
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from prosebench.cli.flows import Insist, Seed, Size, Temperature, check_known
-from prosebench.cli.options import app, check_kelvin, err, fail, installed_methods, out, showing
+from prosebench.cli.options import app, fail, installed_methods, out, remark, showing
+from prosebench.names import check_kelvin
 
 if TYPE_CHECKING:
     from prosebench.ensemble import Ensemble, Weighting
@@ -70,20 +72,23 @@ def sample(
     from prosebench.peptide import check_sequence
 
     check_sequence(sequence)
-    check_kelvin(temperature_kelvin)
+    check_kelvin(temperature_kelvin, "--temperature")
     _check_options(method, weights=weights, size=size, budget=budget, set_=set_, insist=insist)
-    from prosebench.frames.files import check_writable
+    from prosebench.frames.files import check_format, check_writable, folder_for_results
 
-    is_new = not path.parent.exists()
-    check_writable(path)
-    if is_new:
-        out.print(f"made the folder {path.parent}", soft_wrap=True, markup=False)
-    if method:
-        steps = budget or DEFAULT_METHOD_BUDGET
-        ensemble = _by_method(sequence, method, steps, n, temperature_kelvin, seed, set_ or [])
-    else:
-        ensemble = _by_flow(sequence, weights or DEFAULT_WEIGHTS, size, n, temperature_kelvin, seed, insist)
-    _write(ensemble, path, seed, weighting if resample else None)
+    check_format(path)
+    with folder_for_results(path.parent) as is_new:
+        check_writable(path)
+        if method:
+            steps = budget or DEFAULT_METHOD_BUDGET
+            ensemble = _by_method(sequence, method, steps, n, temperature_kelvin, seed, set_ or [])
+        else:
+            ensemble = _by_flow(
+                sequence, weights or DEFAULT_WEIGHTS, size, n, temperature_kelvin, seed, insist
+            )
+        if is_new:
+            out.print(f"made the folder {path.parent}", soft_wrap=True)
+        _write(ensemble, path, seed, weighting if resample else None)
 
 
 @app.command()
@@ -111,7 +116,9 @@ def export(
 
     folder = find_cell(cell, directory)
     if not (folder / "record.json").exists():
-        fail(f"{folder} is not finished: `prosebench status {folder.parent.parent}` says how far it is")
+        fail(
+            f"{folder} is not finished: `prosebench status {quote(str(folder.parent.parent))}` says how far it is"
+        )
     record = read_record(folder)
     if record.status == "skipped":
         fail(f"{folder} has no frames: {record.reason}")
@@ -193,7 +200,7 @@ def _by_flow(
     check_known(flow, weights, peptide, insist)
     if "set" in flow.source:
         others = ", ".join(flow.source["other_sets"])
-        out.print(f"weights: {flow.source['set']} of {weights}, not {others}", soft_wrap=True, markup=False)
+        out.print(f"weights: {flow.source['set']} of {weights}, not {others}", soft_wrap=True)
     return _proposals(flow, peptide, n, temperature_kelvin, seed)
 
 
@@ -272,10 +279,7 @@ def _warn_of_tail(k_hat: float) -> None:
     from prosebench.frames.importance import RELIABLE_PARETO_K
 
     if k_hat >= RELIABLE_PARETO_K:
-        err.print(
-            "[yellow]warning:[/yellow] a few frames carry nearly all the weight: averages are not to be trusted",
-            soft_wrap=True,
-        )
+        remark("warning:", "a few frames carry nearly all the weight: averages are not to be trusted")
 
 
 def _drawn(ensemble: "Ensemble", seed: int, weighting: "Weighting") -> "Ensemble":

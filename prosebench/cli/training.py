@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from prosebench.cli.options import (
     ClusterFile,
     Executor,
     app,
-    err,
     fail,
     load_profile,
     out,
+    remark,
     without_cluster,
 )
 
@@ -105,7 +104,7 @@ def _submit(
 
     profile = load_profile(executor, cluster)
     if (directory / MODEL).exists():
-        out.print(f"{directory / MODEL} is there: this run is finished")
+        out.print(f"{directory / MODEL} is there: this run is finished", soft_wrap=True)
         return
     need = profile.need("train", "train").with_gpus(gpus)
     curve = directory / "curve.csv"
@@ -147,7 +146,9 @@ def _train(recipe: "Recipe", directory: Path, minutes: float, threads: int) -> N
     training = Training(recipe, directory, watch=say, should_stop=lambda: bool(stop_asked()))
     first = training.processes.first
     if training.progress.step and first:
-        out.print(f"continuing after step {training.progress.step:,} of {training.checkpoint}")
+        out.print(
+            f"continuing after step {training.progress.step:,} of {training.checkpoint}", soft_wrap=True
+        )
     # Only now: until the processes have met, one that is told to end should do so.
     listen()
     try:
@@ -156,10 +157,11 @@ def _train(recipe: "Recipe", directory: Path, minutes: float, threads: int) -> N
         fail(str(error))
     if first:
         for name, reason in list(progress.faults.items())[:5]:
-            err.print(f"[yellow]left out:[/yellow] {escape(f'{name}: {reason}')}", soft_wrap=True)
+            remark("left out:", f"{name}: {reason}")
         out.print(
             f"{progress.step:,} steps, {progress.frames:,} frames, {format_seconds(progress.seconds)}; "
-            f"{progress.skipped} steps left out, {len(progress.faults)} faults in the data; see {directory}"
+            f"{progress.skipped} steps left out, {len(progress.faults)} faults in the data; see {directory}",
+            soft_wrap=True,
         )
     training.processes.leave()
 

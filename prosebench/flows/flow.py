@@ -30,6 +30,7 @@ from prosebench.flows.weight_files import HUB_REVISION
 from prosebench.flows.weight_format import WeightFormat
 from prosebench.frames.geometry import fix_chirality, random_rotations
 from prosebench.frames.placement import Placement
+from prosebench.names import check_kelvin
 from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks
 
@@ -281,6 +282,7 @@ class Flow(ABC, Generic[Drawn]):
             raise ValueError(f"{n} frames were asked for; ask for at least one")
         if seed < 0:
             raise ValueError(f"the seed is {seed}; give 0 or a larger whole number")
+        check_kelvin(temperature_kelvin, "temperature_kelvin")
         target = target or make_target(peptide, TargetSettings(temperature_kelvin=temperature_kelvin))
         parts, streams, first = list[Ensemble](), Streams([], {}), 0
         while first < n:

@@ -1,6 +1,8 @@
 """Frames as files that other programs read."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,23 @@ def check_writable(path: Path) -> None:
         if file.exists():
             raise ValueError(f"{file} is there already: give another name, or remove it")
     make_folder(path.parent)
+
+
+@contextlib.contextmanager
+def folder_for_results(folder: Path) -> Iterator[bool]:
+    """A folder that is made before the work, so that one that cannot be made costs none; yields whether it is new.
+
+    Where the work ends in an error, what was made and is still empty is removed. Raises ValueError as `make_folder`.
+    """
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    make_folder(folder)
+    try:
+        yield bool(new)
+    except BaseException:
+        for one in new:
+            with contextlib.suppress(OSError):
+                one.rmdir()
+        raise
 
 
 def write_frames(path: Path, frames_nm: NDArray[Any], topology: mdtraj.Topology) -> None:

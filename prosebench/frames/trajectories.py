@@ -20,6 +20,12 @@ KNOWN_ARRAYS = ("positions_nm", "energies_kt", "log_weights", "evaluations")
 TORN_SHARE = 0.01
 """With more frames than this cut by a periodic box, a file is refused."""
 
+WITHOUT_ATOMS = (
+    ".xtc", ".trr", ".dcd", ".nc", ".ncdf", ".netcdf", ".crd", ".mdcrd", ".xyz", ".xyz.gz", ".lammpstrj", ".dtr",
+    ".stk", ".rst7", ".restrt", ".inpcrd", ".ncrst",
+)  # fmt: skip
+"""Ends of names of the formats that hold coordinates alone."""
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -111,12 +117,18 @@ def _check_values(arrays: Arrays, path: Path) -> None:
 
 def _trajectory(path: Path, peptide: Peptide, topology: Path | None, notes: list[str]) -> NDArray[Any]:
     top = _load_topology(topology) if topology else None
+    if top is None and path.name.lower().endswith(WITHOUT_ATOMS):
+        raise ValueError(
+            f"{path} names no atoms: give --topology FILE (in a declaration: topology), a PDB file with the atoms in "
+            "the order of the frames"
+        )
+    if _is_empty_pdb(path):
+        raise ValueError(f"{path} holds no atoms: none of its lines begins with ATOM or HETATM")
     try:
         found = mdtraj.load(str(path), top=top) if top is not None else mdtraj.load(str(path))
     except Exception as error:
         # Every reader of mdtraj has its own types for a file that is cut or of another kind.
-        hint = "" if topology else "; most formats need a topology: a PDB file that names the atoms"
-        raise ValueError(f"{path} cannot be read ({first_line(error)}){hint}") from error
+        raise ValueError(f"{path} cannot be read ({first_line(error)})") from error
     positions = found.xyz[:, _order(found.topology, peptide, topology or path)]
     cut = torn(positions, peptide.topology)
     if cut.any() and found.unitcell_vectors is not None:
@@ -127,9 +139,17 @@ def _trajectory(path: Path, peptide: Peptide, topology: Path | None, notes: list
     return positions
 
 
+def _is_empty_pdb(path: Path) -> bool:
+    """Whether a PDB file has no line of an atom: mdtraj stumbles over one."""
+    if path.suffix.lower() != ".pdb":
+        return False
+    with path.open(errors="replace") as lines:
+        return not any(line.startswith(("ATOM", "HETATM")) for line in lines)
+
+
 def _load_topology(path: Path) -> mdtraj.Topology:
     try:
-        topology = mdtraj.load_topology(str(path))
+        topology = mdtraj.Topology() if _is_empty_pdb(path) else mdtraj.load_topology(str(path))
     except Exception as error:
         raise ValueError(
             f"the topology {path} cannot be read ({first_line(error)}); give a PDB file with a line for each atom"

@@ -121,7 +121,6 @@ class Prose(SmoothFlow[ProseProposals]):
 
         Of another temperature than that of training, the latent is drawn from N(0, T / 310 K).
         """
-        latent_spread(temperature_kelvin)
         if not insist:
             self.check_known(as_peptide(sequence))
         peptide, weigh = as_peptide(sequence), partial(ProseProposals.log_weights, com=com)

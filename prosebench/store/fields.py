@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from prosebench.names import MOST_EVALUATIONS
+from prosebench.names import MOST_EVALUATIONS, check_kelvin
 
 MOST_NESTING = 16
 MOST_TEXT = 2000
@@ -22,6 +22,8 @@ Processes = Annotated[int, Field(ge=1, le=10**6)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
 Kelvin = Annotated[float, Field(gt=0, le=1e5, allow_inf_nan=False)]
+AskedKelvin = Annotated[float, AfterValidator(check_kelvin)]
+"""A temperature that a person asks for: what is probably in degrees Celsius is refused."""
 
 Name = Annotated[str, Field(pattern=r"^[0-9A-Za-z_(][ -.0-\[\]-~]*$", max_length=100)]
 """Of a suite, row or method: it ends up in names of files, so it has no slash, and begins with no dot."""

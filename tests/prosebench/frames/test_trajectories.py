@@ -1,10 +1,13 @@
 """Files of other programs: what is odd about them is mended with a word, or refused in one line."""
 
+import re
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 import pytest
+from mdtraj.core.trajectory import _TOPOLOGY_EXTS
+from mdtraj.formats.registry import FormatRegistry
 
 from prosebench.frames.bonds import bond_fault, make_whole, torn
 from prosebench.frames.features import torus_points
@@ -234,6 +237,24 @@ def test_topologies_without_atoms_are_named(
     )
     with pytest.raises(ValueError, match=r"top\.pdb (cannot be read|names no atoms|is not of the whole)"):
         read_positions(tmp_path / "a.xtc", reference.peptide, top)
+
+
+@pytest.mark.parametrize("suffix", sorted(set(FormatRegistry.loaders) - set(_TOPOLOGY_EXTS) - {".xml"}))
+def test_formats_that_name_no_atoms_ask_for_a_topology(
+    suffix: str, reference: Reference, tmp_path: Path
+) -> None:
+    """Every format that mdtraj reads with a topology alone; an .xml file is a state of OpenMM."""
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"x")
+    with pytest.raises(ValueError, match=rf"a{re.escape(suffix)} names no atoms: give --topology FILE"):
+        read_positions(path, reference.peptide)
+
+
+@pytest.mark.parametrize("content", ["", "END\n", "MODEL 1\nENDMDL\nEND\n", "REMARK nothing\n"])
+def test_frames_without_atoms_are_named(content: str, reference: Reference, tmp_path: Path) -> None:
+    (tmp_path / "a.pdb").write_text(content)
+    with pytest.raises(ValueError, match=r"a\.pdb holds no atoms: none of its lines begins with ATOM"):
+        read_positions(tmp_path / "a.pdb", reference.peptide)
 
 
 def test_frames_that_are_not_finite(reference: Reference, frames: np.ndarray, tmp_path: Path) -> None:

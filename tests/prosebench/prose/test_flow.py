@@ -155,12 +155,10 @@ def test_no_frames_are_refused(identity):
 
 @pytest.mark.parametrize("kelvin", [0.0, -5.0, np.nan, np.inf])
 def test_temperatures_that_cannot_be_are_refused(identity, kelvin):
-    for draw in (
-        lambda: identity.sample("GG", 2, temperature_kelvin=kelvin),
-        lambda: identity.propose("GG", 2, rng(), temperature_kelvin=kelvin),
-    ):
-        with pytest.raises(ValueError, match=r"the temperature is .* K; give one above 0"):
-            draw()
+    with pytest.raises(ValueError, match="is not between 200 and 100000 kelvin"):
+        identity.sample("GG", 2, temperature_kelvin=kelvin)
+    with pytest.raises(ValueError, match=r"the temperature is .* K; give one above 0"):
+        identity.propose("GG", 2, rng(), temperature_kelvin=kelvin)
 
 
 def test_negative_seeds_and_absent_devices_are_refused(identity):
