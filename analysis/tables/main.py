@@ -159,9 +159,7 @@ def _build(scores: pd.DataFrame, by: list[str], metrics: tuple[Metric, ...]) -> 
         made = _with_best(made, standing, metrics)
         rows.extend(_with_filtered(made, group, metrics, by, floor))
     shown = tuple(
-        metric
-        for metric in metrics
-        if not metric.optional or any(_is_told(metric, row) for row in rows)
+        metric for metric in metrics if not metric.optional or any(_is_told(metric, row) for row in rows)
     )
     return Table(tuple(rows), footer=footer(scores, single="peptide" in by), metrics=shown)
 
