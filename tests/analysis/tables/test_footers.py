@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables.annealing import CORRECTED_END, PUBLISHED_END
+from analysis.tables.footer import LEAST_MASS_SEEN, MOST_MISSED
 from analysis.tables.main import main_table
 from tests.analysis.tables.test_main import lines_of
 
@@ -40,3 +41,27 @@ def test_each_way_to_end_the_annealing_is_told_with_its_rows() -> None:
     footer = main_table(pd.DataFrame(lines)).footer
     assert f"Annealing (smc-mala, smc-ula): {CORRECTED_END}." in footer
     assert f"Annealing (smc-mala [published_schedule=true]): {PUBLISHED_END}." in footer
+
+
+def test_rows_whose_weights_miss_much_of_the_target_are_named_with_their_cells() -> None:
+    """Cells that see too little, cells that miss too much, and those that do both count once each."""
+
+    def told(seen: list[float], missed: list[float]) -> str:
+        lines = [
+            *lines_of("prose-snis", {"AA": [0.1] * len(seen)}, metric="ess", weighting="filtered"),
+            *lines_of("prose-snis", {"AA": seen}, metric="mass-seen"),
+            *lines_of("prose-snis", {"AA": missed}, metric="weight-missed"),
+            *lines_of("arbg-snis", {"AA": [0.97, 1.03]}, metric="mass-seen"),
+            *lines_of("arbg-snis", {"AA": [0.0, 0.02]}, metric="weight-missed"),
+        ]
+        return "\n".join(line for line in main_table(pd.DataFrame(lines)).footer if "Missed mass" in line)
+
+    just_enough, just_few = LEAST_MASS_SEEN, MOST_MISSED
+    assert told([just_enough, 1.4], [just_few, 0.0]) == ""
+    assert "for prose-snis in 1 of 2 cells." in told([0.89, 1.0], [0.0, 0.0])
+    assert "for prose-snis in 1 of 2 cells." in told([1.0, 1.0], [0.0, 0.11])
+    found = told([0.5, 1.0, 0.8, 1.0, np.nan], [0.3, 0.2, 0.0, 0.0, np.nan])
+    assert "less than 90 %" in found
+    assert "more than 10 %" in found
+    assert "for prose-snis in 3 of 4 cells." in found
+    assert "arbg-snis" not in found
