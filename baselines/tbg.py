@@ -19,7 +19,7 @@ from prosebench.ecnf.proposal import EcnfProposal
 from prosebench.ecnf.weights import FORMAT, PUBLISHED
 from prosebench.flows.snis import weighted_chunk
 from prosebench.flows.streams import Streams
-from prosebench.flows.weight_files import HUB_REVISION, check_content, content_sha256
+from prosebench.flows.weights.files import HUB_REVISION, check_content, content_sha256
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
 

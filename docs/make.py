@@ -124,14 +124,20 @@ def references(folder: str) -> str:
     for path in sorted((DOCS.parent / folder).glob("*.npz")):
         reference = Reference.load(path)
         known = reference.convergence
-        torsions = [known["spread"]["torus-w2"]["mean"], *(known.get(way, {}).get("torus-w2") for way in WAYS)]
+        torsions = [
+            known["spread"]["torus-w2"]["mean"],
+            *(known.get(way, {}).get("torus-w2") for way in WAYS),
+        ]
         rows.append(
             [
                 path.stem,
                 f"{len(reference):,}",
                 f"{known['effective_frames']:,.0f} of {known['frames']:,}",
                 known["slowest"],
-                *("–" if value is None else f"{value:.2f}" for value in (*torsions, reference.floor["torus-w2"])),
+                *(
+                    "–" if value is None else f"{value:.2f}"
+                    for value in (*torsions, reference.floor["torus-w2"])
+                ),
             ]
         )
     return table(heads, rows)

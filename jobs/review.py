@@ -20,7 +20,7 @@ from prosebench.energy.meter import Meter
 from prosebench.energy.settings import make_target
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble
-from prosebench.flows.weight_files import ChangedWeights, WeightsOutOfReach
+from prosebench.flows.weights.files import ChangedWeights, WeightsOutOfReach
 from prosebench.inspection import Inspection
 from prosebench.method import BrokenMethod, Method, Run, UnknownMethod, load_method, method_entry_points
 from prosebench.names import EXTERNAL

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble
-from prosebench.installed import method_entry_points
+from prosebench.machine.installed import method_entry_points
 from prosebench.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:

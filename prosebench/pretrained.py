@@ -9,7 +9,7 @@ from typing import Any
 
 from prosebench.arbg.flow import Arbg
 from prosebench.flows.flow import Flow
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights.files import WeightsError
 from prosebench.prose.flow import Prose
 from prosebench.robin.flow import Robin
 from prosebench.store.storage import DamagedFile, array_text, read_arrays

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prosebench.energy.settings import TargetSettings
-from prosebench.installed import suite_names
+from prosebench.machine.installed import suite_names
 from prosebench.method import load_method
 from prosebench.names import check_kelvin
 from prosebench.peptide import check_sequence

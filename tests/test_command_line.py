@@ -16,8 +16,8 @@ from prosebench import build_info, cli
 from prosebench.cli import app, look
 from prosebench.cli.order import IN_USE
 from prosebench.energy import native
-from prosebench.installed import method_entry_points, suite_names
-from prosebench.terminal import plain_table
+from prosebench.machine.installed import method_entry_points, suite_names
+from prosebench.machine.terminal import plain_table
 
 
 def prosebench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -169,7 +169,7 @@ def test_the_installed_command_works_in_an_empty_folder(empty: tuple[Path, dict[
 @pytest.mark.skipif(not native.available(), reason=str(native.why_unavailable()))
 def test_the_wheel_has_kernels_for_every_instruction_set(empty: tuple[Path, dict[str, str]]) -> None:
     folder, environment = empty
-    code = "from prosebench.energy.native.library import load_library, INSTRUCTION_SETS as known\n"
+    code = "from prosebench.energy.compiled import load_library, INSTRUCTION_SETS as known\n"
     code += "print(*[name for name in known if load_library().prosebench_supports(name.encode())])"
     supported = run(sys.executable, "-c", code, cwd=folder, **environment).split()
     assert "plain" in supported

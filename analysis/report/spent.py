@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from prosebench.joules import NODES, Reading, read_readings
+from prosebench.machine.joules import NODES, Reading, read_readings
 from prosebench.names import EXTERNAL
 from prosebench.record import Provenance, cell_folders, read_provenance, read_record
 from prosebench.store.storage import DamagedFile

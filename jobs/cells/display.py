@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.cells.status import STATES, CellState, State, find_log, read_state
-from prosebench.terminal import plain_table
+from prosebench.machine.terminal import plain_table
 
 REFRESH_SECONDS = 0.5
 FIRST_LOG_SECONDS, LONGEST_LOG_SECONDS = 10.0, 300.0

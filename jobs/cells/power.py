@@ -18,7 +18,7 @@ from typing import Protocol
 
 from jobs.cells.heartbeat import scheduler_job
 from prosebench.flows.gpus import visible_gpus
-from prosebench.joules import Reading, write_reading
+from prosebench.machine.joules import Reading, write_reading
 
 POWERCAP = Path("/sys/class/powercap")
 PAUSE_SECONDS = 30.0

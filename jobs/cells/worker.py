@@ -20,7 +20,6 @@ from jobs.cells.heartbeat import Heartbeat, read_beat, remove_beat, worked_elsew
 from jobs.cells.mpi import agree
 from jobs.cells.prepare import force_field_hash, prepare, start_hash
 from jobs.cells.signals import stop_asked
-from prosebench.build_info import code_commit, instructions
 from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import Account, BudgetExhausted, Clock, Ledger, Meter, count_calls
 from prosebench.energy.settings import make_target
@@ -28,6 +27,7 @@ from prosebench.energy.sharded import ShardedTarget
 from prosebench.energy.target import Description
 from prosebench.ensemble import concatenate, tidied
 from prosebench.flows.gpus import allocations, used_since
+from prosebench.machine.build_info import code_commit, instructions
 from prosebench.method import Carry, Chunk, Method, Run, check_chunk, load_method
 from prosebench.ranks import ALONE, Ranks
 from prosebench.record import Cell, Provenance, Record, read_cell, write_record

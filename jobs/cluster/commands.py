@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jobs.cells.signals import stop_asked
 from jobs.cluster.arrays import Submission
-from jobs.cluster.scheduler import NoScheduler, OwnJob, schedulers
+from jobs.cluster.schedulers.scheduler import NoScheduler, OwnJob, schedulers
 
 CHECKPOINT, MODEL = "checkpoint.pt", "model.npz"
 _FIRST_PORT, _PORTS = 20_000, 10_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs.cells.status import CellState, find_log
 from jobs.cluster.arrays import Submission, job_with_output, read_submissions
-from jobs.cluster.scheduler import (
+from jobs.cluster.schedulers.scheduler import (
     NoScheduler,
     QueuedJob,
     cells_of,
@@ -16,7 +16,7 @@ from jobs.cluster.scheduler import (
     queued_jobs,
     schedulers,
 )
-from prosebench.joules import NODES, Reading, write_reading
+from prosebench.machine.joules import NODES, Reading, write_reading
 
 
 def ask_scheduler(states: Sequence[CellState], directory: Path) -> tuple[list[CellState], str]:

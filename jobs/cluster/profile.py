@@ -160,7 +160,7 @@ def load_cluster(name_or_path: str, scheduler: str = "") -> Cluster:
 
 def _for_scheduler(cluster: Cluster, name: str) -> Cluster:
     """The profile, checked to ask for nothing that its scheduler has no word for. Raises ValueError."""
-    from jobs.cluster.scheduler import schedulers
+    from jobs.cluster.schedulers.scheduler import schedulers
 
     known = schedulers()
     if name and "scheduler" in cluster.model_fields_set and name != cluster.scheduler:

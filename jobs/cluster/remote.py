@@ -11,7 +11,7 @@ from jobs.cells.display import Progress, count, format_seconds
 from jobs.cluster.arrays import read_submissions
 from jobs.cluster.packing import Array
 from jobs.cluster.profile import Cluster, Need
-from jobs.cluster.scheduler import (
+from jobs.cluster.schedulers.scheduler import (
     NoScheduler,
     Pace,
     QueuedJob,
@@ -22,8 +22,8 @@ from jobs.cluster.scheduler import (
     this_user,
 )
 from jobs.cluster.submit import Plan, follow, submit_commands, submit_missing, write_scripts
+from prosebench.machine.terminal import plain_table
 from prosebench.record import Cell
-from prosebench.terminal import plain_table
 
 
 def submit_and_follow(

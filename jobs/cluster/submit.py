@@ -14,7 +14,7 @@ from jobs.cluster.arrays import Submission, new_name, read_submissions, submitti
 from jobs.cluster.cost import CostModel
 from jobs.cluster.packing import Array, Work, pack
 from jobs.cluster.profile import Cluster, Need
-from jobs.cluster.scheduler import (
+from jobs.cluster.schedulers.scheduler import (
     NoAnswer,
     NoScheduler,
     Pace,

@@ -19,7 +19,7 @@ from jobs.cells.signals import stop_asked
 from jobs.cells.worker import Desk, DiskFull
 from jobs.cluster.arrays import Submission, read_submission
 from jobs.cluster.commands import run_command
-from jobs.cluster.scheduler import NoScheduler, schedulers
+from jobs.cluster.schedulers.scheduler import NoScheduler, schedulers
 
 CORES = "PROSEBENCH_CORES"
 """Variable that tells a command in a job how many cores it has."""

@@ -19,9 +19,9 @@ from jobs.cells.plan import lay_out, plan_cells
 from jobs.cells.spread import check_ranks
 from jobs.cluster.arrays import read_submissions
 from jobs.cluster.profile import Cluster
-from jobs.cluster.scheduler import queued_jobs, schedulers
+from jobs.cluster.schedulers.scheduler import queued_jobs, schedulers
 from jobs.cluster.submit import follow, submit_missing
-from prosebench.build_info import code_commit
+from prosebench.machine.build_info import code_commit
 from prosebench.method import load_method
 from prosebench.record import Cell, read_provenance, read_record
 from prosebench.suite import Suite

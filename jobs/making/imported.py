@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from jobs.cells.plan import lay_out
 from jobs.cells.prepare import force_field_hash, prepare, start_hash
 from jobs.cells.worker import versions
-from prosebench.build_info import code_commit
 from prosebench.energy.gate import pass_gate
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.settings import make_target
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble, tidied
 from prosebench.frames.trajectories import read_positions
+from prosebench.machine.build_info import code_commit
 from prosebench.names import EXTERNAL
 from prosebench.peptide import Peptide
 from prosebench.record import Cell, Provenance, Record, read_record, write_record

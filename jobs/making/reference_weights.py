@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from prosebench.flows.device import choose_device
 from prosebench.flows.snis import FlowSNIS
-from prosebench.flows.weight_files import WeightsOutOfReach
+from prosebench.flows.weights.files import WeightsOutOfReach
 from prosebench.method import BrokenMethod, UnknownMethod, load_method
 from prosebench.record import Cell, cell_folders, read_cell, reference_weights_path
 from prosebench.reference import InvalidReferenceError, Reference, known_reference

@@ -21,7 +21,6 @@ from baselines.md_flow import round_cost
 from jobs.cells.display import Progress
 from jobs.cells.launch import run_local
 from jobs.cells.plan import lay_out
-from prosebench.build_info import code_commit
 from prosebench.energy.dynamics import maxwell_velocities
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import LangevinSettings, PhaseState
@@ -29,6 +28,7 @@ from prosebench.ensemble import Ensemble, concatenate
 from prosebench.flows.snis import FlowSettings
 from prosebench.frames.features import n_tica_features, same_peptide_bonds
 from prosebench.frames.tica import tica_fault
+from prosebench.machine.build_info import code_commit
 from prosebench.method import load_method
 from prosebench.peptide import Peptide, number_of_atoms
 from prosebench.record import Cell, read_record

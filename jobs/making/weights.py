@@ -6,8 +6,8 @@ Compute nodes often reach no hub: they find the files in the hub's cache, where 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from prosebench.flows import weight_files
-from prosebench.flows.weight_files import WeightsError, WeightsOutOfReach
+from prosebench.flows.weights import files as weight_files
+from prosebench.flows.weights.files import WeightsError, WeightsOutOfReach
 from prosebench.store.places import PUBLISHED_WEIGHTS, stored_weights
 from prosebench.store.storage import file_sha256
 from prosebench.suite import Suite, SuiteError

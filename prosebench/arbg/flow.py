@@ -4,8 +4,8 @@
 
 The density does not depend on orientation: draws are turned at random, and the density of all orientations is uniform.
 The centre has the density N(0, CENTRE_STD_NM^2 / atoms) along each axis; energies do not know it. Hydrogens have labels
-of one handedness (`prosebench.flows.handedness`); a draw with others has no weight. The flow knows one temperature,
-that of its training data: at another, draws are the same and weights alone know it.
+of one handedness (`prosebench.flows.molecule.handedness`); a draw with others has no weight. The flow knows one
+temperature, that of its training data: at another, draws are the same and weights alone know it.
 """
 
 import math
@@ -25,7 +25,7 @@ from prosebench.arbg.sampling import NORMALS, UNIFORMS, draw
 from prosebench.arbg.scaffold import Scaffold
 from prosebench.arbg.weights import FORMAT
 from prosebench.flows.flow import TRAINING_TEMPERATURE_KELVIN, Proposals, as_peptide
-from prosebench.flows.handedness import one_handed
+from prosebench.flows.molecule.handedness import one_handed
 from prosebench.flows.proposal import SmoothFlow
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide

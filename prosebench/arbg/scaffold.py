@@ -1,7 +1,7 @@
 """What is known of a peptide before any coordinate: the order of placing, what each atom is seen from, and its codes.
 
 All arrays are in placing order: entry i belongs to the i-th atom that is placed (its rank). The order is that of
-`prosebench.flows.local_frames.placing`: outwards along the bonds from C of the middle peptide bond.
+`prosebench.flows.molecule.local_frames.placing`: outwards along the bonds from C of the middle peptide bond.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prosebench.flows.conditions import conditions
-from prosebench.flows.local_frames import FIXED, placing
+from prosebench.flows.molecule.conditions import conditions
+from prosebench.flows.molecule.local_frames import FIXED, placing
 from prosebench.frames.geometry import neighbours
 
 SEEN = 4

@@ -10,7 +10,7 @@ from torch import Tensor
 from prosebench.arbg.internal import to_internal
 from prosebench.arbg.network import Table, no_coordinate
 from prosebench.arbg.scaffold import ENDS, N_KEYS, Scaffold
-from prosebench.flows.handedness import one_handed
+from prosebench.flows.molecule.handedness import one_handed
 from prosebench.training.data import TrainingData
 
 FRAMES_A_PEPTIDE = 64

@@ -16,7 +16,7 @@ from prosebench.arbg.scaffold import Scaffold
 from prosebench.arbg.table import measure
 from prosebench.arbg.weights import load_weights, save_weights
 from prosebench.ensemble import Ensemble
-from prosebench.flows.handedness import one_handed
+from prosebench.flows.molecule.handedness import one_handed
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch, TrainingData
 from prosebench.training.dispersion import DispersionRecipe, Energies, dispersion, spread

@@ -1,10 +1,10 @@
-"""Weights of the autoregressive flow: our own `.npz` files; see `prosebench.flows.weight_format`."""
+"""Weights of the autoregressive flow: our own `.npz` files; see `prosebench.flows.weights.format`."""
 
 from pathlib import Path
 
 from prosebench.arbg.config import SHIPPED, ArbgConfig
 from prosebench.arbg.network import Network
-from prosebench.flows.weight_format import WeightFormat
+from prosebench.flows.weights.format import WeightFormat
 
 BUNDLED = Path(__file__).parent / "models"
 """Folder of the models that come with prosebench, `NAME.npz` each."""

@@ -7,8 +7,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from prosebench.check.comparison import Check
-from prosebench.flows.conditions import conditions
-from prosebench.flows.orders import atom_order
+from prosebench.flows.molecule.conditions import conditions
+from prosebench.flows.molecule.orders import atom_order
 from prosebench.peptide import Peptide
 from prosebench.peptide.labels import atom_label
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prosebench.check.comparison import Check
 from prosebench.flows.device import choose_device
-from prosebench.flows.tokens import Tokens
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.inverse import inverse

@@ -15,14 +15,12 @@ from prosebench.cli import (
     doctor,
     external,
     fetch,
-    flows,
     look,
     new_method,
     references,
     results,
-    sampling,
-    training,
 )
+from prosebench.cli.flows import improve, sample, train
 from prosebench.cli.options import app, err, out, remark
 
 __all__ = [
@@ -33,14 +31,14 @@ __all__ = [
     "doctor",
     "external",
     "fetch",
-    "flows",
+    "improve",
     "look",
     "main",
     "new_method",
     "references",
     "results",
-    "sampling",
-    "training",
+    "sample",
+    "train",
 ]
 
 _KEEPS_WORK = ("run", "reference", "fetch", "improve", "train")

@@ -23,7 +23,7 @@ from prosebench.cli.options import (
     print_rows,
     split,
 )
-from prosebench.terminal import plain_table
+from prosebench.machine.terminal import plain_table
 
 bench = typer.Typer(
     no_args_is_help=True, help="Measure speed on this machine; ratios within one run are what to quote."
@@ -127,7 +127,7 @@ def bench_inverse_(
     ] = "float32",
 ) -> None:
     """Sampling speed of the flow, beside the matrix rate of this machine and the straightforward way."""
-    from prosebench.prose.bench import bench_inverse
+    from prosebench.prose.bench.inverse import bench_inverse
 
     print_rows(
         bench_inverse(

@@ -219,7 +219,7 @@ def narrowed(
     rows, sequences = split(methods, "--methods"), split(peptides, "--peptides")
     marks, streams = numbers(budgets, "--budgets"), numbers(seeds, "--seeds", least=0)
     degrees = kelvins(temperature)
-    from prosebench.installed import method_entry_points
+    from prosebench.machine.installed import method_entry_points
     from prosebench.suite import load_suite, narrow
 
     found, installed = load_suite(suite), method_entry_points()
@@ -244,7 +244,7 @@ def narrowed(
 
 def _warn_of_tables(profile: "Cluster", suite: "Suite") -> None:
     """Name tables of a profile that no command would ever look into: a name misspelt there costs days unnoticed."""
-    from prosebench.installed import method_entry_points
+    from prosebench.machine.installed import method_entry_points
 
     known = {*suite.methods, *method_entry_points(), "reference", "score", "train"}
     for name in sorted(set(profile.methods) - known):

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from prosebench.cli.options import ClusterFile, Executor, app, load_profile, out
-from prosebench.terminal import pass_or_fail, plain_table
+from prosebench.machine.terminal import pass_or_fail, plain_table
 
 if TYPE_CHECKING:
     from jobs.cluster.profile import Cluster
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def _schedulers() -> "Iterator[Finding]":
     """The batch systems whose commands are here, and whether they answer."""
-    from jobs.cluster.scheduler import NoScheduler, schedulers
+    from jobs.cluster.schedulers.scheduler import NoScheduler, schedulers
     from prosebench.check.doctor import Finding
 
     absent = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prosebench.cli.options import OWN_REFERENCES, Directory, app, fail, out
-from prosebench.terminal import plain_console, plain_table
+from prosebench.machine.terminal import plain_console, plain_table
 
 if TYPE_CHECKING:
     from prosebench.suite import Suite
@@ -83,7 +83,7 @@ def list_(
     ],
 ) -> None:
     """List suites with what of their inputs is here, methods, or the peptides of each suite."""
-    from prosebench.installed import method_entry_points, suite_names, what_it_is
+    from prosebench.machine.installed import method_entry_points, suite_names, what_it_is
 
     if what not in ("suites", "methods", "peptides"):
         fail(f"cannot list {what!r}; known: suites, methods, peptides")

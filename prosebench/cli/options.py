@@ -14,8 +14,8 @@ import typer
 from rich.text import Text
 
 from prosebench.cli.order import InOrder
+from prosebench.machine.terminal import plain_console, plain_table
 from prosebench.names import MOST_EVALUATIONS, check_kelvin
-from prosebench.terminal import plain_console, plain_table
 
 if TYPE_CHECKING:
     from jobs.cluster.profile import Cluster
@@ -30,7 +30,7 @@ app = typer.Typer(
 
 def _tell_version(asked: bool) -> None:
     if asked:
-        from prosebench.build_info import describe
+        from prosebench.machine.build_info import describe
 
         for line in describe():
             out.print(line, soft_wrap=True)
@@ -72,14 +72,14 @@ OWN_REFERENCES = Path("references")
 
 
 def _shipped_suites() -> list[str]:
-    from prosebench.installed import suite_names
+    from prosebench.machine.installed import suite_names
 
     return suite_names()
 
 
 def installed_methods() -> list[str]:
     """Names of methods, for completion."""
-    from prosebench.installed import method_entry_points
+    from prosebench.machine.installed import method_entry_points
 
     return list(method_entry_points())
 
@@ -168,7 +168,7 @@ def check_positive(value: float, option: str) -> float:
 
 def check_suite_name(name: str) -> None:
     """Fail for a misspelt suite, before what is needed to read one is imported."""
-    from prosebench.installed import suite_names
+    from prosebench.machine.installed import suite_names
 
     if name not in suite_names() and not name.endswith(".toml"):
         fail(f"unknown suite {name!r}; known: {', '.join(suite_names())}, or a path to a .toml file")
@@ -186,7 +186,7 @@ def check_run_folder(directory: Path) -> None:
 
 def require_scheduler(executor: str) -> None:
     """Fail, before anything is written, where jobs cannot be submitted from this machine."""
-    from jobs.cluster.scheduler import schedulers
+    from jobs.cluster.schedulers.scheduler import schedulers
 
     scheduler = schedulers().get(executor)
     if scheduler and not scheduler.there():
@@ -235,7 +235,7 @@ def print_rows(rows: Sequence[Mapping[str, str | int | float]]) -> None:
 
 def load_profile(executor: str, cluster: str) -> "Cluster":
     from jobs.cluster.profile import Cluster, load_cluster
-    from jobs.cluster.scheduler import schedulers
+    from jobs.cluster.schedulers.scheduler import schedulers
 
     known = schedulers()
     if executor != "local" and executor not in known:

@@ -30,9 +30,9 @@ from prosebench.cli.options import (
     without_cluster,
 )
 from prosebench.cli.references import take_published
-from prosebench.installed import method_entry_points
+from prosebench.machine.installed import method_entry_points
+from prosebench.machine.terminal import pass_or_fail, plain_table
 from prosebench.names import check_kelvin
-from prosebench.terminal import pass_or_fail, plain_table
 
 
 @app.command()

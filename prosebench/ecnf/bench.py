@@ -13,7 +13,7 @@ import torch
 from prosebench.ecnf.divergence import velocity_and_divergence
 from prosebench.ecnf.flow import Ecnf
 from prosebench.peptide import Peptide
-from prosebench.prose.bench import Clock
+from prosebench.prose.bench.inverse import Clock
 from prosebench.prose.flow import Prose
 
 Row = dict[str, str | int | float]

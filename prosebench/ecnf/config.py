@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from prosebench.flows.conditions import ATOM_TYPES, RESIDUE_TYPES
+from prosebench.flows.molecule.conditions import ATOM_TYPES, RESIDUE_TYPES
 from prosebench.flows.sizes import load_config
 
 Positive = Annotated[int, Field(gt=0)]

@@ -27,7 +27,7 @@ from prosebench.ecnf.nodes import Nodes
 from prosebench.ecnf.weights import load_weights
 from prosebench.energy.target import check_frames
 from prosebench.flows.device import choose_device, is_gpu, memory_bytes
-from prosebench.flows.weight_files import HUB_REVISION
+from prosebench.flows.weights.files import HUB_REVISION
 from prosebench.frames.geometry import fix_chirality, remove_center
 from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks

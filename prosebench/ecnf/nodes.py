@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from prosebench.ecnf.config import EcnfConfig
-from prosebench.flows.conditions import ATOM_TYPES, RESIDUE_TYPES, conditions
+from prosebench.flows.molecule.conditions import ATOM_TYPES, RESIDUE_TYPES, conditions
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Weights of the velocity field: the published file and our own; see `prosebench.flows.weight_format`."""
+"""Weights of the velocity field: the published file and our own; see `prosebench.flows.weights.format`."""
 
 import re
 from pathlib import Path
 
 from prosebench.ecnf.config import SHIPPED, EcnfConfig
 from prosebench.ecnf.network import VelocityField
-from prosebench.flows.weight_format import WeightFormat
+from prosebench.flows.weights.format import WeightFormat
 from prosebench.store.places import PUBLISHED_WEIGHTS
 
 PUBLISHED = {"tbg-up-to-4aa": PUBLISHED_WEIGHTS["tbg-up-to-4aa"]}

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prosebench.energy.native import NativeEnergy
-from prosebench.energy.parameters import EnergyParameters, read_parameters
+from prosebench.energy.parameters.terms import EnergyParameters, read_parameters
 from prosebench.energy.target import (
     Description,
     LangevinResult,

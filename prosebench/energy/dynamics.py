@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from prosebench.energy.masses import masses_dalton
+from prosebench.energy.parameters.masses import masses_dalton
 from prosebench.energy.target import BOLTZMANN_KJ_MOL_K
 from prosebench.peptide import Peptide
 

@@ -9,7 +9,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import unit
 
-from prosebench.energy.masses import repartitioned
+from prosebench.energy.parameters.masses import repartitioned
 from prosebench.energy.target import (
     Description,
     LangevinResult,

@@ -65,7 +65,7 @@ def make_target(peptide: "Peptide", settings: TargetSettings, threads: int = 1) 
     if settings.engine == "batched":
         from prosebench.energy.batched import BatchedEnergy
         from prosebench.energy.native import NativeUnavailable
-        from prosebench.energy.parameters import UnsupportedForce
+        from prosebench.energy.parameters.terms import UnsupportedForce
 
         try:
             return BatchedEnergy(

@@ -30,7 +30,7 @@ class LangevinSettings:
     """Settings of Langevin dynamics. Defaults are the published protocol.
 
     hydrogen_mass_dalton: mass of hydrogens, taken from the atoms they are bonded to, for longer steps
-    (`prosebench.energy.masses`); None leaves the masses of the elements.
+    (`prosebench.energy.parameters.masses`); None leaves the masses of the elements.
     """
 
     temperature_kelvin: float = 310.0

@@ -24,10 +24,10 @@ from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.energy.target import Target
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.flows.device import choose_device
-from prosebench.flows.handedness import one_handed
+from prosebench.flows.molecule.handedness import one_handed
 from prosebench.flows.streams import Streams
-from prosebench.flows.weight_files import HUB_REVISION
-from prosebench.flows.weight_format import WeightFormat
+from prosebench.flows.weights.files import HUB_REVISION
+from prosebench.flows.weights.format import WeightFormat
 from prosebench.frames.geometry import fix_chirality, random_rotations
 from prosebench.frames.placement import Placement
 from prosebench.names import check_kelvin

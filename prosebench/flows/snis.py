@@ -23,7 +23,7 @@ from prosebench.flows.diagnostics import (
 )
 from prosebench.flows.flow import Flow, Proposals
 from prosebench.flows.proposal import FlowProposal, SmoothFlow
-from prosebench.flows.weight_files import HUB_REVISION, check_content, content_sha256
+from prosebench.flows.weights.files import HUB_REVISION, check_content, content_sha256
 from prosebench.frames.importance import pareto_k
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide

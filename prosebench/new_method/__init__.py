@@ -5,7 +5,7 @@ import re
 from importlib import resources
 from pathlib import Path
 
-from prosebench.installed import method_entry_points
+from prosebench.machine.installed import method_entry_points
 from prosebench.store.storage import make_folder
 
 _FILES = {

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import mdtraj
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from prosebench.flows.orders import ORDER_KEYS
+from prosebench.flows.molecule.orders import ORDER_KEYS
 from prosebench.flows.sizes import load_config, names_in
 from prosebench.frames.placement import Orientation
 
@@ -28,7 +28,7 @@ class ProseConfig(BaseModel):
     a token the condition of the next one, too; transition adds a SwiGLU to every adaptive layer. orders are
     taken in turn by the blocks. Coordinates are divided by nm_per_unit; max_residues is the longest peptide
     that the flow was made for. coordinates "local" puts the fixed map of
-    `prosebench.flows.local_frames` before the blocks; the published flows are "cartesian".
+    `prosebench.flows.molecule.local_frames` before the blocks; the published flows are "cartesian".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from prosebench.flows.device import is_gpu, repeatable
-from prosebench.flows.handedness import one_handed
-from prosebench.flows.tokens import Tokens
+from prosebench.flows.molecule.handedness import one_handed
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.frames.importance import clean_log_weights, filter_top, resample
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import TRAINING_TEMPERATURE_KELVIN, Prose, latent_spread

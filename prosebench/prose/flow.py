@@ -29,8 +29,8 @@ from prosebench.flows.flow import (
     as_peptide,
     finite_weights,
 )
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.flows.proposal import SmoothFlow
-from prosebench.flows.tokens import Tokens
 from prosebench.frames.importance import com_energy_adjustment
 from prosebench.frames.placement import Placement
 from prosebench.peptide import Peptide

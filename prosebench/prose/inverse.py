@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from prosebench.flows.device import is_gpu, memory_bytes
-from prosebench.flows.local_frames import to_cartesian
+from prosebench.flows.molecule.local_frames import to_cartesian
+from prosebench.flows.molecule.tokens import Tokens, take
 from prosebench.flows.recording import Recording
-from prosebench.flows.tokens import Tokens, take
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import Past
 from prosebench.prose.network import Block, Network

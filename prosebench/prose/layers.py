@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.flows.sinusoid import sinusoid
-from prosebench.flows.tokens import Tokens
 from prosebench.prose.config import ProseConfig
 
 OUTPUT_SCALE_BIAS = -2.0

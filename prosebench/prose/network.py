@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prosebench.flows.local_frames import to_local
+from prosebench.flows.molecule.local_frames import to_local
+from prosebench.flows.molecule.tokens import Tokens, take
 from prosebench.flows.sinusoid import sinusoid
-from prosebench.flows.tokens import Tokens, take
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import AdaptiveLayer, Embedding, Modulation, Past, PlainLayer
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from prosebench.ensemble import Ensemble
-from prosebench.flows.handedness import one_handed
-from prosebench.flows.tokens import Tokens
+from prosebench.flows.molecule.handedness import one_handed
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.frames.geometry import random_rotations
 from prosebench.frames.placement import Orientation, Placement
 from prosebench.peptide import Peptide

@@ -1,12 +1,12 @@
 """Weights of the flow: the published files and our own, from the hub or from disk.
 
-NAMES maps the names of a published file to ours; the rest is in `prosebench.flows.weight_format`.
+NAMES maps the names of a published file to ours; the rest is in `prosebench.flows.weights.format`.
 """
 
 import re
 from pathlib import Path
 
-from prosebench.flows.weight_format import WeightFormat
+from prosebench.flows.weights.format import WeightFormat
 from prosebench.prose.config import SHIPPED, ProseConfig
 from prosebench.prose.network import Network
 from prosebench.store.places import PUBLISHED_WEIGHTS

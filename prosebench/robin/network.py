@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prosebench.flows.conditions import conditions
+from prosebench.flows.molecule.conditions import conditions
 from prosebench.flows.sinusoid import sinusoid
 from prosebench.robin.config import RobinConfig
 

@@ -7,7 +7,7 @@ NAMES maps the names of a checkpoint to ours. A checkpoint is large, since it al
 import re
 from pathlib import Path
 
-from prosebench.flows.weight_format import WeightFormat
+from prosebench.flows.weights.format import WeightFormat
 from prosebench.robin.config import SHIPPED, RobinConfig
 from prosebench.robin.network import Network
 from prosebench.store.places import PUBLISHED_WEIGHTS

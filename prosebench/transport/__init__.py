@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from prosebench.energy.native.library import REBUILD, NativeUnavailable, instruction_set, load_library
+from prosebench.energy.compiled import REBUILD, NativeUnavailable, instruction_set, load_library
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

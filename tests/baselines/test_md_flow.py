@@ -12,12 +12,12 @@ from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Meter
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.ensemble import Ensemble, concatenate
-from prosebench.flows.handedness import one_handed
+from prosebench.flows.molecule.handedness import one_handed
 from prosebench.frames.features import same_peptide_bonds, torsions
 from prosebench.method import Chunk, Run
 from prosebench.peptide import Peptide
 from prosebench.proposal import Draws, GaussianProposal, ProposalMethod
-from tests.turned_bond import turned_bond
+from tests.molecules.turned_bond import turned_bond
 
 PEPTIDE = Peptide.from_sequence("AA")
 LIGHT = HarmonicTarget(PEPTIDE.start_nm, mass_dalton=0.2)

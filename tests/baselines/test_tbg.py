@@ -12,7 +12,7 @@ from prosebench.ecnf.weights import save_weights, to_published
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import concatenate
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights.files import WeightsError
 from prosebench.frames.importance import ess, normalise, pareto_k
 from prosebench.method import Run
 from prosebench.peptide import Peptide

@@ -10,7 +10,7 @@ whose weights are drawn at random, would not be.
 import numpy as np
 import torch
 
-from prosebench.flows.tokens import Tokens
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig
 from prosebench.prose.network import Network

@@ -192,7 +192,7 @@ def test_a_forged_hash_of_published_weights_is_refused(
     assert said.startswith("its weights are not those of that name: prose-up-to-8aa ")
     forged = FORGED["equal"][0](ensemble)
     assert asked(record, forged).reasons
-    monkeypatch.setattr("prosebench.flows.weight_files.hub_problem", lambda: "no route")
+    monkeypatch.setattr("prosebench.flows.weights.files.hub_problem", lambda: "no route")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     monkeypatch.delenv("PROSEBENCH_DATA")
     _load.cache_clear()

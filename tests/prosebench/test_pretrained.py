@@ -4,7 +4,7 @@ import pytest
 
 from prosebench.arbg.flow import Arbg
 from prosebench.arbg.weights import save_weights
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights.files import WeightsError
 from prosebench.pretrained import KINDS, kind_of, load_flow
 from prosebench.prose.flow import Prose
 from tests.prosebench.arbg.conftest import tiny_network

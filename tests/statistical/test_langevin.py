@@ -15,7 +15,7 @@ from scipy.stats import kstwobign
 
 from prosebench.energy import native
 from prosebench.energy.native import NativeEnergy
-from prosebench.energy.parameters import EnergyParameters, pair_indices, read_parameters
+from prosebench.energy.parameters.terms import EnergyParameters, pair_indices, read_parameters
 from prosebench.energy.target import (
     BOLTZMANN_KJ_MOL_K,
     LangevinResult,

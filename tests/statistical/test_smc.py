@@ -20,7 +20,7 @@ from prosebench.contract import run_chunks
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble
-from prosebench.flows.local_frames import placing
+from prosebench.flows.molecule.local_frames import placing
 from prosebench.flows.proposal import FlowProposal
 from prosebench.frames.importance import normalise
 from prosebench.frames.placement import Placement

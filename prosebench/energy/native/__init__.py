@@ -13,8 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from prosebench.energy.masses import repartitioned
-from prosebench.energy.native.library import (
+from prosebench.energy.compiled import (
     ENVIRONMENT_VARIABLE,
     INSTRUCTION_SETS,
     EnergyBatch,
@@ -26,7 +25,8 @@ from prosebench.energy.native.library import (
     load_library,
     why_unavailable,
 )
-from prosebench.energy.parameters import EnergyParameters, GBParameters, pair_indices
+from prosebench.energy.parameters.masses import repartitioned
+from prosebench.energy.parameters.terms import EnergyParameters, GBParameters, pair_indices
 from prosebench.energy.target import (
     LangevinResult,
     LangevinSettings,

@@ -9,7 +9,7 @@ imported when an engine is made.
 import ctypes
 from typing import TYPE_CHECKING
 
-from prosebench.energy.parameters import EnergyParameters
+from prosebench.energy.parameters.terms import EnergyParameters
 
 if TYPE_CHECKING:
     from prosebench.energy.warp.engine import WarpEnergy

@@ -6,8 +6,8 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from prosebench.energy.masses import repartitioned
-from prosebench.energy.parameters import EnergyParameters
+from prosebench.energy.parameters.masses import repartitioned
+from prosebench.energy.parameters.terms import EnergyParameters
 from prosebench.energy.target import (
     LangevinResult,
     LangevinSettings,

@@ -10,7 +10,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from prosebench.energy.parameters import EnergyParameters, GBParameters
+from prosebench.energy.parameters.terms import EnergyParameters, GBParameters
 
 
 @wp.struct

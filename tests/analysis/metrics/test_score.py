@@ -10,7 +10,7 @@ from analysis.metrics.weighting import FILTERED
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference, build_reference
-from tests.turned_bond import turned_bond
+from tests.molecules.turned_bond import turned_bond
 
 
 @pytest.fixture(scope="module")

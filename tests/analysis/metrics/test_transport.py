@@ -13,8 +13,8 @@ from analysis.metrics.bench import bench_wasserstein
 from analysis.metrics.simplex import TransportError, simplex_plan
 from analysis.wasserstein import certified_w2, certify, euclidean_w2, torus_w2
 from prosebench import transport
+from prosebench.energy.compiled import NativeUnavailable, load_library
 from prosebench.energy.native import ENVIRONMENT_VARIABLE, INSTRUCTION_SETS
-from prosebench.energy.native.library import NativeUnavailable, load_library
 
 TURN = 2.0 * np.pi
 native = pytest.mark.skipif(not transport.available(), reason=str(transport.why_unavailable()))

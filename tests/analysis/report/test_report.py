@@ -13,7 +13,7 @@ from analysis.report.spent import most_apart, spent_markdown
 from analysis.scores.run import score_run
 from prosebench.cli import app
 from prosebench.energy.settings import TargetSettings
-from prosebench.joules import NODES, Reading, write_reading
+from prosebench.machine.joules import NODES, Reading, write_reading
 from prosebench.record import Cell, Provenance, Record, write_record
 from prosebench.store.storage import write_json
 

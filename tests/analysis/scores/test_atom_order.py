@@ -23,7 +23,7 @@ from prosebench.peptide.labels import atom_labels
 from prosebench.record import cell_folders, read_cell
 from prosebench.reference import Reference, peptide_from_text
 from tests.analysis.conftest import RunBuilder, fill_run
-from tests.other_order import reordered_pdb
+from tests.molecules.other_order import reordered_pdb
 
 CLOSE = 1e-4
 """Relative: sums over atoms in another order round otherwise in single precision."""

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.cells import power
 from jobs.cells.power import Meters, gpus, measured, packages
-from prosebench.joules import read_readings
+from prosebench.machine.joules import read_readings
 
 
 def make_powercap(folder: Path, microjoules: int = 1_000_000) -> Path:

@@ -24,8 +24,8 @@ from jobs.cells.heartbeat import JOB, SILENT_SECONDS, read_beat
 from jobs.cells.plan import lay_out, plan_cells
 from jobs.cells.status import read_state
 from jobs.cells.worker import Desk, DiskFull, run_cell
+from prosebench.energy.compiled import instruction_set
 from prosebench.energy.meter import Ledger
-from prosebench.energy.native.library import instruction_set
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.record import read_provenance, read_record

@@ -8,8 +8,8 @@ import pytest
 
 from jobs.cluster.arrays import Submission
 from jobs.cluster.commands import run_command, torchrun
-from jobs.cluster.scheduler import OwnJob, QueuedJob, commands_of
-from jobs.cluster.slurm import Slurm
+from jobs.cluster.schedulers.scheduler import OwnJob, QueuedJob, commands_of
+from jobs.cluster.schedulers.slurm import Slurm
 
 
 def submission(nodes: int) -> Submission:

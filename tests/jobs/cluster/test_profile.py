@@ -7,8 +7,8 @@ import pytest
 
 from jobs.cluster.arrays import Submission
 from jobs.cluster.profile import Cluster, ClusterError, cluster_names, load_cluster
+from jobs.cluster.schedulers.slurm import Slurm
 from jobs.cluster.script import opening_lines, program
-from jobs.cluster.slurm import Slurm
 from prosebench.method import method_entry_points
 from tests.jobs.conftest import run
 

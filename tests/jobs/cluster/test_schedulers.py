@@ -12,7 +12,7 @@ from jobs.cells.status import find_log, read_states
 from jobs.cluster.arrays import read_submissions
 from jobs.cluster.hints import ask_scheduler
 from jobs.cluster.profile import Cluster, Need
-from jobs.cluster.scheduler import NoScheduler, ended_jobs, queued_jobs, schedulers, this_user
+from jobs.cluster.schedulers.scheduler import NoScheduler, ended_jobs, queued_jobs, schedulers, this_user
 from jobs.cluster.submit import follow, submit_commands, submit_missing, write_scripts
 from prosebench.check.doctor import Finding
 from prosebench.cli.doctor import _schedulers

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cluster import scheduler
 from jobs.cluster.arrays import Submission, read_submissions, submitting
 from jobs.cluster.profile import Cluster, Need
-from jobs.cluster.scheduler import NoScheduler, joules_of
-from jobs.cluster.slurm import NOT_HANDED_ON, Slurm, jobs_in
+from jobs.cluster.schedulers import scheduler
+from jobs.cluster.schedulers.scheduler import NoScheduler, joules_of
+from jobs.cluster.schedulers.slurm import NOT_HANDED_ON, Slurm, jobs_in
 from jobs.cluster.submit import submit_commands
 
 

@@ -9,7 +9,7 @@ from jobs.cells.plan import plan_cells
 from jobs.cluster.arrays import Submission
 from jobs.cluster.packing import Work, pack
 from jobs.cluster.profile import Cluster
-from jobs.cluster.scheduler import schedulers
+from jobs.cluster.schedulers.scheduler import schedulers
 from jobs.making.bench import BenchFailed, bench_suite, grow_cell, on_nodes, summary
 from prosebench.record import Cell
 from prosebench.suite import Suite, load_suite

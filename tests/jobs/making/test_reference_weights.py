@@ -76,7 +76,7 @@ def test_published_weights_that_are_not_here_are_neither_loaded_nor_asked_for(
     def asked() -> str:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr("prosebench.flows.weight_files.hub_problem", asked)
+    monkeypatch.setattr("prosebench.flows.weights.files.hub_problem", asked)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     for name in PUBLISHED_WEIGHTS:
         finished(builder, "prose-snis", ROWS["prose-snis"] | {"weights": name})

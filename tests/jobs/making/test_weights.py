@@ -16,7 +16,7 @@ from jobs.cells.status import read_states
 from jobs.cells.worker import Desk, run_cell
 from jobs.making.weights import fetch_weights
 from prosebench.cli import app
-from prosebench.flows.weight_files import hub_source
+from prosebench.flows.weights.files import hub_source
 from prosebench.prose.weights import PUBLISHED, to_published
 from prosebench.record import Cell, open_weights, read_record
 from prosebench.store.hub import hub_problem

@@ -8,7 +8,7 @@ from prosebench.arbg.config import ArbgConfig
 from prosebench.arbg.internal import to_internal
 from prosebench.arbg.network import Network
 from prosebench.arbg.scaffold import Scaffold
-from prosebench.flows.handedness import one_handed
+from prosebench.flows.molecule.handedness import one_handed
 from prosebench.peptide import Peptide
 
 torch.set_num_threads(1)

@@ -7,7 +7,7 @@ import pytest
 from prosebench.arbg.flow import CENTRE_STD_NM, Arbg
 from prosebench.arbg.weights import load_weights, save_weights
 from prosebench.flows.proposal import FlowProposal
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights.files import WeightsError
 from prosebench.frames.geometry import random_rotations
 
 from .conftest import peptide_of, tiny_network

@@ -7,7 +7,7 @@ import torch
 from prosebench.arbg.flow import Arbg
 from prosebench.arbg.trainable import TrainableArbg
 from prosebench.ensemble import Ensemble
-from prosebench.flows.handedness import one_handed
+from prosebench.flows.molecule.handedness import one_handed
 from prosebench.peptide import Peptide
 from prosebench.training.data import FrameBatch
 from prosebench.training.loop import Training

@@ -7,7 +7,7 @@ import pytest
 
 from baselines.md import MD
 from prosebench.check.imports import energy_imports
-from prosebench.installed import method_entry_points
+from prosebench.machine.installed import method_entry_points
 from prosebench.method import Method, load_method
 
 METHOD = """

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from prosebench.check.prose_vectors import check_prose, check_tarflow
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights.files import WeightsError
 from prosebench.store.storage import DamagedFile
 
 FOLDER = Path(__file__).parents[2] / "conformance"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from prosebench.check.robin_vectors import check_robin
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights.files import WeightsError
 from prosebench.store.storage import DamagedFile
 
 FILE = Path(__file__).parents[2] / "conformance" / "robin_tiny.npz"

@@ -7,7 +7,7 @@ import torch
 from prosebench.check.ecnf_vectors import check_ecnf
 from prosebench.ecnf import divergence
 from prosebench.ecnf.divergence import hutchinson, velocity_and_divergence
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights.files import WeightsError
 
 from .conftest import some, tiny_field
 

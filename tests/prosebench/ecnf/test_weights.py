@@ -6,7 +6,7 @@ import torch
 from prosebench.ecnf.config import load_size
 from prosebench.ecnf.network import VelocityField
 from prosebench.ecnf.weights import from_published, load_weights, published_name, save_weights, to_published
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights.files import WeightsError
 from prosebench.store.storage import file_sha256
 from tests.contract.make_breathing_field import breathing_field
 

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from prosebench.energy import native, warp
 from prosebench.energy.batched import BatchedEnergy
-from prosebench.energy.parameters import UnsupportedForce, read_parameters
+from prosebench.energy.parameters.terms import UnsupportedForce, read_parameters
 from prosebench.energy.target import LangevinSettings, PhaseState, Target, kt_kj_mol
 from prosebench.energy.warp import WarpUnavailable
 from tests.prosebench.energy import frames as fr

@@ -5,8 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from prosebench.energy import OpenMMEnergy, warp
+from prosebench.energy import compiled as library
 from prosebench.energy.gate import Gate, GateClosed, make_gate, pass_gate
-from prosebench.energy.native import library
 from prosebench.energy.settings import TargetSettings, make_target
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import ForceField

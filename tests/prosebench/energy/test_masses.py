@@ -4,8 +4,8 @@ import pytest
 from prosebench.energy import warp
 from prosebench.energy.batched import BatchedEnergy
 from prosebench.energy.dynamics import maxwell_velocities
-from prosebench.energy.masses import masses_dalton, repartitioned
 from prosebench.energy.openmm import OpenMMEnergy
+from prosebench.energy.parameters.masses import masses_dalton, repartitioned
 from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.peptide import Peptide
 

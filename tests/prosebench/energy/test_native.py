@@ -12,9 +12,15 @@ import openmm
 import pytest
 from numpy.typing import NDArray
 
+from prosebench.energy import compiled as library
 from prosebench.energy import native
-from prosebench.energy.native import NativeEnergy, NativeUnavailable, library
-from prosebench.energy.parameters import EnergyParameters, GBParameters, UnsupportedForce, read_parameters
+from prosebench.energy.native import NativeEnergy, NativeUnavailable
+from prosebench.energy.parameters.terms import (
+    EnergyParameters,
+    GBParameters,
+    UnsupportedForce,
+    read_parameters,
+)
 from prosebench.energy.target import LangevinSettings, PhaseState
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import ForceField
@@ -224,7 +230,7 @@ def test_results_depend_on_neither_threads_nor_neighbours_nor_type() -> None:
 SCRIPT = """
 import sys, numpy as np
 from prosebench.energy.native import NativeEnergy, instruction_set
-from prosebench.energy.parameters import read_parameters
+from prosebench.energy.parameters.terms import read_parameters
 from prosebench.peptide import Peptide
 import openmm
 frames = np.load(sys.argv[1])

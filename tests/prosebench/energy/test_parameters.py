@@ -7,7 +7,7 @@ import openmm as mm
 import pytest
 from openmm import app
 
-from prosebench.energy.parameters import UnsupportedForce, pair_indices, read_parameters
+from prosebench.energy.parameters.terms import UnsupportedForce, pair_indices, read_parameters
 from tests.prosebench.energy.frames import force_field, peptide
 
 CUTOFF_NM = 2.0

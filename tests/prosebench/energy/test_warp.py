@@ -11,7 +11,7 @@ from prosebench.energy import warp
 from prosebench.energy.batched import BatchedEnergy
 from prosebench.energy.meter import Meter
 from prosebench.energy.native import NativeEnergy
-from prosebench.energy.parameters import read_parameters
+from prosebench.energy.parameters.terms import read_parameters
 from prosebench.energy.target import LangevinSettings, PhaseState, kt_kj_mol
 from prosebench.energy.warp import WarpUnavailable, make_warp_energy
 from prosebench.method import Run

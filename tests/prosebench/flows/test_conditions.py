@@ -2,7 +2,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from prosebench.flows.conditions import ATOM_TYPES, RESIDUE_TYPES, atom_type_names, conditions
+from prosebench.flows.molecule.conditions import ATOM_TYPES, RESIDUE_TYPES, atom_type_names, conditions
 from prosebench.peptide import Peptide
 
 ALL = "ACDEFGHIKLMNPQRSTVWY"

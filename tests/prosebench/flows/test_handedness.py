@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from prosebench.energy.settings import TargetSettings, make_target
-from prosebench.flows.handedness import equivalent_hydrogens, one_handed
+from prosebench.flows.molecule.handedness import equivalent_hydrogens, one_handed
 from prosebench.peptide import Peptide
 from prosebench.prose.fine_tuning import _draw_batch
 from prosebench.prose.network import Network

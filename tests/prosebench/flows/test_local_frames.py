@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from prosebench.flows.local_frames import FIXED, placing, to_cartesian, to_local
-from prosebench.flows.tokens import Tokens
+from prosebench.flows.molecule.local_frames import FIXED, placing, to_cartesian, to_local
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.frames.geometry import random_rotations
 from prosebench.peptide import Peptide
 from prosebench.prose.config import ProseConfig

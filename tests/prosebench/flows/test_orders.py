@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prosebench.check.order_vectors import check_atom_orders
-from prosebench.flows.orders import ORDER_KEYS, atom_order
+from prosebench.flows.molecule.orders import ORDER_KEYS, atom_order
 from prosebench.peptide import Peptide
 
 TABLES = Path(__file__).parents[2] / "conformance" / "atom_orders.json"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from prosebench.flows.handedness import one_handed
+from prosebench.flows.molecule.handedness import one_handed
 from prosebench.flows.proposal import FlowProposal
 from prosebench.peptide import Peptide
 from prosebench.prose.flow import Prose

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from prosebench.flows.tokens import Tokens
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.prose.inverse import Inverter, batch_that_fits, free_bytes, inverse, inverse_reference
 
 from .conftest import tiny_config, tiny_network, topology_of

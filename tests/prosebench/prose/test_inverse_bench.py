@@ -1,6 +1,6 @@
 import pytest
 
-from prosebench.prose import bench
+from prosebench.prose.bench import inverse as bench
 from prosebench.prose.config import load_size
 from tests.pretended.gpu import PretendedGpu
 

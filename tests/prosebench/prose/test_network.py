@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from prosebench.flows.tokens import Tokens
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.prose.network import Network
 
 from .conftest import tiny_config, tiny_network, topology_of

@@ -7,7 +7,7 @@ import torch
 from prosebench.contract import run_chunks
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import concatenate
-from prosebench.flows.tokens import Tokens
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.frames.importance import ess, normalise
 from prosebench.method import Run
 from prosebench.peptide import Peptide

@@ -10,7 +10,7 @@ from prosebench.contract import run_chunks
 from prosebench.energy.meter import Meter
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.flows.diagnostics import clashing
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights.files import WeightsError
 from prosebench.frames.importance import ess, normalise, pareto_k
 from prosebench.method import Run
 from prosebench.peptide import Peptide

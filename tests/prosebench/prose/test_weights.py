@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from prosebench.flows.weight_files import Uninitialised, WeightsError
+from prosebench.flows.weights.files import Uninitialised, WeightsError
 from prosebench.prose.config import load_size
 from prosebench.prose.network import Network
 from prosebench.prose.weights import (

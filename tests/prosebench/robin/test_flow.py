@@ -8,7 +8,7 @@ from prosebench.peptide import Peptide
 from prosebench.reference import peptide_from_text
 from prosebench.robin import flow
 from prosebench.robin.flow import Robin
-from tests.other_order import reordered_pdb
+from tests.molecules.other_order import reordered_pdb
 
 from .conftest import PEPTIDE, tiny_network
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights.files import WeightsError
 from prosebench.robin.config import load_size
 from prosebench.robin.flow import Robin
 from prosebench.robin.network import Network

@@ -176,9 +176,9 @@ def at_once(cluster: "Cluster") -> str:
 
 def schedulers() -> dict[str, Scheduler]:
     """The schedulers that are known, by name."""
-    from jobs.cluster.lsf import Lsf
-    from jobs.cluster.pbs import Pbs
-    from jobs.cluster.slurm import Slurm
+    from jobs.cluster.schedulers.lsf import Lsf
+    from jobs.cluster.schedulers.pbs import Pbs
+    from jobs.cluster.schedulers.slurm import Slurm
 
     return {one.name: one for one in (Slurm(), Pbs(), Lsf())}
 

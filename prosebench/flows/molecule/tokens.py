@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from prosebench.flows.conditions import conditions
-from prosebench.flows.local_frames import NO_REFERENCES, placing
-from prosebench.flows.orders import atom_order
+from prosebench.flows.molecule.conditions import conditions
+from prosebench.flows.molecule.local_frames import NO_REFERENCES, placing
+from prosebench.flows.molecule.orders import atom_order
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Tokens:
     atom_type, residue_type, residue_position (peptides, atoms), length (peptides, 1): the codes, 0 where
     padded. orders (blocks, peptides, atoms): atom indices in the order of each block, padding last. mask
     (peptides, atoms): True for an atom. placing_order, turns (peptides, atoms) and references (peptides, atoms, 3): see
-    `prosebench.flows.local_frames`. With one peptide everything broadcasts over any number of its frames,
+    `prosebench.flows.molecule.local_frames`. With one peptide everything broadcasts over any number of its frames,
     and what depends on the peptide alone is computed once.
     """
 

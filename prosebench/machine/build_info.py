@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_HOME = Path(__file__).resolve().parents[1]
+_HOME = Path(__file__).resolve().parents[2]
 
 COMMIT_FILE = "commit.txt"
 """Written into a built package by setup.py: there no git tells the commit."""
@@ -37,7 +37,7 @@ def _git(folder: Path, *words: str) -> str:
 
 def describe() -> list[str]:
     """Lines about what is installed: prosebench, what it stands on, and its compiled kernels."""
-    from prosebench.energy.native.library import NativeUnavailable, instruction_set
+    from prosebench.energy.compiled import NativeUnavailable, instruction_set
 
     try:
         kernels = f"compiled, {instruction_set()} on this CPU"
@@ -64,7 +64,7 @@ def instructions() -> str:
     What it has not loaded took no part in its numbers, and is left out.
     """
     found = []
-    if native := sys.modules.get("prosebench.energy.native.library"):
+    if native := sys.modules.get("prosebench.energy.compiled"):
         with contextlib.suppress(native.NativeUnavailable):
             found.append(f"energies {native.instruction_set()}")
     if torch := sys.modules.get("torch"):

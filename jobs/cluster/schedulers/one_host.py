@@ -4,7 +4,7 @@ import shlex
 
 from jobs.cluster.arrays import Submission
 from jobs.cluster.profile import Cluster, Need
-from jobs.cluster.scheduler import NoScheduler, Scheduler
+from jobs.cluster.schedulers.scheduler import NoScheduler, Scheduler
 from jobs.cluster.script import program
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from prosebench.cli.flows import Insist, Seed, Size, Temperature, check_known
+from prosebench.cli.flows.improve import Insist, Seed, Size, Temperature, check_known
 from prosebench.cli.options import app, fail, installed_methods, out, remark, showing
 from prosebench.names import check_kelvin
 

@@ -12,7 +12,7 @@ import numpy as np
 import openmm as mm
 from numpy.typing import NDArray
 
-from prosebench.energy.gb_parameters import (
+from prosebench.energy.parameters.born import (
     Floats,
     GBParameters,
     Ints,

@@ -1,6 +1,6 @@
 """How the weights of one kind of network are stored, found and read: bundled, published, or in a file.
 
-What files look like is in `prosebench.flows.weight_files`. Each kind of flow has one `WeightFormat`.
+What files look like is in `prosebench.flows.weights.files`. Each kind of flow has one `WeightFormat`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from prosebench.flows import weight_files
 from prosebench.flows.sizes import load_config
-from prosebench.flows.weight_files import WeightsError
+from prosebench.flows.weights import files as weight_files
+from prosebench.flows.weights.files import WeightsError
 from prosebench.store.places import HUB_REVISION, HubFile
 from prosebench.store.storage import file_sha256
 
@@ -129,7 +129,7 @@ class WeightFormat(Generic[Net, Config]):
         return {self.published_name(name): value for name, value in network.state_dict().items()}
 
     def read_state(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors of a published file by their published names, and which set; see `weight_files.read_state`."""
+        """Tensors of a published file by their published names, and which set; see `read_state` of the files."""
         return weight_files.read_state(path, self.anchor, self.kind, self.constants)
 
     def _load_published(self, path: Path, size: str | Path, source: dict[str, Any]) -> Weights[Net]:

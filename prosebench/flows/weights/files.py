@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from prosebench.flows.weight_sets import SetError, choose
+from prosebench.flows.weights.sets import SetError, choose
 from prosebench.store.hub import first_line, hub_problem
 from prosebench.store.manifest import PublishedFile, read_manifest
 from prosebench.store.places import HUB_REVISION, HubFile, stored_weights
@@ -87,7 +87,7 @@ def read_state(
     several sets of weights, which was taken (`set`) and which were not (`other_sets`).
 
     anchor is a name that every file of this kind of network has; constants are ends of names of what is not learned.
-    The exponential moving average is taken where there is one (`prosebench.flows.weight_sets`). Raises WeightsError.
+    The exponential moving average is taken where there is one (`prosebench.flows.weights.sets`). Raises WeightsError.
     """
     content = _read_tensors(path)
     try:

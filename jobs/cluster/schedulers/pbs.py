@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jobs.cluster.arrays import Submission
-from jobs.cluster.one_host import OneHost, log_lines, program_with_warning
 from jobs.cluster.profile import Cluster, Need
-from jobs.cluster.scheduler import NoScheduler, Options, OwnJob, QueuedJob, ask, at_once, merged
+from jobs.cluster.schedulers.one_host import OneHost, log_lines, program_with_warning
+from jobs.cluster.schedulers.scheduler import NoScheduler, Options, OwnJob, QueuedJob, ask, at_once, merged
 from jobs.cluster.script import script_text
 
 NOT_HANDED_ON = re.compile(

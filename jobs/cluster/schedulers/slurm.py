@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from jobs.cluster.arrays import Submission
 from jobs.cluster.profile import Cluster, Need
-from jobs.cluster.scheduler import (
+from jobs.cluster.schedulers.scheduler import (
     NoScheduler,
     Options,
     OwnJob,

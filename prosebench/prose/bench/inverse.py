@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from prosebench.flows.device import choose_device, is_gpu, tf32
-from prosebench.flows.tokens import Tokens
+from prosebench.flows.molecule.tokens import Tokens
 from prosebench.peptide import Peptide
-from prosebench.prose.bounds import (
+from prosebench.prose.bench.bounds import (
     bytes_a_frame,
     bytes_per_second,
     flop_a_frame,

@@ -1,0 +1,1 @@
+"""Commands about flows: sample, improve, train."""

@@ -1,0 +1,1 @@
+"""How fast Prose draws, and what bounds it."""
