@@ -13,7 +13,7 @@ from prosebench.check.order_vectors import check_atom_orders
 from prosebench.flows.molecule.orders import ORDER_KEYS, atom_order
 from prosebench.peptide import Peptide
 
-TABLES = Path(__file__).parents[2] / "conformance" / "atom_orders.json"
+TABLES = Path(__file__).parents[3] / "conformance" / "atom_orders.json"
 ALL = "ACDEFGHIKLMNPQRSTVWY"
 topology_of = cache(lambda sequence: Peptide.from_sequence(sequence).topology)
 

@@ -18,7 +18,7 @@ from prosebench.check.doctor import Finding
 from prosebench.cli.doctor import _schedulers
 from prosebench.record import read_provenance
 from prosebench.suite import load_suite, narrow
-from tests.jobs.cluster.stand_ins import install
+from tests.jobs.cluster.schedulers.stand_ins import install
 
 PATIENCE_SECONDS = 240.0
 
