@@ -12,10 +12,11 @@ import pytest
 from rich.console import Console
 from typer.main import get_command
 
-from prosebench import build_info, cli
+from prosebench import cli
 from prosebench.cli import app, look
 from prosebench.cli.order import IN_USE
 from prosebench.energy import native
+from prosebench.machine import build_info
 from prosebench.machine.installed import method_entry_points, suite_names
 from prosebench.machine.terminal import plain_table
 
