@@ -63,7 +63,7 @@ def test_every_command_has_its_place_in_the_help() -> None:
     [
         ("prosebench sam", {"sample"}),
         ("prosebench sample --meth", {"--method"}),
-        ("prosebench sample --method md-", {"md-replicas"}),
+        ("prosebench sample --method md-", {"md-flow", "md-replicas"}),
         ("prosebench run --suite quick", {"quickstart", "quickstart-all"}),
         ("prosebench list s", {"suites"}),
     ],
