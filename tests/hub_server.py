@@ -21,7 +21,8 @@ class LocalHub(ThreadingHTTPServer):
     """repositories: the folder of each, by "models/OWNER/NAME" or "datasets/OWNER/NAME"; all at one commit of "main".
 
     cut_after: so many bytes of a file's body are sent, then the connection ends, `cuts` times a file; spoilt: files
-    whose first byte is changed on the way; sent: bytes of bodies by file; asked: requests by what they are for.
+    whose first byte is changed on the way; says_why: a 404 tells what is not there, as that of a mirror may not do;
+    sent: bytes of bodies by file; asked: requests by what they are for.
     """
 
     def __init__(self, repositories: dict[str, Path]) -> None:
@@ -30,6 +31,7 @@ class LocalHub(ThreadingHTTPServer):
         self.commit = COMMIT
         self.cut_after: int | None = None
         self.cuts = 0
+        self.says_why = True
         self.spoilt: set[str] = set()
         self.sent: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
@@ -137,7 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _missing(self, code: str) -> None:
         self.send_response(404)
-        self.send_header("X-Error-Code", code)
+        if self.server.says_why:
+            self.send_header("X-Error-Code", code)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

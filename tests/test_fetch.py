@@ -287,3 +287,37 @@ def test_a_list_that_is_damaged_is_named(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / MANIFEST).write_text('{"files": {"a": 1}}')
     assert "is not a list of fetched files (files.a" in prosebench(NOWHERE, *CHECK, code=2)
+
+
+SAMPLE = ("sample", "AA", "-n", "4", "--weights", "prose-up-to-8aa", "--out", "x.npz")
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    hub: LocalHub, tmp_path: Path, prosebench: Prosebench
+) -> None:
+    (tmp_path / "hf").write_text("a file where the folder of the cache should be")
+    said = prosebench(hub.url, *SAMPLE, code=2)
+    assert f"cannot be had (NotADirectoryError: [Errno 20] Not a directory: '{tmp_path / 'hf'}/" in said
+    assert "and give the path of your copy instead" in said
+
+
+@pytest.mark.parametrize("says_why", [True, False])
+@pytest.mark.parametrize("lacks", ["file", "repository"])
+def test_a_404_is_not_taken_for_a_lack_of_connection(
+    lacks: str, says_why: bool, hub: LocalHub, tmp_path: Path, prosebench: Prosebench
+) -> None:
+    """A mirror may answer without the code by which the client knows what is not there."""
+    hub.says_why = says_why
+    if lacks == "file":
+        (tmp_path / "hub" / "weights" / WEIGHTS).unlink()
+    else:
+        del hub.repositories[f"models/{HUB_REPOSITORY}"]
+    said = prosebench(hub.url, *SAMPLE, code=2)
+    assert "connection" not in said
+    if lacks == "file" and says_why:
+        assert (
+            f"{WEIGHTS} of https://huggingface.co/{HUB_REPOSITORY} does not exist at revision 'main'" in said
+        )
+    else:
+        assert "404" in said
+        assert "and give the path of your copy instead" in said

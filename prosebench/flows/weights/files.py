@@ -234,8 +234,9 @@ def download(published: HubFile, revision: str, cache: Path | None, example: str
             f"as in revision = {HUB_REVISION!r}"
         ) from error
     except Exception as error:
-        # The client passes on what its HTTP library raises, and that library differs by version.
-        why = first_line(error)
+        # The client passes on what its HTTP library raises, and that library differs by version. An answer that it does
+        # not know, as of a mirror, it calls a lack of connection: what it was is the cause of that.
+        why = first_line(error.__cause__ or error)
     raise WeightsOutOfReach(
         f"{where} at {revision} cannot be had ({why}); fetch it where the hub is in reach (`prosebench fetch`), "
         f"and give the path of your copy instead: {example}",
