@@ -40,8 +40,7 @@ def test_constants_have_no_correlation():
     assert correlation_time([np.array([1.0]), np.array([2.0])]) == 1.0
 
 
-@pytest.fixture(scope="module")
-def made():
+def make():
     peptide = Peptide.from_sequence("AA")
     pieces = []
     for seed in range(3):
@@ -52,6 +51,11 @@ def made():
         peptide, pieces, frame_interval_ps=1.0, lag_frames=2, n_frames=400, seed=0, source={}
     )
     return peptide, pieces, reference
+
+
+@pytest.fixture(scope="module")
+def made():
+    return make()
 
 
 def test_numbers_and_statement(made):

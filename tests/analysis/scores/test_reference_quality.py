@@ -32,7 +32,7 @@ def test_every_number_stands_in_its_column(known: Reference) -> None:
         known.floor["torus-w2"],
     ]
     assert [float(value) for value in torus] == pytest.approx(expected, rel=5e-3)
-    assert dict(view["facts"])["independent frames"] == f"{known.convergence['effective_frames']:.0f}"
+    assert dict(view["facts"])["independent frames"] == f"{known.convergence['effective_frames']:,.0f}"
 
 
 def test_what_was_not_measured_has_no_column(known: Reference) -> None:

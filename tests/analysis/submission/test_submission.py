@@ -138,6 +138,11 @@ TAMPERED_ENSEMBLES: dict[str, tuple[Callable[[dict], None], bool, str]] = {
         True,
         "120 of 120 frames have other energies",
     ),
+    "one lower energy": (
+        lambda a: a["energies_kt"][7:8].__isub__(1.0),
+        True,
+        "1 of 120 frames have other energies",
+    ),
     "some moved frames": (
         lambda a: a["positions_nm"][::10].__imul__(1.01),
         True,

@@ -1,6 +1,8 @@
 """The meter counts every frame and stops at the budget, exactly."""
 
+from dataclasses import replace
 from types import FunctionType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from pydantic import BaseModel
 
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Account, BudgetExhausted, Counts, Ledger, Meter, count_calls
-from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState
 
 CENTRE = np.zeros((4, 3))
 NOTHING = np.array([], dtype=np.int64)
@@ -78,10 +80,44 @@ def test_failures_are_counted_and_paid_for() -> None:
     assert (meter.ledger.sampling.failures, meter.spent) == (1, 4)
 
 
+class Falling(HarmonicTarget):
+    """Replicas that start beyond all numbers fail, as those of real engines do."""
+
+    def langevin(self, state: PhaseState, *rest: Any, **options: Any) -> LangevinResult:
+        failed = ~np.isfinite(state.positions_nm).all(axis=(1, 2))
+        return replace(super().langevin(state, *rest, **options), failed=failed)
+
+
+@pytest.mark.parametrize("call", ["energy", "energy_and_gradient", "langevin"])
+def test_every_failure_counts_whatever_the_call(call: str) -> None:
+    """Two of four frames, or of four replicas; an evaluation that failed is paid for like any other."""
+    meter, positions = Meter(Falling(CENTRE), 10), frames(4)
+    positions[1:3, 0, 0] = np.nan
+    if call == "langevin":
+        meter.langevin(PhaseState(positions, np.zeros((4, 4, 3))), 1, LangevinSettings(), 1, 0, NOTHING)
+    else:
+        getattr(meter, call)(positions)
+    counts = meter.ledger.sampling
+    assert (counts.failures, counts.evaluations) == (2, 4)
+    assert counts.energies == (0 if call == "langevin" else 4)
+    assert counts.gradients == (0 if call == "energy" else 4)
+
+
+def test_training_is_paid_for_out_of_the_budget() -> None:
+    meter = make_meter(10)
+    with meter.phase("training"):
+        meter.energy(frames(6))
+        with pytest.raises(BudgetExhausted) as stopped:
+            meter.energy(frames(6))
+    assert stopped.value.granted == 4
+    assert (meter.spent, meter.ledger.preparation.evaluations) == (10, 0)
+
+
 def test_preparation_stands_apart_from_the_budget() -> None:
     meter = make_meter(5)
     with meter.phase("preparation"):
         meter.energy(frames(50))
+    assert meter.spent == 0
     meter.energy(frames(5))
     assert meter.ledger.preparation.evaluations == 50
     assert meter.spent == 5

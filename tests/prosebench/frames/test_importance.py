@@ -122,6 +122,17 @@ def test_pareto_smoothing_gives_the_numbers_of_arviz(log_weights, k, largest, ef
     assert pareto_k(log_weights) == pytest.approx(k, rel=1e-9)
 
 
+@pytest.mark.parametrize(("n", "size"), [(30, 6), (100, 20), (225, 45), (400, 60), (10_000, 300)])
+def test_the_tail_is_a_fifth_of_few_weights_and_three_roots_of_many(n: int, size: int) -> None:
+    assert pareto_tail_size(n) == size
+    # k-hat sees nothing of the weights below the tail but the largest of them.
+    values = np.linspace(0.0, 1.0, n)
+    changed = values - 5.0 * (np.arange(n) < n - size - 1)
+    assert pareto_k(changed) == pareto_k(values)
+    changed[n - size - 1] -= 0.01
+    assert pareto_k(changed) != pareto_k(values)
+
+
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
 def test_k_hat_finds_the_shape_of_a_pareto_tail(k):
     weights = genpareto.rvs(k, size=100_000, random_state=1)
