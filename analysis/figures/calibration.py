@@ -21,6 +21,7 @@ from analysis.figures.style import (
 )
 from analysis.statistics.calibration import (
     ACCEPTED,
+    DISTANCE,
     DISTANCES,
     MEANS,
     MIXTURES,
@@ -91,7 +92,7 @@ def _distance_panel(axes: Axes, trials: int) -> None:
     for name, look in zip(DISTANCES, (("#0072B2", "D"), ("#CC79A7", "*")), strict=True):
         _rates(axes, [distance_coverage(name, *size, trials=trials) for size in SIZES], look, name)
     axes.set_ylim(0.65, 1.0)
-    panel_title(axes, "energy-w2 of samplers")
+    panel_title(axes, f"{DISTANCE.heading} of samplers")
 
 
 def _ratio_panel(axes: Axes, trials: int) -> None:

@@ -117,11 +117,14 @@ SAMPLERS: Mapping[str, Draw] = {
     "log-normal over peptides": skewed_scores,
 }
 
+DISTANCE = BY_NAME["energy-w2"]
+"""The distance that stands for all that are averaged geometrically."""
+
 DISTANCES: Mapping[str, bool] = {
-    "energy-w2 of biased samplers": False,
-    "energy-w2 of perfect samplers": True,
+    f"{DISTANCE.heading} of biased samplers": False,
+    f"{DISTANCE.heading} of perfect samplers": True,
 }
-"""Samplers whose energy-w2 is estimated, by name: whether they are perfect."""
+"""Samplers whose DISTANCE is estimated, by name: whether they are perfect."""
 
 
 RATIOS: Mapping[str, tuple[Draw, Draw]] = {
@@ -219,14 +222,14 @@ def coverage(
 
 
 def distance_coverage(name: str, peptides: int, seeds: int, *, trials: int) -> Rate:
-    """Share of trials in which a table's interval of energy-w2 of one of DISTANCES holds the true geometric mean."""
+    """Share of trials in which a table's interval of DISTANCE for one of DISTANCES holds the true geometric mean."""
     rng = np.random.default_rng([peptides, seeds, 1])
-    metric, truth = BY_NAME["energy-w2"], true_geometric_mean(name)
+    truth = true_geometric_mean(name)
     hits = 0
     for _ in range(trials):
         drawn = floored_scores(rng, peptides, seeds, perfect=DISTANCES[name])
         scores, floor = (_lines(values) for values in drawn)
-        low, high = metric_estimate(scores, metric, floor).ends
+        low, high = metric_estimate(scores, DISTANCE, floor).ends
         hits += low <= truth <= high
     return Rate(name, "interval of the tables", peptides, seeds, hits / trials, CONFIDENCE, trials)
 
