@@ -49,9 +49,11 @@ class MDFlow(MDReplicas):
     class Settings(MDReplicas.Settings):
         """See MDReplicas; a round is md_steps steps and then `proposals` draws, for each replica.
 
-        proposal: a method with samples and log-density (see prosebench.proposal), and its settings.
+        proposal: a method with samples and log-density (see prosebench.proposal), and its settings. Replicas begin at a
+        minimum, too cold, and a small budget leaves each of them few steps: the thermostat is a strong one.
         """
 
+        friction_per_ps: float = Field(20.0, gt=0)
         proposal: str = "arbg-snis"
         proposal_settings: dict[str, Any] = {}
         md_steps: int = Field(25, gt=0)
