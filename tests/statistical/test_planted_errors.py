@@ -111,10 +111,14 @@ ONCE_UNSEEN = {
         test_tica.test_components_count_from_the_mean_of_the_data,
     ),
     "trajectories cut at wrong places": Error(
-        references._build,
-        "slice(replica, None, plan.replicas)",
+        references._replicas,
+        "slice(replica, None, replicas)",
         "slice(replica * 30, (replica + 1) * 30)",
-        in_folder(test_reference_cuts.test_frames_know_their_replica_and_their_time),
+        in_folder(
+            partial(
+                test_reference_cuts.test_frames_know_their_replica_and_their_time, test_reference_cuts.PLAN
+            )
+        ),
     ),
     "tempering that keeps its warm-up": Error(
         ParallelTempering._schedule,
@@ -123,7 +127,7 @@ ONCE_UNSEEN = {
         partial(test_replicas.test_all_frames_that_are_scored_are_kept_at_small_budgets, 1, 200),
     ),
     "references at 300 K": Error(
-        MDReplicas.chunk,
+        MDReplicas._stretch,
         "LangevinSettings(\n            run.meter.temperature_kelvin",
         "LangevinSettings(\n            300.0",
         partial(baths, "md-replicas"),

@@ -16,7 +16,6 @@ from prosebench.reference import (
     MissingReferenceError,
     Reference,
     build_reference,
-    bundled_folder,
     find_reference,
 )
 from prosebench.reference import reference as module
@@ -186,7 +185,7 @@ def test_a_missing_reference_names_the_ways_to_get_one(tmp_path):
 
 def test_frames_in_time_know_their_correlation() -> None:
     """The frames of a reference are in random order, in which neighbours are strangers."""
-    reference = Reference.load(bundled_folder() / "AA.npz")
+    reference = Reference.load(find_reference("ARIP", []))
     ordered = reference.in_time
     assert len(ordered) == len(reference)
     assert ordered.peptide is reference.peptide
