@@ -4,6 +4,7 @@ inside: the waits do not grow with tokens, layers, blocks or steps inside a call
 import pytest
 
 from baselines.bg import BoltzmannGenerator
+from baselines.md_flow import MDFlow
 from baselines.smc import SMCMALA, SMCULA
 from baselines.tarflow import TarFlowSNIS
 from baselines.tbg import TBG
@@ -52,6 +53,7 @@ SAME = {
     ),
     "smc-ula": scenarios.method(SMCULA, 48, AA, **ANNEALING),
     "smc-mala": scenarios.method(SMCMALA, 48, AA, **ANNEALING),
+    "md-flow": scenarios.method(MDFlow, 48, AA, proposal="prose-snis", replicas=2, md_steps=4, proposals=6),
     "tbg": scenarios.method(TBG, 2, tolerance=0.5),
     "bg": scenarios.method(
         BoltzmannGenerator,
