@@ -23,6 +23,10 @@ PLAN = [
     "0.01",
     "--frames",
     "60",
+    "--flow-rounds",
+    "2",
+    "--flow-draws",
+    "1",
 ]
 
 
