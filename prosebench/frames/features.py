@@ -52,7 +52,7 @@ def same_peptide_bonds(
     frames_nm: NDArray[np.floating], topology: mdtraj.Topology, start_nm: NDArray[np.floating]
 ) -> NDArray[np.bool_]:
     """Which frames (n,) have each peptide bond, cis or trans (omega below or above pi / 2), as a structure (atoms, 3)
-    has it. Dynamics at room temperature does not turn them: that takes seconds."""
+    has it. Our dynamics at 310 K turned none."""
     is_trans, of_start = (
         np.abs(torsions(frames, topology)[2]) > np.pi / 2 for frames in (frames_nm, start_nm[None])
     )
