@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from analysis.metrics.weighting import FILTERED, PLAIN, SMOOTHED, UNWEIGHTED, Weighting
 from prosebench.ensemble import Ensemble
 from prosebench.frames.importance import clean_log_weights, filter_top, pareto_smooth, resample
+from prosebench.reference import Reference
 
 
 class Chosen(NamedTuple):
@@ -32,6 +33,15 @@ def usable_log_weights(ensemble: Ensemble) -> NDArray[np.float64] | None:
     if ensemble.log_weights is None:
         return None
     return np.where(finite_frames(ensemble), clean_log_weights(ensemble.log_weights), -np.inf)
+
+
+def compared_frames(asked: int, reference: Reference) -> int:
+    """How many frames are compared on either side: as many as a cell keeps, or as the reference's scored half has.
+
+    With more frames than the reference has, a perfect sampler would score less than the floor, where both sides are
+    as many.
+    """
+    return min(asked, len(reference.scored))
 
 
 def choose(ensemble: Ensemble, weighting: Weighting, n_frames: int, seed: int) -> Chosen:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.attempts import reason_of
 from analysis.metrics.case import Spent
-from analysis.metrics.frames import prefix
+from analysis.metrics.frames import compared_frames, prefix
 from analysis.metrics.metric import Number
 from analysis.metrics.registry import COSTS
 from analysis.metrics.score import Key, Score, score
@@ -150,7 +150,9 @@ def _marks(folder: Path, cell: Cell, cache: Path, reference_folders: tuple[Path,
     scores = _cached_scores(folder, record, reference, cache / f"{cell.id}-{short}-{SCORE_VERSION}.json")
     spread = _spread(reference, cache / f"reference-{short}-{SCORE_VERSION}.json")
     return [
-        _mark(cell, budget, found, cost, short)._replace(reference_spread=spread)
+        _mark(cell, budget, found, cost, short, compared_frames(cell.frames, reference))._replace(
+            reference_spread=spread
+        )
         for budget, found, cost in zip(cell.budgets, scores, costs, strict=True)
     ]
 
@@ -169,11 +171,13 @@ def _spread(reference: Reference, path: Path) -> float:
     return kept_numbers(path, ["spread"], lambda: {"spread": spread_ratio(reference)})["spread"]
 
 
-def _mark(cell: Cell, budget: int, found: Score | str, costs: dict[Key, Number], reference: str) -> Mark:
+def _mark(
+    cell: Cell, budget: int, found: Score | str, costs: dict[Key, Number], reference: str, compared: int
+) -> Mark:
     if isinstance(found, str):
         return Mark(cell, budget, costs, "unscored", found, reference)
     numbers = {**found.numbers, **costs}
-    asked = min(cell.frames, budget)
+    asked = min(compared, budget)
     if found.frames < asked - math.ceil(TOLERATED_LOSS * asked):
         reason = f"{found.frames} of {asked} frames"
         return Mark(cell, budget, numbers, "partial", reason, reference, found.frames)
@@ -210,12 +214,15 @@ def _costs(folder: Path, record: Record, budget: int) -> dict[Key, Number]:
 
 def _cached_scores(folder: Path, record: Record, reference: Reference, path: Path) -> list[Score | str]:
     """Scores of a finished cell at each of its budgets, or why there is none there; from path where it has them."""
-    beyond = reference_weights_path(folder.parent.parent, record.cell, reference.hash)
+    cell = record.cell
+    n_frames = compared_frames(cell.frames, reference)
+    beyond = reference_weights_path(folder.parent.parent, cell, reference.hash)
     key = {
         "ensemble": record.ensemble_sha256,
         "reference": reference.hash,
         "reference weights": file_sha256(beyond) if beyond.exists() else "",
         "version": SCORE_VERSION,
+        "frames": n_frames,
     }
     try:
         stored = read_json(path)
@@ -223,7 +230,6 @@ def _cached_scores(folder: Path, record: Record, reference: Reference, path: Pat
             return [mark if isinstance(mark, str) else _decoded(mark) for mark in stored["marks"]]
     except (DamagedFile, FileNotFoundError, KeyError, TypeError, ValueError):
         pass
-    cell = record.cell
     ensemble = record.load_ensemble(folder)
     of_reference = read_arrays(beyond)["log_weights"] if beyond.exists() else None
     marks: list[Score | str] = []
@@ -238,7 +244,7 @@ def _cached_scores(folder: Path, record: Record, reference: Reference, path: Pat
             score(
                 there,
                 reference,
-                n_frames=cell.frames,
+                n_frames=n_frames,
                 seed=seed,
                 proposals=first,
                 of_reference=of_reference,

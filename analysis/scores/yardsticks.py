@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.metrics.case import views
+from analysis.metrics.frames import compared_frames
 from analysis.metrics.score import compared
 from analysis.metrics.weighting import PLAIN
 from analysis.scores.reference_quality import kept_floor
@@ -59,7 +60,8 @@ def with_floor(
     for reference, part in _peptides(scores, reference_folders):
         for _, group in part.groupby(["suite", "budget"], sort=True):
             if FLOOR not in set(group["method"]):
-                against = max(asked[cell_id] for cell_id in group["cell_id"])
+                kept = max(asked[cell_id] for cell_id in group["cell_id"])
+                against = compared_frames(kept, reference)
                 frames = min(against, int(group["budget"].iloc[0]))
                 values = kept_floor(reference, frames, against, directory / "scores")
                 drawn = int(values.pop("frames"))

@@ -175,6 +175,25 @@ def test_a_reference_of_another_temperature_is_refused(pool: Ensemble, reference
     assert table.reason.str.contains("400").all()
 
 
+def test_a_cell_with_more_frames_than_the_reference_is_compared_on_as_many(
+    pool: Ensemble, reference: Reference, reference_folder: Path, tmp_path: Path
+):
+    """Else a perfect sampler scores less than the floor, where both sides are as many, and the control is partial."""
+    run = RunBuilder(tmp_path)
+    md = with_evaluations(pool, np.arange(1, 601))
+    cell = run.cell(budgets=(600,), frames=600)
+    run.done(cell, md)
+    spare = with_evaluations(reference.spare, np.arange(1, len(reference.spare) + 1))
+    run.done(run.cell(row="reference-draw", settings={}, budgets=(600,), frames=600), spare, preparation=0)
+    scores = score_run(tmp_path, [reference_folder])
+    n_scored = len(reference.scored)
+    assert n_scored < 600
+    assert set(scores.status) == {"done"}
+    assert set(scores.frames) == {n_scored}
+    fair = score(md, reference, n_frames=n_scored, seed=scoring_seed(cell))
+    assert metrics(scores, row="md")["torus-w2"] == fair.value("torus-w2")
+
+
 def test_rows_with_other_settings_stand_apart_and_other_budgets_do_not(
     pool: Ensemble, reference_folder: Path, tmp_path: Path
 ):
