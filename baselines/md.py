@@ -11,7 +11,7 @@ from pydantic import Field
 
 from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities
 from prosebench.energy.minimise import minimisation_limit, minimised
-from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch
 from prosebench.ensemble import Ensemble
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 
@@ -80,16 +80,18 @@ class MD(Method):
         step = int(carry["step"])
         result = run.meter.langevin(
             PhaseState(carry["positions_nm"], carry["velocities_nm_ps"]),
-            length,
-            LangevinSettings(
-                run.meter.temperature_kelvin,
-                self.settings.friction_per_ps,
-                self.settings.time_step_fs,
-                self.settings.hydrogen_mass_dalton,
+            Stretch(
+                length,
+                LangevinSettings(
+                    run.meter.temperature_kelvin,
+                    self.settings.friction_per_ps,
+                    self.settings.time_step_fs,
+                    self.settings.hydrogen_mass_dalton,
+                ),
+                run.random_key,
+                step,
+                keep,
             ),
-            run.random_key,
-            step,
-            keep,
         )
         if result.failed[0]:
             raise FloatingPointError(

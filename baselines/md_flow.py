@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from baselines.annealing import blocks, stream
 from baselines.md_replicas import MDReplicas
 from prosebench.energy.dynamics import evenly_spaced
-from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.frames.features import same_peptide_bonds
 from prosebench.frames.geometry import fix_chirality
@@ -181,16 +181,16 @@ class MDFlow(MDReplicas):
         length, without friction, whose positions are left alone."""
         result = run.meter.langevin(
             state,
-            1,
-            LangevinSettings(
-                run.meter.temperature_kelvin,
-                _NO_FRICTION_PER_PS,
-                self.settings.time_step_fs / 2,
-                self.settings.hydrogen_mass_dalton,
+            Stretch(
+                1,
+                LangevinSettings(
+                    run.meter.temperature_kelvin,
+                    _NO_FRICTION_PER_PS,
+                    self.settings.time_step_fs / 2,
+                    self.settings.hydrogen_mass_dalton,
+                ),
+                run.random_key,
             ),
-            run.random_key,
-            0,
-            np.array([], dtype=np.int64),
         )
         return result.state.velocities_nm_ps
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities
 from prosebench.energy.minimise import minimisation_limit, minimised
-from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, Stretch
 from prosebench.ensemble import Ensemble
 from prosebench.frames.features import same_peptide_bonds
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
@@ -104,16 +104,18 @@ class MDReplicas(Method):
         """Dynamics of all replicas after `done` steps. Raises FloatingPointError where one leaves finite numbers."""
         result = run.meter.langevin(
             state,
-            steps,
-            LangevinSettings(
-                run.meter.temperature_kelvin,
-                self.settings.friction_per_ps,
-                self.settings.time_step_fs,
-                self.settings.hydrogen_mass_dalton,
+            Stretch(
+                steps,
+                LangevinSettings(
+                    run.meter.temperature_kelvin,
+                    self.settings.friction_per_ps,
+                    self.settings.time_step_fs,
+                    self.settings.hydrogen_mass_dalton,
+                ),
+                run.random_key,
+                done,
+                keep,
             ),
-            run.random_key,
-            done,
-            keep,
         )
         if result.failed.any():
             raise FloatingPointError(

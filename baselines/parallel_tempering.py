@@ -9,7 +9,7 @@ from pydantic import Field
 
 from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities
 from prosebench.energy.minimise import minimisation_limit, minimised
-from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, Stretch
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 
@@ -97,17 +97,19 @@ class ParallelTempering(Method):
         keep = np.union1d(wanted, [steps])
         result = run.meter.langevin(
             state,
-            steps,
-            LangevinSettings(
-                run.meter.temperature_kelvin,
-                self.settings.friction_per_ps,
-                self.settings.time_step_fs,
-                self.settings.hydrogen_mass_dalton,
+            Stretch(
+                steps,
+                LangevinSettings(
+                    run.meter.temperature_kelvin,
+                    self.settings.friction_per_ps,
+                    self.settings.time_step_fs,
+                    self.settings.hydrogen_mass_dalton,
+                ),
+                run.random_key,
+                done,
+                keep,
+                temperatures_kelvin=temperatures,
             ),
-            run.random_key,
-            done,
-            keep,
-            temperatures_kelvin=temperatures,
         )
         if result.failed.any():
             raise FloatingPointError(

@@ -15,7 +15,7 @@ from baselines.md import MD
 from baselines.md_replicas import MDReplicas
 from baselines.smc import SMCMALA, SMCULA
 from baselines.tbg import TBG
-from jobs.making import references
+from jobs.making import reference_plan, references
 from prosebench.ecnf.config import load_size as ecnf_size
 from prosebench.energy.settings import TargetSettings
 from prosebench.energy.target import LangevinSettings, kt_kj_mol
@@ -36,7 +36,7 @@ IMPROVE, ULA, MALA = (
 )
 RECIPE = load_recipe("prose-8aa")
 PROSE, TARFLOW, ECNF = load_size("prose-8aa"), load_size("tarflow-8aa"), ecnf_size("ecnf++_up_to_4aa")
-PLAN = references.ReferencePlan()
+PLAN = reference_plan.ReferencePlan()
 TESTS = {
     2: load_suite("dipeptides-30"),
     4: load_suite("tetrapeptides-30"),
@@ -60,10 +60,15 @@ CONSTANTS: list[tuple[str, Any, Any, str]] = [
     ("warm-up of md", MD.Settings().warm_up_ps, 50.0, "paper, appendix on data"),
     ("time step of md-replicas", MDReplicas.Settings().time_step_fs, 1.0, "as md"),
     # References
-    ("interval of frames", references.FRAME_INTERVAL_PS, 10.0, "data: frames every 10 ps"),
+    ("interval of frames", reference_plan.FRAME_INTERVAL_PS, 10.0, "data: frames every 10 ps"),
     ("friction of references", references.FRICTION_PER_PS, 0.3, "as md"),
     ("lag of published references", published.PUBLISHED_LAG_FRAMES, 100, "code: lag of 100 frames"),
-    ("lag of own references", PLAN.lag_ns * 1000 / references.FRAME_INTERVAL_PS, 100.0, "as published ones"),
+    (
+        "lag of own references",
+        PLAN.lag_ns * 1000 / reference_plan.FRAME_INTERVAL_PS,
+        100.0,
+        "as published ones",
+    ),
     ("frames scored against", PLAN.n_frames // 2, 10_000, "paper: 1e4 reference frames"),
     ("TICA components", tica.N_COMPONENTS, 2, "code: dim = 2"),
     # Scores

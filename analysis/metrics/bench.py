@@ -25,7 +25,7 @@ from analysis.metrics.simplex import cost_matrix
 from analysis.wasserstein import Certified, certified_w2
 from prosebench import transport
 from prosebench.energy import BatchedEnergy
-from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
 from prosebench.reference import Reference, build_reference
@@ -155,11 +155,13 @@ def _write_frames(sequence: str, frames: int, folder: Path) -> None:
     start = np.repeat(peptide.start_nm[None].astype(np.float64), N_REPLICAS, axis=0)
     found = BatchedEnergy(peptide).langevin(
         PhaseState(start, np.zeros_like(start)),
-        kept * STEPS_BETWEEN_FRAMES,
-        LangevinSettings(HOT_KELVIN),
-        0,
-        0,
-        STEPS_BETWEEN_FRAMES * np.arange(1, kept + 1),
+        Stretch(
+            kept * STEPS_BETWEEN_FRAMES,
+            LangevinSettings(HOT_KELVIN),
+            0,
+            0,
+            STEPS_BETWEEN_FRAMES * np.arange(1, kept + 1),
+        ),
     )
     parts = [
         Ensemble(*both)

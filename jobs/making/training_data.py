@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jobs.cells.display import Progress
-from jobs.making.references import ReferencePlan, ensemble_path, run_cells, tempering_cell
+from jobs.making.reference_plan import ReferencePlan
+from jobs.making.references import ensemble_path, run_cells, tempering_cell
 from prosebench.energy.settings import TargetSettings
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -34,9 +34,37 @@ from prosebench.cli.options import (
 from prosebench.names import check_kelvin
 
 if TYPE_CHECKING:
-    from jobs.making.references import ReferencePlan
+    from jobs.cluster.profile import Cluster
+    from jobs.making.reference_plan import ReferencePlan
     from prosebench.energy.settings import TargetSettings
     from prosebench.suite import Suite
+
+
+# What the options of `reference` are, one line each there.
+OutDir = Annotated[Path, typer.Option("--out", help="Folder for the finished references.")]
+WorkDir = Annotated[Path, typer.Option("--dir", help="Run folder of the work behind them.")]
+TemperingNs = Annotated[float, typer.Option(help="Parallel tempering, per replica.")]
+MdNs = Annotated[float, typer.Option(help="Plain MD, per replica.")]
+Ladders = Annotated[int, typer.Option(min=1, help="Independent ladders of tempering.")]
+Hottest = Annotated[float, typer.Option(help="Hottest level of tempering, in kelvin.")]
+Replicas = Annotated[int, typer.Option(min=1, help="Trajectories of plain MD.")]
+LagNs = Annotated[float, typer.Option(help="Lag of TICA.")]
+Frames = Annotated[int, typer.Option(min=2, help="Frames of a reference; half of them are scored against.")]
+Flow = Annotated[
+    str,
+    typer.Option(help="Weights of the flow that takes replicas from basin to basin; empty: plain MD alone."),
+]
+FlowRounds = Annotated[int, typer.Option(min=1, help="Rounds of 2 ps and of draws of the flow.")]
+FlowDraws = Annotated[int, typer.Option(min=1, help="Draws of the flow for each replica in a round.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the dynamics and of the draw.")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Dynamics on the CPU, or on a GPU.")]
+DryRun = Annotated[bool, typer.Option(help="Only estimate how long it will take.")]
+Published = Annotated[bool, typer.Option(help="Take the published data (PROSEBENCH_DATA, or the hub).")]
+Revision = Annotated[str, typer.Option(help="Tag or commit of the published data on the hub.")]
+Follow = Annotated[bool, typer.Option(help="Wait for the jobs.")]
+Training = Annotated[
+    bool, typer.Option(help="Make training data of --peptides instead: frames of tempering, as shards.")
+]
 
 
 @app.command()
@@ -44,45 +72,28 @@ def reference(
     suite: SuiteName = "",
     peptides: Names = "",
     temperature: Temperatures = "",
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the finished references.")] = Path(
-        "references"
-    ),
-    directory: Annotated[Path, typer.Option("--dir", help="Run folder of the work behind them.")] = Path(
-        "runs/references"
-    ),
-    tempering_ns: Annotated[float, typer.Option(help="Parallel tempering, per replica.")] = 1.0,
-    md_ns: Annotated[float, typer.Option(help="Plain MD, per replica.")] = 1.6,
-    ladders: Annotated[int, typer.Option(min=1, help="Independent ladders of tempering.")] = 16,
-    hottest: Annotated[float, typer.Option(help="Hottest level of tempering, in kelvin.")] = 600.0,
-    replicas: Annotated[int, typer.Option(min=1, help="Trajectories of plain MD.")] = 64,
-    lag_ns: Annotated[float, typer.Option(help="Lag of TICA.")] = 1.0,
-    frames: Annotated[
-        int, typer.Option(min=2, help="Frames of a reference; half of them are scored against.")
-    ] = 20_000,
-    flow: Annotated[
-        str,
-        typer.Option(
-            help="Weights of the flow that takes replicas from basin to basin; empty: plain MD alone."
-        ),
-    ] = "arbg-small",
-    flow_rounds: Annotated[int, typer.Option(min=1, help="Rounds of 2 ps and of draws of the flow.")] = 96,
-    flow_draws: Annotated[
-        int, typer.Option(min=1, help="Draws of the flow for each replica in a round.")
-    ] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the dynamics and of the draw.")] = 0,
+    out_dir: OutDir = Path("references"),
+    directory: WorkDir = Path("runs/references"),
+    tempering_ns: TemperingNs = 1.0,
+    md_ns: MdNs = 1.6,
+    ladders: Ladders = 16,
+    hottest: Hottest = 600.0,
+    replicas: Replicas = 64,
+    lag_ns: LagNs = 1.0,
+    frames: Frames = 20_000,
+    flow: Flow = "arbg-small",
+    flow_rounds: FlowRounds = 96,
+    flow_draws: FlowDraws = 3,
+    seed: Seed = 0,
     workers: Workers = 0,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Dynamics on the CPU, or on a GPU.")] = "cpu",
-    dry_run: Annotated[bool, typer.Option(help="Only estimate how long it will take.")] = False,
-    published: Annotated[
-        bool, typer.Option(help="Take the published data (PROSEBENCH_DATA, or the hub).")
-    ] = False,
-    revision: Annotated[str, typer.Option(help="Tag or commit of the published data on the hub.")] = "main",
+    device: Device = "cpu",
+    dry_run: DryRun = False,
+    published: Published = False,
+    revision: Revision = "main",
     executor: Executor = "local",
     cluster: ClusterFile = "",
-    follow: Annotated[bool, typer.Option(help="Wait for the jobs.")] = False,
-    training: Annotated[
-        bool, typer.Option(help="Make training data of --peptides instead: frames of tempering, as shards.")
-    ] = False,
+    follow: Follow = False,
+    training: Training = False,
 ) -> None:
     """Make own references: parallel tempering, then plain MD and dynamics with a flow from its frames; resumable."""
     for option, value in (("--tempering-ns", tempering_ns), ("--md-ns", md_ns), ("--lag-ns", lag_ns)):
@@ -92,23 +103,11 @@ def reference(
         check_suite_name(suite)
     wanted, at_kelvins = split(peptides, "--peptides"), kelvins(temperature)
     if training:
-        given = {
-            "--suite": suite,
-            "--temperature": temperature,
-            "--dry-run": dry_run,
-            "--published": published,
-            "--executor": executor != "local",
-        }
-        unfit = ", ".join(name for name, is_given in given.items() if is_given)
-        if unfit:
-            fail(f"--training does not go with {unfit}: it tempers --peptides here, at 310 K")
+        _refuse_with_training(suite, temperature, dry_run, published, executor)
     if not dry_run:
         require_scheduler(executor)
     profile = load_profile(executor, cluster)
-    from analysis.scores.convergence import assess, statement
-    from jobs.cells.display import Progress, format_seconds
-    from jobs.making.references import MadeReference, ReferencePlan, estimate_seconds, make_references
-    from prosebench.reference import reference_name
+    from jobs.making.reference_plan import ReferencePlan
     from prosebench.suite import load_suite, narrow
 
     plan = ReferencePlan(
@@ -133,51 +132,101 @@ def reference(
     if published:
         _published_references(chosen, out_dir, revision)
         return
-    physics, *others = chosen.targets
-    if others:
-        fail(f"suite {chosen.name} has several temperatures; name one with --temperature")
-    if device != "cpu":
-        physics = physics.model_copy(update={"device": device})
+    physics = _physics(chosen, device)
     plan = replace(plan, hottest_kelvin=max(plan.hottest_kelvin, 1.5 * physics.temperature_kelvin))
+    missing = _missing(chosen, plan, physics, out_dir)
+    if not missing:
+        return
+    plan.check(list(missing))
+    if executor != "local" and not dry_run:
+        _submit(missing, directory, profile, follow)
+    else:
+        _make_here(missing, plan, physics, directory, workers or _workers_on(physics.device), dry_run)
 
-    def path_of(sequence: str) -> Path:
-        return out_dir / reference_name(sequence, physics.temperature_kelvin)
 
-    missing = [sequence for sequence in chosen.peptides if not path_of(sequence).exists()]
-    number = workers or _workers_on(physics.device)
+def _refuse_with_training(
+    suite: str, temperature: str, dry_run: bool, published: bool, executor: str
+) -> None:
+    given = {
+        "--suite": suite,
+        "--temperature": temperature,
+        "--dry-run": dry_run,
+        "--published": published,
+        "--executor": executor != "local",
+    }
+    unfit = ", ".join(name for name, is_given in given.items() if is_given)
+    if unfit:
+        fail(f"--training does not go with {unfit}: it tempers --peptides here, at 310 K")
+
+
+def _physics(suite: "Suite", device: Literal["cpu", "cuda"]) -> "TargetSettings":
+    """The one target of a suite, with its dynamics on a device."""
+    physics, *others = suite.targets
+    if others:
+        fail(f"suite {suite.name} has several temperatures; name one with --temperature")
+    return physics if device == "cpu" else physics.model_copy(update={"device": device})
+
+
+def _missing(
+    suite: "Suite", plan: "ReferencePlan", physics: "TargetSettings", out_dir: Path
+) -> dict[str, Path]:
+    """Peptides of a suite whose references are not there, with the files that they will be; says what will be done."""
+    from prosebench.reference import reference_name
+
+    paths = {
+        sequence: out_dir / reference_name(sequence, physics.temperature_kelvin)
+        for sequence in suite.peptides
+    }
+    missing = {sequence: path for sequence, path in paths.items() if not path.exists()}
     out.print(
-        f"{len(missing)} references to make ({len(chosen.peptides) - len(missing)} are there): tempering of "
+        f"{len(missing)} references to make ({len(paths) - len(missing)} are there): tempering of "
         f"{plan.tempering_ns:g} ns a replica, then {plan.replicas} trajectories of {plan.md_ns:g} ns"
         + (f" and {plan.flow_replicas} replicas with {plan.flow}" if plan.flow else "")
         + ", each"
     )
-    if not missing:
-        return
-    plan.check(missing)
-    if executor != "local" and not dry_run:
-        from jobs.cluster.remote import submit_each
+    return missing
 
-        line = without_cluster(sys.argv[1:], "--peptides")
-        need = profile.need("reference", "reference")
-        number = need.cores * need.workers
-        commands = [[*line, "--peptides", sequence, "--workers", str(number)] for sequence in missing]
 
-        def progress() -> tuple[str, bool]:
-            there = sum(path_of(sequence).exists() for sequence in missing)
-            return f"{there} of {len(missing)} references made", there == len(missing)
+def _submit(missing: Mapping[str, Path], directory: Path, profile: "Cluster", follow: bool) -> None:
+    """Make references in jobs of a cluster, each by this same command line for one peptide."""
+    from jobs.cluster.remote import submit_each
 
-        submit_each(commands, directory, profile, out, need=need, progress=progress if follow else None)
-        left = [sequence for sequence in missing if not path_of(sequence).exists()]
-        if follow and left:
-            fail(f"no job is left and these are not finished: {', '.join(left)}; the same command continues")
-        return
+    line = without_cluster(sys.argv[1:], "--peptides")
+    need = profile.need("reference", "reference")
+    workers = need.cores * need.workers
+    commands = [[*line, "--peptides", sequence, "--workers", str(workers)] for sequence in missing]
+
+    def progress() -> tuple[str, bool]:
+        there = sum(path.exists() for path in missing.values())
+        return f"{there} of {len(missing)} references made", there == len(missing)
+
+    submit_each(commands, directory, profile, out, need=need, progress=progress if follow else None)
+    left = [sequence for sequence, path in missing.items() if not path.exists()]
+    if follow and left:
+        fail(f"no job is left and these are not finished: {', '.join(left)}; the same command continues")
+
+
+def _make_here(
+    missing: Mapping[str, Path],
+    plan: "ReferencePlan",
+    physics: "TargetSettings",
+    directory: Path,
+    workers: int,
+    dry_run: bool,
+) -> None:
+    """Say how long references will take, and make them on this machine."""
+    from analysis.scores.convergence import assess, statement
+    from jobs.cells.display import Progress, format_seconds
+    from jobs.making.reference_plan import estimate_seconds
+    from jobs.making.references import MadeReference, make_references
+
     seconds = 0.0
     with showing() as show:
-        for number_timed, sequence in enumerate(missing, start=1):
-            show(f"timing a short trial of {sequence}, {number_timed} of {len(missing)}")
+        for number, sequence in enumerate(missing, start=1):
+            show(f"timing a short trial of {sequence}, {number} of {len(missing)}")
             seconds += estimate_seconds([sequence], plan, physics)
     out.print(
-        f"about {format_seconds(seconds)} of one core, {format_seconds(seconds / number)} with {number} workers"
+        f"about {format_seconds(seconds)} of one core, {format_seconds(seconds / workers)} with {workers} workers"
     )
     if dry_run:
         return
@@ -189,11 +238,13 @@ def reference(
 
     def finish(sequence: str, one: MadeReference) -> None:
         judged = assess(one.reference, one.trajectories, one.others)
-        judged.save(path_of(sequence))
-        out.print(Text(f"\n{sequence}", "bold"), str(path_of(sequence)), soft_wrap=True)
+        judged.save(missing[sequence])
+        out.print(Text(f"\n{sequence}", "bold"), str(missing[sequence]), soft_wrap=True)
         out.print(statement(judged.convergence, judged.floor))
 
-    make_references(missing, plan, physics, directory, workers=number, watch_cells=watch_cells, finish=finish)
+    make_references(
+        list(missing), plan, physics, directory, workers=workers, watch_cells=watch_cells, finish=finish
+    )
     tell_unfinished(folders)
 
 

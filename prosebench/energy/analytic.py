@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +10,9 @@ from prosebench.energy.target import (
     BOLTZMANN_KJ_MOL_K,
     Description,
     LangevinResult,
-    LangevinSettings,
     PhaseState,
-    bath_temperatures,
+    Stretch,
     check_frames,
-    check_keep_steps,
     kt_kj_mol,
 )
 from prosebench.frames.geometry import remove_center
@@ -89,31 +86,21 @@ class HarmonicTarget:
         energies[bad], gradients[bad] = np.inf, 0.0
         return energies, gradients
 
-    def langevin(
-        self,
-        state: PhaseState,
-        n_steps: int,
-        settings: LangevinSettings,
-        random_key: int,
-        first_step: int,
-        keep_steps: NDArray[np.int64],
-        *,
-        first_replica: int = 0,
-        temperatures_kelvin: NDArray[np.float64] | None = None,
-    ) -> LangevinResult:
+    def langevin(self, state: PhaseState, stretch: Stretch) -> LangevinResult:
         """See `Target.langevin`; noise from (key, step) for all replicas at once, those before first_replica too."""
         positions, velocities = state.positions_nm.copy(), state.velocities_nm_ps.copy()
-        temperatures = bath_temperatures(settings, temperatures_kelvin, len(positions))
+        settings, first_replica = stretch.settings, stretch.first_replica
+        temperatures = stretch.temperatures_of(len(positions))
         step_ps = settings.time_step_fs / 1000
         decay = np.exp(-settings.friction_per_ps * step_ps)
         kt = BOLTZMANN_KJ_MOL_K * temperatures[:, None, None]
         spread = np.sqrt((1 - decay**2) * kt / self.mass_dalton)
-        kept, wanted = [], set(check_keep_steps(keep_steps, n_steps).tolist())
-        for step in range(1, n_steps + 1):
+        kept, wanted = [], set(stretch.steps_to_keep().tolist())
+        for step in range(1, stretch.n_steps + 1):
             velocities -= step_ps * self.constant_kj_mol_nm2 / self.mass_dalton * self.shifts(positions)
             positions += step_ps / 2 * velocities
             noise = np.random.Generator(
-                np.random.Philox(key=random_key, counter=[0, 0, 0, first_step + step])
+                np.random.Philox(key=stretch.random_key, counter=[0, 0, 0, stretch.first_step + step])
             )
             numbers = noise.standard_normal((first_replica + len(positions), *positions.shape[1:]))
             velocities = decay * velocities + spread * numbers[first_replica:]
@@ -168,10 +155,10 @@ class StretchedTarget:
         energies, gradients = self.wells.energy_and_gradient(self._of_wells(frames_nm))
         return energies, gradients * self.stretches
 
-    def langevin(self, state: PhaseState, n_steps: int, *arguments: Any, **options: Any) -> LangevinResult:
+    def langevin(self, state: PhaseState, stretch: Stretch) -> LangevinResult:
         """See `Target.langevin`: dynamics of the wells, with its positions and velocities brought back."""
         inner = PhaseState(self._of_wells(state.positions_nm), state.velocities_nm_ps * self.stretches)
-        found = self.wells.langevin(inner, n_steps, *arguments, **options)
+        found = self.wells.langevin(inner, stretch)
         centre = self.wells.centre_nm
         return LangevinResult(
             PhaseState(

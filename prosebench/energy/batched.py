@@ -10,8 +10,8 @@ from prosebench.energy.parameters.terms import EnergyParameters, read_parameters
 from prosebench.energy.target import (
     Description,
     LangevinResult,
-    LangevinSettings,
     PhaseState,
+    Stretch,
     check_frames,
     kt_kj_mol,
 )
@@ -77,30 +77,9 @@ class BatchedEnergy:
         """Energies (n,) in kT and gradients (n, atoms, 3) in kT/nm; gradient 0 where the energy is inf."""
         return self._engine.energy_and_gradient(check_frames(frames_nm, self.n_atoms), scale=self._scale)
 
-    def langevin(
-        self,
-        state: PhaseState,
-        n_steps: int,
-        settings: LangevinSettings,
-        random_key: int,
-        first_step: int,
-        keep_steps: NDArray[np.int64],
-        *,
-        first_replica: int = 0,
-        temperatures_kelvin: NDArray[np.float64] | None = None,
-    ) -> LangevinResult:
+    def langevin(self, state: PhaseState, stretch: Stretch) -> LangevinResult:
         """See `Target.langevin`. Both paths draw the same random numbers; only rounding parts them."""
-        return self._engine.langevin(
-            state,
-            n_steps,
-            settings,
-            random_key,
-            first_step,
-            keep_steps,
-            first_replica=first_replica,
-            temperatures_kelvin=temperatures_kelvin,
-            scale=self._scale,
-        )
+        return self._engine.langevin(state, stretch, scale=self._scale)
 
     def describe(self) -> Description:
         """Engine, path and precision, and the GPU where it is one, for the record.

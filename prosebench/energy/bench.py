@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from prosebench.energy import native, warp
 from prosebench.energy.batched import BatchedEnergy
 from prosebench.energy.openmm import OpenMMEnergy
-from prosebench.energy.target import LangevinSettings, PhaseState, Target
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch, Target
 
 if TYPE_CHECKING:
     from prosebench.peptide import Peptide
@@ -175,9 +175,8 @@ def _work(
         integrator = _openmm_integrator(peptide, platform, batch[0])
         return len(batch), lambda: integrator[0].step(len(batch))
     state = PhaseState(batch, np.zeros_like(batch))
-    nothing = np.array([], dtype=np.int64)
     n_steps = MD_STEPS[engine]
-    return len(batch) * n_steps, lambda: target.langevin(state, n_steps, LangevinSettings(), 1, 0, nothing)
+    return len(batch) * n_steps, lambda: target.langevin(state, Stretch(n_steps, LangevinSettings(), 1))
 
 
 def _openmm_integrator(
@@ -202,6 +201,6 @@ def _frames(peptide: "Peptide", target: Target) -> NDArray[np.float64]:
     start = np.repeat(peptide.start_nm[None], 64, axis=0)
     state = PhaseState(start, np.zeros_like(start))
     result = target.langevin(
-        state, 500, LangevinSettings(friction_per_ps=5.0), 7, 0, np.array([500], dtype=np.int64)
+        state, Stretch(500, LangevinSettings(friction_per_ps=5.0), 7, 0, np.array([500], dtype=np.int64))
     )
     return result.frames_nm[-1].astype(np.float64)

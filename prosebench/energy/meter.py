@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from prosebench.energy.target import Description, LangevinResult, LangevinSettings, PhaseState, Target
+from prosebench.energy.target import (
+    Description,
+    LangevinResult,
+    PhaseState,
+    Stretch,
+    Target,
+)
 from prosebench.store.fields import Count
 
 Phase = Literal["sampling", "preparation", "training"]
@@ -176,21 +182,9 @@ class Meter:
         """Energies (n,) in kT and gradients (n, atoms, 3) in kT/nm; one evaluation a frame."""
         return self._calls.energy_and_gradient(frames_nm)
 
-    def langevin(
-        self,
-        state: PhaseState,
-        n_steps: int,
-        settings: LangevinSettings,
-        random_key: int,
-        first_step: int,
-        keep_steps: NDArray[np.int64],
-        *,
-        temperatures_kelvin: NDArray[np.float64] | None = None,
-    ) -> LangevinResult:
+    def langevin(self, state: PhaseState, stretch: Stretch) -> LangevinResult:
         """Langevin dynamics (see `Target.langevin`): one evaluation a step and replica."""
-        return self._calls.langevin(
-            state, n_steps, settings, random_key, first_step, keep_steps, temperatures_kelvin
-        )
+        return self._calls.langevin(state, stretch)
 
 
 def _sealed(target: Target, budget: int, account: Account) -> _Calls:
@@ -229,29 +223,14 @@ def _sealed(target: Target, budget: int, account: Account) -> _Calls:
         charge(len(frames), granted, found, np.isinf(found[0]), energy=True, gradient=True)
         return found
 
-    def langevin(
-        state: PhaseState,
-        n_steps: int,
-        settings: LangevinSettings,
-        random_key: int,
-        first_step: int,
-        keep_steps: NDArray[np.int64],
-        temperatures_kelvin: NDArray[np.float64] | None,
-    ) -> LangevinResult:
+    def langevin(state: PhaseState, stretch: Stretch) -> LangevinResult:
         state = PhaseState(np.asarray(state.positions_nm), np.asarray(state.velocities_nm_ps))
-        replicas = max(1, len(state.positions_nm))
-        steps = grant(n_steps * replicas) // replicas
+        replicas, asked = max(1, len(state.positions_nm)), stretch.n_steps
+        steps = grant(asked * replicas) // replicas
+        granted = replace(stretch, n_steps=steps, keep_steps=stretch.keep_steps[stretch.keep_steps <= steps])
         with _clocked_as_target(account):
-            found = target.langevin(
-                state,
-                steps,
-                settings,
-                random_key,
-                first_step,
-                keep_steps[keep_steps <= steps],
-                temperatures_kelvin=temperatures_kelvin,
-            )
-        charge(n_steps * replicas, steps * replicas, found, found.failed, energy=False, gradient=True)
+            found = target.langevin(state, granted)
+        charge(asked * replicas, steps * replicas, found, found.failed, energy=False, gradient=True)
         return found
 
     def spent() -> int:
@@ -333,10 +312,10 @@ def count_calls(target: Target) -> tuple[Target, Callable[[], int]]:
             asked += len(frames_nm)
             return found
 
-        def langevin(self, state: PhaseState, n_steps: int, *rest: Any, **options: Any) -> LangevinResult:
+        def langevin(self, state: PhaseState, stretch: Stretch) -> LangevinResult:
             nonlocal asked
-            found = target.langevin(state, n_steps, *rest, **options)
-            asked += n_steps * len(state.positions_nm)
+            found = target.langevin(state, stretch)
+            asked += stretch.n_steps * len(state.positions_nm)
             return found
 
     return Counted(), lambda: asked

@@ -15,9 +15,8 @@ from prosebench.energy.target import (
     LangevinResult,
     LangevinSettings,
     PhaseState,
-    bath_temperatures,
+    Stretch,
     check_frames,
-    check_keep_steps,
     kt_kj_mol,
 )
 from prosebench.peptide.force_field import ForceField
@@ -81,29 +80,18 @@ class OpenMMEnergy:
                 gradients[i] = gradient
         return energies, gradients
 
-    def langevin(
-        self,
-        state: PhaseState,
-        n_steps: int,
-        settings: LangevinSettings,
-        random_key: int,
-        first_step: int,
-        keep_steps: NDArray[np.int64],
-        *,
-        first_replica: int = 0,
-        temperatures_kelvin: NDArray[np.float64] | None = None,
-    ) -> LangevinResult:
+    def langevin(self, state: PhaseState, stretch: Stretch) -> LangevinResult:
         """See `Target.langevin`. Each replica gets its own context and its own seed from (key, replica, step)."""
-        n_replicas, keep = len(state.positions_nm), check_keep_steps(keep_steps, n_steps)
-        temperatures = bath_temperatures(settings, temperatures_kelvin, n_replicas)
+        n_replicas, keep = len(state.positions_nm), stretch.steps_to_keep()
+        temperatures = stretch.temperatures_of(n_replicas)
         positions, velocities = state.positions_nm.copy(), state.velocities_nm_ps.copy()
         frames = np.full((len(keep), n_replicas, self.n_atoms, 3), np.nan, dtype=np.float32)
         energies = np.full((len(keep), n_replicas), np.inf)
         failed = np.zeros(n_replicas, dtype=bool)
         for replica in range(n_replicas):
             context = self._langevin_context(
-                replace(settings, temperature_kelvin=float(temperatures[replica])),
-                _integrator_seed(random_key, first_replica + replica, first_step),
+                replace(stretch.settings, temperature_kelvin=float(temperatures[replica])),
+                _integrator_seed(stretch.random_key, stretch.first_replica + replica, stretch.first_step),
             )
             context.setPositions(positions[replica])
             context.setVelocities(velocities[replica])
@@ -111,7 +99,7 @@ class OpenMMEnergy:
                 for kept, n in enumerate(np.diff(keep, prepend=0)):
                     context.getIntegrator().step(int(n))
                     frames[kept, replica], energies[kept, replica] = self._read(context)
-                context.getIntegrator().step(n_steps - int(keep[-1] if len(keep) else 0))
+                context.getIntegrator().step(stretch.n_steps - int(keep[-1] if len(keep) else 0))
                 end = context.getState(positions=True, velocities=True)
                 positions[replica] = end.getPositions(asNumpy=True)._value
                 velocities[replica] = end.getVelocities(asNumpy=True)._value

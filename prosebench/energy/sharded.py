@@ -1,12 +1,18 @@
 """A target whose batches are shared out over ranks: the same numbers, sooner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prosebench.energy.target import Description, LangevinResult, LangevinSettings, PhaseState, Target
+from prosebench.energy.target import (
+    Description,
+    LangevinResult,
+    PhaseState,
+    Stretch,
+    Target,
+)
 from prosebench.ranks import Ranks
 
 
@@ -46,30 +52,18 @@ class ShardedTarget:
         )
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
-    def langevin(
-        self,
-        state: PhaseState,
-        n_steps: int,
-        settings: LangevinSettings,
-        random_key: int,
-        first_step: int,
-        keep_steps: NDArray[np.int64],
-        *,
-        first_replica: int = 0,
-        temperatures_kelvin: NDArray[np.float64] | None = None,
-    ) -> LangevinResult:
+    def langevin(self, state: PhaseState, stretch: Stretch) -> LangevinResult:
         """See `Target.langevin`: a replica's random numbers follow its number, whichever rank it is on."""
+        temperatures = stretch.temperatures_kelvin
 
         def advance(share: slice) -> LangevinResult:
+            here = replace(
+                stretch,
+                first_replica=stretch.first_replica + share.start,
+                temperatures_kelvin=None if temperatures is None else temperatures[share],
+            )
             return self.target.langevin(
-                PhaseState(state.positions_nm[share], state.velocities_nm_ps[share]),
-                n_steps,
-                settings,
-                random_key,
-                first_step,
-                keep_steps,
-                first_replica=first_replica + share.start,
-                temperatures_kelvin=None if temperatures_kelvin is None else temperatures_kelvin[share],
+                PhaseState(state.positions_nm[share], state.velocities_nm_ps[share]), here
             )
 
         parts = self.ranks.map(advance, self._shares(len(state.positions_nm)))

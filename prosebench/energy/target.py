@@ -1,6 +1,6 @@
 """What a target is: reduced energy, its gradient, and Langevin dynamics for a batch of frames."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -48,6 +48,46 @@ class PhaseState:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """A stretch of Langevin dynamics of some replicas: how long, in which bath, and which frames of it are kept.
+
+    n_steps: steps of every replica. random_key, first_step and first_replica decide the random numbers: a trajectory
+    that is cut into stretches, or replicas that are shared out, go on as one where these go on. keep_steps: the steps
+    (1 to n_steps, ascending) after which frames are kept; none by default. temperatures_kelvin (replicas,): bath
+    temperatures of replica exchange; without them all replicas have settings.temperature_kelvin.
+    """
+
+    n_steps: int
+    settings: LangevinSettings
+    random_key: int
+    first_step: int = 0
+    keep_steps: NDArray[np.int64] = field(default_factory=lambda: np.array([], dtype=np.int64))
+    first_replica: int = 0
+    temperatures_kelvin: NDArray[np.float64] | None = None
+
+    def steps_to_keep(self) -> NDArray[np.int64]:
+        """keep_steps (kept,), contiguous. Raises ValueError unless they ascend within 1 to n_steps."""
+        keep = np.ascontiguousarray(self.keep_steps, dtype=np.int64)
+        if self.n_steps < 0:
+            raise ValueError(f"n_steps must not be negative, got {self.n_steps}")
+        outside = keep.ndim == 1 and keep.size > 0 and (keep[0] < 1 or keep[-1] > self.n_steps)
+        if keep.ndim != 1 or outside or (np.diff(keep) <= 0).any():
+            raise ValueError(f"keep_steps must be ascending numbers from 1 to n_steps = {self.n_steps}")
+        return keep
+
+    def temperatures_of(self, n_replicas: int) -> NDArray[np.float64]:
+        """The bath temperature in kelvin of every replica (replicas,). Raises ValueError for another shape, or one
+        below 0."""
+        given = (
+            self.settings.temperature_kelvin if self.temperatures_kelvin is None else self.temperatures_kelvin
+        )
+        temperatures = np.full(n_replicas, given) if np.ndim(given) == 0 else np.asarray(given)
+        if temperatures.shape != (n_replicas,) or not (temperatures >= 0).all():
+            raise ValueError(f"temperatures_kelvin must be {n_replicas} numbers of at least 0")
+        return np.ascontiguousarray(temperatures, dtype=np.float64)
+
+
+@dataclass(frozen=True)
 class LangevinResult:
     """End state of a stretch of dynamics and what was kept on the way.
 
@@ -59,27 +99,6 @@ class LangevinResult:
     frames_nm: NDArray[np.float32]
     energies_kt: NDArray[np.float64]
     failed: NDArray[np.bool_]
-
-
-def check_keep_steps(keep_steps: NDArray[np.int64], n_steps: int) -> NDArray[np.int64]:
-    """Steps as `Target.langevin` takes them. Raises ValueError unless they ascend within 1 to n_steps."""
-    keep = np.ascontiguousarray(keep_steps, dtype=np.int64)
-    if n_steps < 0:
-        raise ValueError(f"n_steps must not be negative, got {n_steps}")
-    if keep.ndim != 1 or (keep.size and (keep[0] < 1 or keep[-1] > n_steps or (np.diff(keep) <= 0).any())):
-        raise ValueError(f"keep_steps must be ascending numbers from 1 to n_steps = {n_steps}")
-    return keep
-
-
-def bath_temperatures(
-    settings: LangevinSettings, temperatures_kelvin: NDArray[np.float64] | None, n_replicas: int
-) -> NDArray[np.float64]:
-    """The temperature of every replica (replicas,). Raises ValueError for another shape, or one below 0."""
-    given = settings.temperature_kelvin if temperatures_kelvin is None else temperatures_kelvin
-    temperatures = np.full(n_replicas, given) if np.ndim(given) == 0 else np.asarray(given)
-    if temperatures.shape != (n_replicas,) or not (temperatures >= 0).all():
-        raise ValueError(f"temperatures_kelvin must be {n_replicas} numbers of at least 0")
-    return np.ascontiguousarray(temperatures, dtype=np.float64)
 
 
 @runtime_checkable
@@ -106,26 +125,13 @@ class Target(Protocol):
         """Energies (n,) in kT and gradients (n, atoms, 3) in kT/nm; gradient 0 where the energy is inf."""
         ...
 
-    def langevin(
-        self,
-        state: PhaseState,
-        n_steps: int,
-        settings: LangevinSettings,
-        random_key: int,
-        first_step: int,
-        keep_steps: NDArray[np.int64],
-        *,
-        first_replica: int = 0,
-        temperatures_kelvin: NDArray[np.float64] | None = None,
-    ) -> LangevinResult:
-        """Run n_steps of Langevin dynamics on every replica.
+    def langevin(self, state: PhaseState, stretch: Stretch) -> LangevinResult:
+        """Run a stretch of Langevin dynamics on every replica.
 
         One step is OpenMM's LangevinMiddle scheme (Zhang et al., J. Phys. Chem. A 2019, 123, 6056):
         v += dt F/m; x += dt/2 v; v = a v + sqrt(1 - a^2) sqrt(kT/m) xi; x += dt/2 v with a = exp(-friction dt).
-        keep_steps holds the local step numbers (1..n_steps, ascending) after which frames are kept.
-        temperatures_kelvin (replicas,) are the bath temperatures of replica exchange; without them all replicas have
-        settings.temperature_kelvin. The random numbers depend on (random_key,
-        first_replica + replica, first_step + step) alone, where the engine allows it.
+        The random numbers depend on (random_key, first_replica + replica, first_step + step) alone, where the engine
+        allows it. Raises ValueError for a stretch that cannot be (`Stretch.steps_to_keep`, `Stretch.temperatures_of`).
         """
         ...
 

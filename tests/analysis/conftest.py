@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.openmm import OpenMMEnergy
 from prosebench.energy.settings import TargetSettings
-from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import system_hash
@@ -115,7 +115,7 @@ def trajectory(sequence: str, n_frames: int, *, steps_between: int, seed: int) -
     n_steps = n_frames * steps_between
     keep = np.arange(1, n_frames + 1) * steps_between
     found = energy.langevin(
-        state, n_steps, LangevinSettings(friction_per_ps=5.0, time_step_fs=2.0), seed, 0, keep
+        state, Stretch(n_steps, LangevinSettings(friction_per_ps=5.0, time_step_fs=2.0), seed, 0, keep)
     )
     return Ensemble(found.frames_nm[:, 0], found.energies_kt[:, 0])
 

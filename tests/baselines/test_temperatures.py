@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +10,14 @@ from numpy.typing import NDArray
 from baselines.md import MD
 from baselines.md_replicas import MDReplicas
 from baselines.parallel_tempering import ParallelTempering
-from jobs.making.references import ReferencePlan, _md_cell, tempering_cell
+from jobs.making.reference_plan import ReferencePlan
+from jobs.making.references import _md_cell, tempering_cell
 from prosebench.contract import run_chunks
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.dynamics import maxwell_velocities
 from prosebench.energy.meter import Meter
 from prosebench.energy.settings import TargetSettings
-from prosebench.energy.target import BOLTZMANN_KJ_MOL_K, LangevinResult, PhaseState, bath_temperatures
+from prosebench.energy.target import BOLTZMANN_KJ_MOL_K, LangevinResult, PhaseState, Stretch
 from prosebench.ensemble import Ensemble, concatenate
 from prosebench.method import Method, Run
 from prosebench.peptide import Peptide
@@ -33,12 +33,9 @@ class Watched(HarmonicTarget):
 
     asked: list[tuple[NDArray[np.float64], PhaseState]] = field(default_factory=list)
 
-    def langevin(
-        self, state: PhaseState, n_steps: int, settings: Any, *rest: Any, **more: Any
-    ) -> LangevinResult:
-        baths = bath_temperatures(settings, more.get("temperatures_kelvin"), len(state.positions_nm))
-        self.asked.append((baths, state))
-        return super().langevin(state, n_steps, settings, *rest, **more)
+    def langevin(self, state: PhaseState, stretch: Stretch) -> LangevinResult:
+        self.asked.append((stretch.temperatures_of(len(state.positions_nm)), state))
+        return super().langevin(state, stretch)
 
 
 def watched(method: Method, budget: int = 2000, frames: int = 20) -> tuple[Watched, Ensemble]:

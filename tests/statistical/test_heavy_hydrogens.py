@@ -5,7 +5,7 @@ import pytest
 
 from prosebench.energy.batched import BatchedEnergy
 from prosebench.energy.dynamics import maxwell_velocities
-from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch
 from prosebench.frames.features import torus_points
 from prosebench.peptide import Peptide
 
@@ -21,10 +21,9 @@ def sample(peptide: Peptide, hydrogen_mass: float | None, time_step_fs: float, s
     velocities = maxwell_velocities(peptide, np.full(REPLICAS, 310.0), rng, hydrogen_mass)
     state = PhaseState(np.repeat(peptide.start_nm[None], REPLICAS, axis=0), velocities)
     steps_per_ps = round(1000 / time_step_fs)
-    nothing = np.array([], dtype=np.int64)
-    state = target.langevin(state, WARM_UP_PS * steps_per_ps, settings, seed, 0, nothing).state
+    state = target.langevin(state, Stretch(WARM_UP_PS * steps_per_ps, settings, seed)).state
     keep = np.arange(1, SAMPLED_PS + 1, dtype=np.int64) * steps_per_ps
-    result = target.langevin(state, int(keep[-1]), settings, seed + 1, 0, keep)
+    result = target.langevin(state, Stretch(int(keep[-1]), settings, seed + 1, 0, keep))
     return result.energies_kt, result.frames_nm
 
 

@@ -21,6 +21,7 @@ from prosebench.energy.target import (
     LangevinResult,
     LangevinSettings,
     PhaseState,
+    Stretch,
     kt_kj_mol,
 )
 from prosebench.peptide import Peptide
@@ -47,7 +48,7 @@ def at_rest(n_replicas: int) -> PhaseState:
 @cache
 def warm(n_replicas: int = 256) -> PhaseState:
     """Replicas after 2 ps."""
-    return NativeEnergy(alanine()).langevin(at_rest(n_replicas), 2000, QUICK, 11, 0, steps()).state
+    return NativeEnergy(alanine()).langevin(at_rest(n_replicas), Stretch(2000, QUICK, 11)).state
 
 
 def steps(*kept: int) -> NDArray[np.int64]:
@@ -131,7 +132,7 @@ def test_free_particles_show_the_random_numbers(precision: str, key: int, step: 
     places = np.tile(np.eye(3), (n_replicas, 1, 1))
     still = PhaseState(places, np.zeros_like(places))
     kernel = NativeEnergy(particles(masses), precision=precision)  # type: ignore[arg-type]
-    state = kernel.langevin(still, 1, LangevinSettings(), key, step, steps()).state
+    state = kernel.langevin(still, Stretch(1, LangevinSettings(), key, step)).state
     decay = np.exp(-0.3 * 0.001)
     normals = state.velocities_nm_ps / np.sqrt((1 - decay**2) * KT / masses[:, None])
     expected = expected_normals(9, n_replicas, key, step).reshape(normals.shape)
@@ -142,7 +143,7 @@ def test_free_particles_show_the_random_numbers(precision: str, key: int, step: 
 def test_one_step_is_the_published_scheme() -> None:
     kernel = NativeEnergy(alanine(), precision="double")
     state, masses, dt, decay = warm(), alanine().masses_dalton[:, None], 0.001, np.exp(-0.005)
-    moved = kernel.langevin(state, 1, QUICK, 5, 3, steps(1))
+    moved = kernel.langevin(state, Stretch(1, QUICK, 5, 3, steps(1)))
     xi = expected_normals(69, len(state.positions_nm), 5, 3).reshape(state.positions_nm.shape)
     velocities = state.velocities_nm_ps - dt * kernel.energy_and_gradient(state.positions_nm)[1] / masses
     positions = state.positions_nm + dt / 2 * velocities
@@ -162,7 +163,10 @@ def same(left: LangevinResult, right: LangevinResult) -> None:
 def test_threads_do_not_matter() -> None:
     one, three = (NativeEnergy(alanine(), threads=n) for n in (1, 3))
     keep = steps(1, 100, 255, 256, 300)
-    same(one.langevin(warm(), 300, QUICK, 3, 0, keep), three.langevin(warm(), 300, QUICK, 3, 0, keep))
+    same(
+        one.langevin(warm(), Stretch(300, QUICK, 3, 0, keep)),
+        three.langevin(warm(), Stretch(300, QUICK, 3, 0, keep)),
+    )
 
 
 @pytest.mark.parametrize("precision", ["single", "double"])
@@ -170,9 +174,9 @@ def test_stretches_do_not_matter(precision: str) -> None:
     """400 steps at once or in stretches of 100: the same bits, across a step where replicas are centred."""
     kernel = NativeEnergy(alanine(), precision=precision)  # type: ignore[arg-type]
     state = PhaseState(warm().positions_nm[:20], warm().velocities_nm_ps[:20])
-    whole = kernel.langevin(state, 400, QUICK, 3, 1000, steps(*range(50, 401, 50)))
+    whole = kernel.langevin(state, Stretch(400, QUICK, 3, 1000, steps(*range(50, 401, 50))))
     for k in range(4):
-        part = kernel.langevin(state, 100, QUICK, 3, 1000 + 100 * k, steps(50, 100))
+        part = kernel.langevin(state, Stretch(100, QUICK, 3, 1000 + 100 * k, steps(50, 100)))
         np.testing.assert_array_equal(part.frames_nm, whole.frames_nm[2 * k : 2 * k + 2])
         np.testing.assert_array_equal(part.energies_kt, whole.energies_kt[2 * k : 2 * k + 2])
         state = part.state
@@ -186,10 +190,10 @@ def test_groups_of_replicas_do_not_matter() -> None:
     state = PhaseState(warm().positions_nm[:40].copy(), warm().velocities_nm_ps[:40])
     state.positions_nm[33, 1] = state.positions_nm[33, 4]
     state.positions_nm[34] *= 20.0
-    whole = kernel.langevin(state, 200, QUICK, 3, 0, steps(7, 200))
+    whole = kernel.langevin(state, Stretch(200, QUICK, 3, 0, steps(7, 200)))
     for first, last in ((0, 13), (13, 30), (35, 40)):
         group = PhaseState(state.positions_nm[first:last], state.velocities_nm_ps[first:last])
-        part = kernel.langevin(group, 200, QUICK, 3, 0, steps(7, 200), first_replica=first)
+        part = kernel.langevin(group, Stretch(200, QUICK, 3, 0, steps(7, 200), first_replica=first))
         np.testing.assert_array_equal(part.frames_nm, whole.frames_nm[:, first:last])
         np.testing.assert_array_equal(part.energies_kt, whole.energies_kt[:, first:last])
     assert whole.failed[33]
@@ -203,7 +207,7 @@ def test_groups_of_replicas_do_not_matter() -> None:
 
 def test_kept_energies_are_those_of_the_kept_frames() -> None:
     kernel = NativeEnergy(alanine(), threads=2)
-    result = kernel.langevin(warm(), 60, QUICK, 3, 230, steps(1, 25, 26, 27, 60), scale=1 / KT)
+    result = kernel.langevin(warm(), Stretch(60, QUICK, 3, 230, steps(1, 25, 26, 27, 60)), scale=1 / KT)
     for frames, energies in zip(result.frames_nm, result.energies_kt, strict=True):
         np.testing.assert_array_equal(kernel.energy(frames, scale=1 / KT), energies)
     np.testing.assert_array_equal(result.frames_nm[-1], result.state.positions_nm.astype(np.float32))
@@ -211,7 +215,9 @@ def test_kept_energies_are_those_of_the_kept_frames() -> None:
 
 def test_replicas_stay_near_the_origin() -> None:
     centres = (
-        NativeEnergy(alanine()).langevin(warm(), 256, QUICK, 3, 0, steps(255, 256)).frames_nm.mean(axis=2)
+        NativeEnergy(alanine())
+        .langevin(warm(), Stretch(256, QUICK, 3, 0, steps(255, 256)))
+        .frames_nm.mean(axis=2)
     )
     assert abs(centres[0]).max() > 1e-3
     assert abs(centres[1]).max() < 1e-6
@@ -221,11 +227,11 @@ def test_wrong_input_is_refused() -> None:
     kernel = NativeEnergy(alanine())
     for keep in (steps(0), steps(11), steps(3, 3), steps(4, 2)):
         with pytest.raises(ValueError, match="keep_steps"):
-            kernel.langevin(warm(), 10, QUICK, 0, 0, keep)
+            kernel.langevin(warm(), Stretch(10, QUICK, 0, 0, keep))
     with pytest.raises(ValueError, match="temperatures_kelvin"):
-        kernel.langevin(warm(), 10, QUICK, 0, 0, steps(), temperatures_kelvin=np.full(3, 300.0))
+        kernel.langevin(warm(), Stretch(10, QUICK, 0, 0, temperatures_kelvin=np.full(3, 300.0)))
     with pytest.raises(ValueError, match="expected"):
-        kernel.langevin(PhaseState(np.zeros((2, 5, 3)), np.zeros((2, 5, 3))), 10, QUICK, 0, 0, steps())
+        kernel.langevin(PhaseState(np.zeros((2, 5, 3)), np.zeros((2, 5, 3))), Stretch(10, QUICK, 0))
 
 
 # ---- What is right on average ----
@@ -243,7 +249,7 @@ def kinetic_temperatures(n_stretches: int = 150, temperatures_kelvin: Floats | N
     first = 0 if temperatures_kelvin is None else -20  # 2 ps to reach other temperatures
     for k in range(first, n_stretches):
         state = kernel.langevin(
-            state, 100, QUICK, 17, 100_000 + 100 * k, steps(), temperatures_kelvin=temperatures_kelvin
+            state, Stretch(100, QUICK, 17, 100_000 + 100 * k, temperatures_kelvin=temperatures_kelvin)
         ).state
         if k >= 0:
             sums += masses * (state.velocities_nm_ps**2).sum(axis=2)
@@ -275,7 +281,9 @@ def test_a_spring_has_its_moments() -> None:
     positions[:, 1, 0] = length
     settings = LangevinSettings(friction_per_ps=20.0)
     keep = steps(*range(1000, 5001, 50))
-    result = kernel.langevin(PhaseState(positions, np.zeros_like(positions)), 5000, settings, 23, 0, keep)
+    result = kernel.langevin(
+        PhaseState(positions, np.zeros_like(positions)), Stretch(5000, settings, 23, 0, keep)
+    )
     r = np.linalg.norm(result.frames_nm[:, :, 1] - result.frames_nm[:, :, 0], axis=2).astype(float)
     grid = np.linspace(1e-6, 0.5, 200_001)
     density = grid**2 * np.exp(-constant * (grid - length) ** 2 / (2 * KT))
@@ -317,7 +325,9 @@ def test_energies_are_distributed_as_in_openmm() -> None:
     n_warm, n_kept, interval = 500, 25, 20
     theirs = openmm_energies(24, n_warm, n_kept, interval)
     keep = n_warm + interval * np.arange(1, n_kept + 1)
-    ours = NativeEnergy(alanine()).langevin(at_rest(512), int(keep[-1]), QUICK, 31, 0, keep).energies_kt
+    ours = (
+        NativeEnergy(alanine()).langevin(at_rest(512), Stretch(int(keep[-1]), QUICK, 31, 0, keep)).energies_kt
+    )
     difference = ours.mean() - theirs.mean()
     errors = [x.mean(axis=0).std(ddof=1) / np.sqrt(x.shape[1]) for x in (ours, theirs)]
     assert abs(difference) < 4 * np.hypot(*errors)
@@ -335,7 +345,7 @@ def test_replicas_and_steps_are_uncorrelated() -> None:
     kernel, state, velocities = NativeEnergy(alanine()), warm(64), []
     for k in range(40):
         state = kernel.langevin(
-            state, 500, LangevinSettings(friction_per_ps=20.0), 41, 500 * k, steps()
+            state, Stretch(500, LangevinSettings(friction_per_ps=20.0), 41, 500 * k)
         ).state
         velocities.append((state.velocities_nm_ps * np.sqrt(masses / KT)).reshape(64, -1))
     rows = np.stack(velocities, axis=1).reshape(64, -1)  # 64 replicas x (40 x 69) unit normals

@@ -29,10 +29,8 @@ from prosebench.energy.parameters.masses import repartitioned
 from prosebench.energy.parameters.terms import EnergyParameters, GBParameters, pair_indices
 from prosebench.energy.target import (
     LangevinResult,
-    LangevinSettings,
     PhaseState,
-    bath_temperatures,
-    check_keep_steps,
+    Stretch,
     kt_kj_mol,
 )
 
@@ -210,34 +208,22 @@ class NativeEnergy:
         )
         self._library.prosebench_energies(self._engine, batch)
 
-    def langevin(
-        self,
-        state: PhaseState,
-        n_steps: int,
-        settings: LangevinSettings,
-        random_key: int,
-        first_step: int,
-        keep_steps: NDArray[np.int64],
-        *,
-        first_replica: int = 0,
-        temperatures_kelvin: NDArray[np.float64] | None = None,
-        scale: float = 1.0,
-    ) -> LangevinResult:
-        """Run n_steps of Langevin dynamics on every replica; see `Target.langevin`.
+    def langevin(self, state: PhaseState, stretch: Stretch, *, scale: float = 1.0) -> LangevinResult:
+        """Run a stretch of Langevin dynamics on every replica; see `Target.langevin`.
 
         Energies are in kJ/mol times scale. The random numbers depend on (random_key, first_replica + replica,
         first_step + step, component) alone, and the state carries all else: a run may be cut into
         stretches and replicas into groups, bit for bit. The state is rounded to the kernel's precision. Every
         256 steps the centre of each replica is moved to the origin (the energy does not notice); velocities
-        are left alone, so all 3 n_atoms degrees of freedom count. temperatures_kelvin (replicas,) replaces
-        the temperature of the settings replica by replica.
+        are left alone, so all 3 n_atoms degrees of freedom count.
         """
         positions, velocities = self._phase(state.positions_nm), self._phase(state.velocities_nm_ps)
         if positions.shape != velocities.shape:
             raise ValueError(f"positions {positions.shape} and velocities {velocities.shape} differ in shape")
         n_replicas = len(positions)
-        keep = check_keep_steps(keep_steps, n_steps)
-        kt = kt_kj_mol(1.0) * bath_temperatures(settings, temperatures_kelvin, n_replicas)
+        keep, settings = stretch.steps_to_keep(), stretch.settings
+        kt = kt_kj_mol(1.0) * stretch.temperatures_of(n_replicas)
+        n_steps, first_step, first_replica = stretch.n_steps, stretch.first_step, stretch.first_replica
         if not 0 <= first_step < 2**64 - n_steps or not 0 <= first_replica <= 2**32 - n_replicas:
             raise ValueError(f"first_step {first_step} or first_replica {first_replica} is out of range")
         frames = np.empty((len(keep), n_replicas, self.n_atoms, 3), dtype=np.float32)
@@ -249,7 +235,7 @@ class NativeEnergy:
             time_step_ps=settings.time_step_fs / 1000,
             friction_per_ps=settings.friction_per_ps,
             kt=_pointer(kt, c_double),
-            key=random_key % 2**64,
+            key=stretch.random_key % 2**64,
             first_step=first_step,
             first_replica=first_replica,
             n_keep=len(keep),

@@ -10,10 +10,8 @@ from prosebench.energy.parameters.masses import repartitioned
 from prosebench.energy.parameters.terms import EnergyParameters
 from prosebench.energy.target import (
     LangevinResult,
-    LangevinSettings,
     PhaseState,
-    bath_temperatures,
-    check_keep_steps,
+    Stretch,
     kt_kj_mol,
 )
 from prosebench.energy.warp.kernels import ATOMS_A_SIZE, Bath, make_kernels
@@ -78,34 +76,20 @@ class WarpEnergy:
             energies[rows], gradients[rows] = self._evaluate(part, gradient=True)
         return energies * scale, gradients * scale
 
-    def langevin(
-        self,
-        state: PhaseState,
-        n_steps: int,
-        settings: LangevinSettings,
-        random_key: int,
-        first_step: int,
-        keep_steps: NDArray[np.int64],
-        *,
-        first_replica: int = 0,
-        temperatures_kelvin: NDArray[np.float64] | None = None,
-        scale: float = 1.0,
-    ) -> LangevinResult:
-        """Run n_steps of Langevin dynamics on every replica; see `Target.langevin` and `NativeEnergy.langevin`.
+    def langevin(self, state: PhaseState, stretch: Stretch, *, scale: float = 1.0) -> LangevinResult:
+        """Run a stretch of Langevin dynamics on every replica; see `Target.langevin` and `NativeEnergy.langevin`.
 
         Random numbers are the native kernel's, so the two part by rounding alone.
         """
-        keep = check_keep_steps(keep_steps, n_steps)
-        n_replicas = len(state.positions_nm)
-        kt = kt_kj_mol(1.0) * bath_temperatures(settings, temperatures_kelvin, n_replicas)
-        bath = self._bath(settings, kt, random_key, first_replica)
+        keep, n_replicas = stretch.steps_to_keep(), len(state.positions_nm)
+        bath = self._bath(stretch, kt_kj_mol(1.0) * stretch.temperatures_of(n_replicas))
         positions = self._put(self._frames(state.positions_nm).reshape(n_replicas, -1), float)
         velocities = self._put(self._frames(state.velocities_nm_ps).reshape(n_replicas, -1), float)
         frames = np.empty((len(keep), *state.positions_nm.shape), dtype=np.float32)
         energies = np.empty((len(keep), n_replicas))
         done = kept = 0
-        for end in _launch_ends(n_steps, keep):
-            step = wp.uint64((first_step + done) % 2**64)
+        for end in _launch_ends(stretch.n_steps, keep):
+            step = wp.uint64((stretch.first_step + done) % 2**64)
             self._launch(
                 self._langevin, n_replicas, [self._molecule, bath, step, end - done], [positions, velocities]
             )
@@ -121,15 +105,16 @@ class WarpEnergy:
             array[failed] = np.nan
         return LangevinResult(PhaseState(*end_state), frames, energies, failed)
 
-    def _bath(self, settings: LangevinSettings, kt: Floats, random_key: int, first_replica: int) -> Bath:
+    def _bath(self, stretch: Stretch, kt: Floats) -> Bath:
+        settings = stretch.settings
         time_step = settings.time_step_fs / 1000
         decay = np.exp(-settings.friction_per_ps * time_step)
         mass = repartitioned(self._masses, self._bonds, settings.hydrogen_mass_dalton)
         inverse = np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 0)
         bath = Bath()
         bath.time_step, bath.decay = time_step, float(decay)
-        bath.key = wp.vec2ui(random_key & 0xFFFFFFFF, random_key >> 32 & 0xFFFFFFFF)
-        bath.first_replica = wp.uint32(first_replica)
+        bath.key = wp.vec2ui(stretch.random_key & 0xFFFFFFFF, stretch.random_key >> 32 & 0xFFFFFFFF)
+        bath.first_replica = wp.uint32(stretch.first_replica)
         bath.noise = self._put(np.sqrt((1 - decay**2) * kt), float)
         bath.inverse_mass, bath.inverse_sqrt_mass = (
             self._put(inverse, float),

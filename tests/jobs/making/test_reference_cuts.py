@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.making.reference_plan import ReferencePlan
 from jobs.making.references import (
     MadeReference,
-    ReferencePlan,
     _build,
     _Making,
     ensemble_path,

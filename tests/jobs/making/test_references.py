@@ -8,7 +8,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from jobs.cells.display import Progress
-from jobs.making.references import MadeReference, PlanError, ReferencePlan, make_references
+from jobs.making.reference_plan import PlanError, ReferencePlan
+from jobs.making.references import MadeReference, make_references
 from prosebench.cli import app
 from prosebench.energy.settings import TargetSettings
 from prosebench.record import cell_folders, read_cell

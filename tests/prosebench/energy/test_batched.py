@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from prosebench.energy import native, warp
 from prosebench.energy.batched import BatchedEnergy
 from prosebench.energy.parameters.terms import UnsupportedForce, read_parameters
-from prosebench.energy.target import LangevinSettings, PhaseState, Target, kt_kj_mol
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch, Target, kt_kj_mol
 from prosebench.energy.warp import WarpUnavailable
 from tests.prosebench.energy import frames as fr
 from tests.prosebench.energy.random_numbers import philox, standard_normals
@@ -54,11 +54,7 @@ def test_the_largest_peptide_in_single_precision(path: dict[str, str]) -> None:
     frames = np.repeat(peptide.start_nm[None], 16, axis=0)
     warm = BatchedEnergy(peptide).langevin(
         PhaseState(frames, np.zeros_like(frames)),
-        300,
-        LangevinSettings(friction_per_ps=20.0),
-        1,
-        0,
-        np.array([300]),
+        Stretch(300, LangevinSettings(friction_per_ps=20.0), 1, 0, np.array([300])),
     )
     frames = warm.frames_nm[0].astype(np.float64)
     assert np.abs(rough.energy(frames) - exact.energy(frames)).max() * KT < 2e-3
@@ -196,9 +192,9 @@ def start(n_replicas: int) -> PhaseState:
 @all_paths
 def test_langevin_in_stretches_is_the_same_run(path: dict[str, str]) -> None:
     target = BatchedEnergy(fr.peptide("AC"), **path)
-    whole = target.langevin(start(3), 12, LangevinSettings(), 99, 250, np.array([5, 12]))
-    first = target.langevin(start(3), 5, LangevinSettings(), 99, 250, np.array([5]))
-    second = target.langevin(first.state, 7, LangevinSettings(), 99, 255, np.array([7]))
+    whole = target.langevin(start(3), Stretch(12, LangevinSettings(), 99, 250, np.array([5, 12])))
+    first = target.langevin(start(3), Stretch(5, LangevinSettings(), 99, 250, np.array([5])))
+    second = target.langevin(first.state, Stretch(7, LangevinSettings(), 99, 255, np.array([7])))
     np.testing.assert_allclose(second.state.positions_nm, whole.state.positions_nm, atol=1e-12)
     np.testing.assert_allclose(
         np.concatenate((first.energies_kt, second.energies_kt)), whole.energies_kt, rtol=1e-9
@@ -222,7 +218,7 @@ def check_scheme(target: BatchedEnergy, position_nm: float, velocity_nm_ps: floa
     """Three steps in numpy, with numbers of another implementation of the generator, end in the same place."""
     langevin = LangevinSettings(temperature_kelvin=400.0, friction_per_ps=2.0, time_step_fs=0.5)
     key, first_step, first_replica = 0xFEDCBA9876543210, 2**33, 7
-    result = target.langevin(start(2), 3, langevin, key, first_step, NOTHING, first_replica=first_replica)
+    result = target.langevin(start(2), Stretch(3, langevin, key, first_step, first_replica=first_replica))
     mass = read_parameters(fr.peptide("AC").system()).masses_dalton[:, None]
     x, v = start(2).positions_nm, start(2).velocities_nm_ps
     dt, a = 0.0005, np.exp(-2.0 * 0.0005)
@@ -241,7 +237,7 @@ def test_a_failing_replica_is_reported(path: dict[str, str]) -> None:
     target = BatchedEnergy(fr.peptide("AC"), **path)
     state = start(3)
     state.positions_nm[1, 4] = np.nan
-    result = target.langevin(state, 4, LangevinSettings(), 1, 0, np.array([2, 4]))
+    result = target.langevin(state, Stretch(4, LangevinSettings(), 1, 0, np.array([2, 4])))
     assert result.failed.tolist() == [False, True, False]
     assert np.isnan(result.frames_nm[:, 1]).all()
     assert (result.energies_kt[:, 1] == np.inf).all()
@@ -252,8 +248,8 @@ def test_a_failing_replica_is_reported(path: dict[str, str]) -> None:
 def test_replicas_may_have_their_own_temperatures(path: dict[str, str]) -> None:
     target = BatchedEnergy(fr.peptide("AC"), **path)
     temperatures = np.array([1.0, 310.0])
-    result = target.langevin(start(2), 1, LangevinSettings(), 5, 0, NOTHING, temperatures_kelvin=temperatures)
-    alone = target.langevin(start(2), 1, LangevinSettings(temperature_kelvin=1.0), 5, 0, NOTHING)
+    result = target.langevin(start(2), Stretch(1, LangevinSettings(), 5, 0, temperatures_kelvin=temperatures))
+    alone = target.langevin(start(2), Stretch(1, LangevinSettings(temperature_kelvin=1.0), 5))
     np.testing.assert_allclose(result.state.velocities_nm_ps[0], alone.state.velocities_nm_ps[0], atol=1e-7)
     assert np.abs(result.state.velocities_nm_ps[1] - alone.state.velocities_nm_ps[1]).max() > 1e-3
 
@@ -263,7 +259,7 @@ def test_replicas_may_have_their_own_temperatures(path: dict[str, str]) -> None:
 def test_wrong_keep_steps_are_refused(path: dict[str, str], keep: list[int]) -> None:
     target = BatchedEnergy(fr.peptide("AC"), **path)
     with pytest.raises(ValueError, match="keep_steps"):
-        target.langevin(start(1), 4, LangevinSettings(), 1, 0, np.array(keep))
+        target.langevin(start(1), Stretch(4, LangevinSettings(), 1, 0, np.array(keep)))
 
 
 def test_random_numbers_arephilox() -> None:

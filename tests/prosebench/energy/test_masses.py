@@ -6,7 +6,7 @@ from prosebench.energy.batched import BatchedEnergy
 from prosebench.energy.dynamics import maxwell_velocities
 from prosebench.energy.openmm import OpenMMEnergy
 from prosebench.energy.parameters.masses import masses_dalton, repartitioned
-from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch
 from prosebench.peptide import Peptide
 
 PEPTIDE = Peptide.from_sequence("AA")
@@ -43,7 +43,7 @@ def test_every_engine_moves_atoms_by_the_masses_asked_for(engine: str) -> None:
     moved = {}
     for mass in (None, 3.0):
         settings = LangevinSettings(friction_per_ps=0.0, time_step_fs=0.1, hydrogen_mass_dalton=mass)
-        end = target.langevin(start, 1, settings, 1, 0, np.array([], dtype=np.int64)).state
+        end = target.langevin(start, Stretch(1, settings, 1)).state
         moved[mass] = end.velocities_nm_ps[0] * masses_dalton(PEPTIDE, mass)[:, None]
     # Masses of the force field differ from those of the elements in the fourth digit.
     np.testing.assert_allclose(moved[None], moved[3.0], rtol=1e-3, atol=1e-6)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from types import FunctionType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from pydantic import BaseModel
 
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.meter import Account, BudgetExhausted, Counts, Ledger, Meter, count_calls
-from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, Stretch
 
 CENTRE = np.zeros((4, 3))
 NOTHING = np.array([], dtype=np.int64)
@@ -63,10 +62,10 @@ def test_energy_and_gradient_of_one_frame_are_one_evaluation() -> None:
 def test_a_step_of_every_replica_is_an_evaluation() -> None:
     meter = make_meter(100)
     state = PhaseState(frames(3), np.zeros((3, 4, 3)))
-    meter.langevin(state, 10, LangevinSettings(), 1, 0, NOTHING)
+    meter.langevin(state, Stretch(10, LangevinSettings(), 1))
     assert meter.spent == 30
     with pytest.raises(BudgetExhausted) as stopped:
-        meter.langevin(state, 100, LangevinSettings(), 1, 10, np.array([20, 24], dtype=np.int64))
+        meter.langevin(state, Stretch(100, LangevinSettings(), 1, 10, np.array([20, 24], dtype=np.int64)))
     assert meter.spent == 99
     assert stopped.value.result.frames_nm.shape == (1, 3, 4, 3)
 
@@ -83,9 +82,9 @@ def test_failures_are_counted_and_paid_for() -> None:
 class Falling(HarmonicTarget):
     """Replicas that start beyond all numbers fail, as those of real engines do."""
 
-    def langevin(self, state: PhaseState, *rest: Any, **options: Any) -> LangevinResult:
+    def langevin(self, state: PhaseState, stretch: Stretch) -> LangevinResult:
         failed = ~np.isfinite(state.positions_nm).all(axis=(1, 2))
-        return replace(super().langevin(state, *rest, **options), failed=failed)
+        return replace(super().langevin(state, stretch), failed=failed)
 
 
 @pytest.mark.parametrize("call", ["energy", "energy_and_gradient", "langevin"])
@@ -94,7 +93,7 @@ def test_every_failure_counts_whatever_the_call(call: str) -> None:
     meter, positions = Meter(Falling(CENTRE), 10), frames(4)
     positions[1:3, 0, 0] = np.nan
     if call == "langevin":
-        meter.langevin(PhaseState(positions, np.zeros((4, 4, 3))), 1, LangevinSettings(), 1, 0, NOTHING)
+        meter.langevin(PhaseState(positions, np.zeros((4, 4, 3))), Stretch(1, LangevinSettings(), 1))
     else:
         getattr(meter, call)(positions)
     counts = meter.ledger.sampling
@@ -208,7 +207,7 @@ def test_calls_of_a_target_are_counted_whoever_makes_them() -> None:
     target, asked = count_calls(HarmonicTarget(CENTRE))
     meter = Meter(target, 20)
     meter.energy(frames(3))
-    meter.langevin(PhaseState(frames(2), np.zeros((2, 4, 3))), 5, LangevinSettings(), 1, 0, NOTHING)
+    meter.langevin(PhaseState(frames(2), np.zeros((2, 4, 3))), Stretch(5, LangevinSettings(), 1))
     assert asked() == meter.spent == 13
     with pytest.raises(BudgetExhausted):
         meter.energy_and_gradient(frames(30))

@@ -21,7 +21,7 @@ from prosebench.energy.parameters.terms import (
     UnsupportedForce,
     read_parameters,
 )
-from prosebench.energy.target import LangevinSettings, PhaseState
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch
 from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import ForceField
 from tests.prosebench.energy.frames import md_frames, reference, relative_error
@@ -295,7 +295,7 @@ def test_bits_are_the_same_on_every_instruction_set(
         if native.available():
             kernel = NativeEnergy(parameters(model), precision=precision)  # type: ignore[arg-type]
             end = kernel.langevin(
-                state, 60, LangevinSettings(friction_per_ps=5.0), 3, 230, np.array([20, 60])
+                state, Stretch(60, LangevinSettings(friction_per_ps=5.0), 3, 230, np.array([20, 60]))
             )
             parts = (*kernel.energy_and_gradient(frames), end.state.positions_nm, end.state.velocities_nm_ps)
             found[name] = b"".join(part.tobytes() for part in (*parts, end.frames_nm, end.energies_kt))

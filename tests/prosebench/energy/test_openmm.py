@@ -5,7 +5,7 @@ import pytest
 
 from prosebench.energy import OpenMMEnergy
 from prosebench.energy.openmm import platforms
-from prosebench.energy.target import LangevinSettings, PhaseState, kt_kj_mol
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch, kt_kj_mol
 from prosebench.peptide import Peptide
 
 PEPTIDE = Peptide.from_sequence("AA")
@@ -76,7 +76,9 @@ def test_dynamics_depend_on_key_replica_and_step_alone() -> None:
     start = np.repeat(PEPTIDE.start_nm[None], 2, axis=0)
     state = PhaseState(start, np.zeros_like(start))
     keep = np.array([3, 10], dtype=np.int64)
-    one, again, other = (target.langevin(state, 10, LangevinSettings(), key, 0, keep) for key in (1, 1, 2))
+    one, again, other = (
+        target.langevin(state, Stretch(10, LangevinSettings(), key, 0, keep)) for key in (1, 1, 2)
+    )
     np.testing.assert_array_equal(one.frames_nm, again.frames_nm)
     assert one.frames_nm.shape == (2, 2, PEPTIDE.n_atoms, 3)
     assert not np.array_equal(one.frames_nm, other.frames_nm)
@@ -89,7 +91,9 @@ def test_a_blow_up_is_told_and_harms_no_other_replica() -> None:
     positions = np.repeat(PEPTIDE.start_nm[None], 2, axis=0)
     velocities = np.zeros_like(positions)
     positions[0] = 0.0
-    result = target.langevin(PhaseState(positions, velocities), 20, LangevinSettings(), 1, 0, np.array([20]))
+    result = target.langevin(
+        PhaseState(positions, velocities), Stretch(20, LangevinSettings(), 1, 0, np.array([20]))
+    )
     np.testing.assert_array_equal(result.failed, [True, False])
     assert np.isinf(result.energies_kt[0, 0])
     assert np.isfinite(result.energies_kt[0, 1])
@@ -98,10 +102,10 @@ def test_a_blow_up_is_told_and_harms_no_other_replica() -> None:
 @pytest.mark.parametrize("platform", ["CPU", "Reference"])
 def test_a_blow_up_is_told_where_no_frame_is_kept(platform: str) -> None:
     start = PEPTIDE.start_nm[None]
-    hasty, nothing = LangevinSettings(time_step_fs=20.0), np.array([], dtype=np.int64)
+    hasty = LangevinSettings(time_step_fs=20.0)
     target = OpenMMEnergy(PEPTIDE, platform=platform)
-    result = target.langevin(PhaseState(start, np.zeros_like(start)), 50, hasty, 1, 0, nothing)
+    result = target.langevin(PhaseState(start, np.zeros_like(start)), Stretch(50, hasty, 1))
     assert result.failed.all()
     assert np.isnan(result.state.positions_nm).all()
     with pytest.raises(ValueError, match="keep_steps must be ascending"):
-        target.langevin(PhaseState(start, np.zeros_like(start)), 5, hasty, 1, 0, np.array([3, 2]))
+        target.langevin(PhaseState(start, np.zeros_like(start)), Stretch(5, hasty, 1, 0, np.array([3, 2])))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prosebench.energy import BatchedEnergy, OpenMMEnergy
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.sharded import ShardedTarget
-from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, Target
+from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, Stretch, Target
 from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks
 
@@ -108,7 +108,7 @@ def test_dynamics_is_that_of_one_rank(name: str, tempered: bool) -> None:
 
     def run(target: Target) -> LangevinResult:
         return target.langevin(
-            state, 6, LangevinSettings(), 17, 250, np.array([2, 6]), temperatures_kelvin=temperatures
+            state, Stretch(6, LangevinSettings(), 17, 250, np.array([2, 6]), temperatures_kelvin=temperatures)
         )
 
     expected = run(TARGETS[name]())

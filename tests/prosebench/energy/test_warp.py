@@ -12,7 +12,7 @@ from prosebench.energy.batched import BatchedEnergy
 from prosebench.energy.meter import Meter
 from prosebench.energy.native import NativeEnergy
 from prosebench.energy.parameters.terms import read_parameters
-from prosebench.energy.target import LangevinSettings, PhaseState, kt_kj_mol
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch, kt_kj_mol
 from prosebench.energy.warp import WarpUnavailable, make_warp_energy
 from prosebench.method import Run
 from prosebench.peptide.force_field import ForceField
@@ -53,7 +53,7 @@ def test_a_warp_of_threads_does_what_one_thread_does(model: str, a_warp_of_threa
     np.testing.assert_array_equal(engine.energy(frames[3:]), energies[3:])
     state = PhaseState(frames, np.zeros_like(frames))
     ends = [
-        one.langevin(state, 10, LangevinSettings(friction_per_ps=5.0), 5, 250, np.array([4, 10]))
+        one.langevin(state, Stretch(10, LangevinSettings(friction_per_ps=5.0), 5, 250, np.array([4, 10])))
         for one in (engine, other)
     ]
     np.testing.assert_allclose(*(end.state.positions_nm for end in ends), atol=5e-7)
@@ -67,7 +67,9 @@ def test_energies_of_dynamics_are_distributed_as_the_native_kernels() -> None:
     start = np.repeat(peptide.start_nm[None], 48, axis=0)
     state, settings = PhaseState(start, np.zeros_like(start)), LangevinSettings(kelvin, friction_per_ps=50.0)
     warped, native = (
-        BatchedEnergy(peptide, kelvin, path=path).langevin(state, 300, settings, key, 0, np.array([300]))
+        BatchedEnergy(peptide, kelvin, path=path).langevin(
+            state, Stretch(300, settings, key, 0, np.array([300]))
+        )
         for path, key in (("warp", 1), ("native", 2))
     )
     error = np.sqrt((warped.energies_kt.var() + native.energies_kt.var()) / 48)
