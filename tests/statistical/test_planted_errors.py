@@ -128,8 +128,8 @@ ONCE_UNSEEN = {
     ),
     "references at 300 K": Error(
         MDReplicas._stretch,
-        "LangevinSettings(\n            run.meter.temperature_kelvin",
-        "LangevinSettings(\n            300.0",
+        "LangevinSettings(\n                run.meter.temperature_kelvin",
+        "LangevinSettings(\n                300.0",
         partial(baths, "md-replicas"),
     ),
     "pairs that never alternate": Error(ParallelTempering._exchange, "round_ % 2", "0", round_trips),
@@ -144,8 +144,8 @@ ONCE_UNSEEN = {
 OTHERS = {
     "MD at 300 K": Error(
         MD._advance,
-        "LangevinSettings(\n            run.meter.temperature_kelvin",
-        "LangevinSettings(\n            300.0",
+        "LangevinSettings(\n                run.meter.temperature_kelvin",
+        "LangevinSettings(\n                300.0",
         partial(baths, "md"),
     ),
     "velocities that stay behind in an exchange": Error(
