@@ -75,7 +75,6 @@ def run(
     chosen = narrowed(suite, methods, peptides, budgets, seeds, temperature, set_)
     if not dry_run:
         require_scheduler(executor)
-    from jobs.cells.display import count
     from jobs.cells.plan import plan_cells, with_stored
     from jobs.cells.spread import check_ranks
     from jobs.cluster.remote import show_plan, show_work, submit_and_follow
@@ -110,16 +109,7 @@ def run(
 
     _lay_out(cells, directory, retry_parked, folders)
     keep_plan(directory, chosen.name, load_suite(suite).peptides)
-    out.print(
-        f"{chosen.name}: {count(len(cells), 'cell')} ({len(chosen.methods)} methods, {len(chosen.peptides)} peptides, "
-        f"budgets {', '.join(f'{budget:,}' for budget in chosen.budgets)}) in {directory}",
-        soft_wrap=True,
-    )
-    for row in chosen.methods:
-        if left_out := sorted({*chosen.budgets} - {*chosen.row_budgets(row)}):
-            out.print(
-                f"{row} stops at its max_budget: not run at {', '.join(f'{budget:,}' for budget in left_out)}"
-            )
+    _tell_run(chosen, len(cells), directory)
     _tell_waiting(cells, ready)
     if executor != "local":
         submit_and_follow(ready, directory, profile, folders, out, followed=follow)
@@ -129,6 +119,22 @@ def run(
         _run_here(ready, directory, number, ranks, folders)
     whole = not report_ or write_and_print(directory, folders, workers=number)
     tell_unfinished([directory / "cells" / cell.folder_name for cell in ready], whole=whole)
+
+
+def _tell_run(suite: "Suite", n_cells: int, directory: Path) -> None:
+    """Say what a run consists of, and which of its rows have no cell at some of its budgets."""
+    from jobs.cells.display import count
+
+    out.print(
+        f"{suite.name}: {count(n_cells, 'cell')} ({len(suite.methods)} methods, {len(suite.peptides)} peptides, "
+        f"budgets {', '.join(f'{budget:,}' for budget in suite.budgets)}) in {directory}",
+        soft_wrap=True,
+    )
+    for row in suite.methods:
+        if left_out := sorted({*suite.budgets} - {*suite.row_budgets(row)}):
+            out.print(
+                f"{row} stops at its max_budget: not run at {', '.join(f'{budget:,}' for budget in left_out)}"
+            )
 
 
 def _run_here(
