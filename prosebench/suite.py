@@ -1,4 +1,7 @@
-"""Suites: which peptides, which methods, which budgets, which physics. Read from TOML, checked before anything runs."""
+"""Suites: which peptides, which methods, which budgets, which physics. Read from TOML.
+
+What its rows run is known to `prosebench.rows`: a suite can be read where no method is installed.
+"""
 
 import tomllib
 from collections.abc import Sequence
@@ -10,9 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from prosebench.energy.settings import TargetSettings
 from prosebench.machine.installed import suite_names
-from prosebench.method import load_method
 from prosebench.names import check_kelvin
-from prosebench.peptide import check_sequence
 from prosebench.peptide.force_field import ForceField
 from prosebench.store.fields import AskedKelvin, Budget, FrameCount, Name, Seed, explained, first_fault
 from prosebench.store.storage import read_text
@@ -22,8 +23,8 @@ class SuiteError(ValueError):
     """A suite, or a change asked for on the command line, that cannot be run; the message says why."""
 
 
-# What a row of `methods` may say beside the settings of its method.
-_OF_A_ROW = ("method", "max_budget")
+OF_A_ROW = ("method", "max_budget")
+"""What a row of `methods` may say beside the settings of its method."""
 
 
 class Suite(BaseModel):
@@ -75,17 +76,6 @@ class Suite(BaseModel):
     def _ascending(cls, values: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(values))
 
-    def check(self) -> None:
-        """Check peptides, methods and settings. Raises SuiteError naming the first that is wrong."""
-        for sequence in self.peptides:
-            try:
-                check_sequence(sequence)
-            except ValueError as error:
-                raise SuiteError(f"suite {self.name}: {error}") from error
-        for name in self.methods:
-            self.method_settings(name)
-            self.row_budgets(name)
-
     def row_budgets(self, name: str) -> tuple[int, ...]:
         """The budgets at which a row of `methods` runs. Raises SuiteError for a max_budget that is no whole number."""
         largest = self.methods[name].get("max_budget", self.budgets[-1])
@@ -94,21 +84,6 @@ class Suite(BaseModel):
                 f"suite {self.name}, [methods.{name}]: max_budget is {largest!r}, not a positive whole number"
             )
         return tuple(budget for budget in self.budgets if budget <= largest) or (largest,)
-
-    def method_settings(self, name: str) -> tuple[str, dict[str, Any]]:
-        """The method behind a row of `methods`, and its settings with all defaults filled in."""
-        given = {key: value for key, value in self.methods[name].items() if key not in _OF_A_ROW}
-        method = self.methods[name].get("method", name)
-        try:
-            settings = load_method(method).Settings(**given)
-        except ValidationError as error:
-            known = ", ".join([*load_method(method).Settings.model_fields, *_OF_A_ROW])
-            raise SuiteError(
-                f"suite {self.name}, [methods.{name}]: {explained(error)}; known settings: {known}"
-            ) from error
-        except ValueError as error:
-            raise SuiteError(f"suite {self.name}: {error}") from error
-        return method, settings.model_dump(mode="json")
 
 
 def load_suite(name_or_path: str) -> Suite:

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 from prosebench.contract import CHECKS, Case, moves_on_a_peptide
+from prosebench.rows import check_suite
 from prosebench.suite import Suite
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -36,4 +37,4 @@ def test_the_suite_of_the_readme_is_sound() -> None:
     text = next(
         block for block in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if 'name = "mine"' in block
     )
-    Suite.model_validate(tomllib.loads(text)).check()
+    check_suite(Suite.model_validate(tomllib.loads(text)))

@@ -20,6 +20,7 @@ from prosebench.record import (
     without_hashes,
 )
 from prosebench.reference import known_reference
+from prosebench.rows import method_settings
 from prosebench.store.storage import DamagedFile, write_json
 from prosebench.suite import Suite
 
@@ -31,7 +32,7 @@ def plan_cells(suite: Suite) -> list[Cell]:
     """
     cells = []
     for row in suite.methods:
-        method, settings = suite.method_settings(row)
+        method, settings = method_settings(suite, row)
         kind = load_method(method)
         budgets_of_row = suite.row_budgets(row)
         marks = [budgets_of_row] if kind.prefixes else [(budget,) for budget in budgets_of_row]

@@ -16,6 +16,7 @@ import huggingface_hub
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from jobs.making.weights import published_uses
+from prosebench.rows import method_settings
 from prosebench.store.hub import first_line, hub_problem
 from prosebench.store.locks import file_lock
 from prosebench.store.manifest import Manifest, PublishedFile, read_manifest, write_manifest
@@ -84,7 +85,7 @@ class Needs:
 
 def weights_of(suite: Suite) -> dict[HubFile, str]:
     """Revision of each file of published weights that the rows of a suite name. Raises FetchError for two of a file."""
-    complete = {row: suite.method_settings(row)[1] for row in suite.methods}
+    complete = {row: method_settings(suite, row)[1] for row in suite.methods}
     found: dict[HubFile, str] = {}
     for use in published_uses(complete):
         file, revision = PUBLISHED_WEIGHTS[use.settings["weights"]], use.settings["revision"]

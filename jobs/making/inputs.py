@@ -9,6 +9,7 @@ from jobs.making.weights import MissingWeights, fetch_weights, published_uses
 from prosebench.method import load_method
 from prosebench.names import PUBLISHED_KELVIN, name_at
 from prosebench.record import Cell
+from prosebench.rows import method_settings
 from prosebench.store.places import has_reference, readable
 from prosebench.suite import Suite
 
@@ -106,7 +107,7 @@ def find_inputs(
     """
     filled, weights = fetch_weights(suite, download=download)
     places = [(peptide, target.temperature_kelvin) for peptide in suite.peptides for target in suite.targets]
-    settings = {row: suite.method_settings(row)[1] for row in suite.methods}
+    settings = {row: method_settings(suite, row)[1] for row in suite.methods}
     names = {(use.settings["weights"], use.settings["revision"]) for use in published_uses(settings)}
     return Inputs(
         suite=filled,

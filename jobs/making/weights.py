@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from prosebench.flows.weights import files as weight_files
 from prosebench.flows.weights.files import WeightsError, WeightsOutOfReach
+from prosebench.rows import method_settings
 from prosebench.store.places import PUBLISHED_WEIGHTS, stored_weights
 from prosebench.store.storage import file_sha256
 from prosebench.suite import Suite, SuiteError
@@ -37,7 +38,7 @@ def fetch_weights(suite: Suite, *, download: bool = True) -> tuple[Suite, list[M
     hash of a file that cannot be had stays as it was given, mostly open. Raises SuiteError, one for all rows, where a
     file is not the one whose SHA-256 was given, or does not exist at the revision.
     """
-    complete = {row: suite.method_settings(row)[1] for row in suite.methods}
+    complete = {row: method_settings(suite, row)[1] for row in suite.methods}
     files: dict[tuple[str, str], list[Use]] = {}
     for use in published_uses(complete):
         files.setdefault((use.settings["weights"], use.settings["revision"]), []).append(use)

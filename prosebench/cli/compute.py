@@ -226,6 +226,7 @@ def narrowed(
     marks, streams = numbers(budgets, "--budgets"), numbers(seeds, "--seeds", least=0)
     degrees = kelvins(temperature)
     from prosebench.machine.installed import method_entry_points
+    from prosebench.rows import check_suite
     from prosebench.suite import load_suite, narrow
 
     found, installed = load_suite(suite), method_entry_points()
@@ -244,7 +245,7 @@ def narrowed(
         temperatures=degrees,
         settings=settings or [],
     )
-    chosen.check()
+    check_suite(chosen)
     return chosen
 
 

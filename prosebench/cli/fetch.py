@@ -29,10 +29,11 @@ def fetch(
 ) -> None:
     """Get all published files that a suite needs into one folder, verified; again: go on where it broke off."""
     check_suite_name(suite)
+    from prosebench.rows import check_suite
     from prosebench.suite import load_suite
 
     chosen = load_suite(suite)
-    chosen.check()
+    check_suite(chosen)
     if check is not None:
         _check(chosen, suite, check)
         return

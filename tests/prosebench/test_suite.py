@@ -6,6 +6,7 @@ import pytest
 
 from jobs.cells.plan import plan_cells
 from prosebench.method import method_entry_points
+from prosebench.rows import check_suite, method_settings
 from prosebench.suite import SuiteError, load_suite, narrow, suite_names
 
 MINE = """
@@ -29,7 +30,7 @@ def write(tmp_path: Path, text: str) -> str:
 @pytest.mark.parametrize("name", suite_names())
 def test_shipped_suites_are_sound(name: str) -> None:
     suite = load_suite(name)
-    suite.check()
+    check_suite(suite)
     assert suite.name == name
 
 
@@ -46,7 +47,7 @@ PAPER = [name for name in suite_names() if not name.startswith(("quickstart", "t
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_suite_of_the_paper_has_its_rows_with_published_and_with_bundled_weights(name: str) -> None:
-    rows = {row: load_suite(name).method_settings(row) for row in load_suite(name).methods}
+    rows = {row: method_settings(load_suite(name), row) for row in load_suite(name).methods}
     dynamics = {"md", "md-tuned", "md-replicas", "parallel-tempering"}
     flows = {"prose-snis", "prose-self-improve", "tarflow-snis", "tbg", "smc-ula", "smc-mala"}
     alone = {"reference-draw", "robin-snis", "arbg-snis", "md-flow"}
@@ -66,7 +67,7 @@ def test_a_suite_of_the_paper_has_its_rows_with_published_and_with_bundled_weigh
 @pytest.mark.parametrize("name", suite_names())
 def test_every_suite_carries_the_published_md_and_the_one_to_beat(name: str) -> None:
     suite = load_suite(name)
-    published, tuned = (suite.method_settings(row) for row in ("md", "md-tuned"))
+    published, tuned = (method_settings(suite, row) for row in ("md", "md-tuned"))
     assert published[0] == tuned[0] == "md"
     assert {key for key in tuned[1] if tuned[1][key] != published[1][key]} == {"friction_per_ps"}
     assert (published[1]["friction_per_ps"], tuned[1]["friction_per_ps"]) == (0.3, 5.0)
@@ -80,7 +81,7 @@ def test_the_suite_of_the_paper_has_every_test_peptide() -> None:
 def test_published_settings_of_the_paper() -> None:
     suite = load_suite("paper")
     assert suite.budgets == (10_000, 200_000, 1_000_000)
-    settings = {row: suite.method_settings(row)[1] for row in suite.methods}
+    settings = {row: method_settings(suite, row)[1] for row in suite.methods}
     assert settings["md"]["friction_per_ps"] == 0.3
     assert settings["md-tuned"]["friction_per_ps"] > 1.0
     ula, mala, improve = settings["smc-ula"], settings["smc-mala"], settings["prose-self-improve"]
@@ -112,18 +113,18 @@ def test_shared_rows_are_added_to_and_changed_one_setting_at_a_time(tmp_path: Pa
 def test_a_method_may_stand_twice(tmp_path: Path) -> None:
     suite = load_suite(write(tmp_path, MINE))
     assert suite.budgets == (100, 1000)
-    assert suite.method_settings("fast")[0] == "md"
-    assert suite.method_settings("fast")[1]["friction_per_ps"] == 5.0
-    assert suite.method_settings("md")[1]["friction_per_ps"] == 0.3
+    assert method_settings(suite, "fast")[0] == "md"
+    assert method_settings(suite, "fast")[1]["friction_per_ps"] == 5.0
+    assert method_settings(suite, "md")[1]["friction_per_ps"] == 0.3
 
 
 def test_a_row_stops_at_its_max_budget(tmp_path: Path) -> None:
     suite = load_suite(write(tmp_path, MINE + "max_budget = 100"))
-    suite.check()
+    check_suite(suite)
     budgets = {row: {cell.budgets for cell in plan_cells(suite) if cell.row == row} for row in suite.methods}
     assert budgets == {"md": {(100, 1000)}, "fast": {(100,)}}
     same = load_suite(write(tmp_path, MINE))
-    assert suite.method_settings("fast") == same.method_settings("fast")
+    assert method_settings(suite, "fast") == method_settings(same, "fast")
     assert narrow(suite, budgets=[200]).row_budgets("fast") == (100,)
 
 
@@ -147,7 +148,7 @@ def test_a_row_stops_at_its_max_budget(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
     with pytest.raises(SuiteError, match=said):
-        load_suite(write(tmp_path, MINE.replace(old, new))).check()
+        check_suite(load_suite(write(tmp_path, MINE.replace(old, new))))
 
 
 def test_unknown_suites_list_the_known_ones() -> None:
@@ -168,8 +169,8 @@ def test_narrowing(tmp_path: Path) -> None:
     )
     assert (suite.peptides, suite.budgets, suite.seeds) == (("SS",), (50,), (3, 4))
     assert (
-        suite.method_settings("md")[1] | {"chunk_steps": 7, "warm_up_ps": 1.0}
-        == suite.method_settings("md")[1]
+        method_settings(suite, "md")[1] | {"chunk_steps": 7, "warm_up_ps": 1.0}
+        == method_settings(suite, "md")[1]
     )
     assert "reference-draw" in suite.methods
     assert (suite.target.engine, suite.target.temperature_kelvin) == ("openmm", 393)
@@ -209,13 +210,13 @@ def test_temperatures_stand_for_that_of_the_target(tmp_path: Path) -> None:
 def test_the_temperatures_suite() -> None:
     suite = load_suite("temperatures")
     assert [target.temperature_kelvin for target in suite.targets] == [310.0, 393.0, 498.0, 631.0, 800.0]
-    assert suite.method_settings("prose-snis-naive")[1]["temperature"] == "naive"
-    assert suite.method_settings("prose-snis")[1]["temperature"] == "scaled"
+    assert method_settings(suite, "prose-snis-naive")[1]["temperature"] == "naive"
+    assert method_settings(suite, "prose-snis")[1]["temperature"] == "scaled"
 
 
 def test_everything_installed_is_in_quickstart_all() -> None:
     suite = load_suite("quickstart-all")
     # Robin comes with no weights of ours.
-    methods = {row: suite.method_settings(row)[0] for row in suite.methods}
+    methods = {row: method_settings(suite, row)[0] for row in suite.methods}
     assert {*methods.values()} == {*method_entry_points()} - {"robin-snis"}
     assert [row for row, method in methods.items() if row != method] == ["md-tuned"]
