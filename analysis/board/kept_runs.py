@@ -11,7 +11,7 @@ Frames stay with whoever made them: a record holds the SHA-256 of its ensemble.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from analysis.board.review import Review, read_review
 from analysis.figures.every import selections
 from analysis.figures.peptide_data import load_peptide
 from analysis.scores.reference_quality import judged_floor, quality_statement, reference_quality
-from analysis.scores.run import SCORE_VERSION, score_run
+from analysis.scores.run import SCORE_VERSION, StepsDone, score_run
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import FLOATS, read_scores, scored_places, write_scores
 from analysis.scores.yardsticks import with_yardsticks
@@ -42,7 +42,6 @@ from prosebench.store.storage import (
 )
 
 SCHEMA = 2
-Progress = Callable[[str, int, int], None]
 
 
 class KeptRecord(NamedTuple):
@@ -80,7 +79,7 @@ def collect(
     *,
     name: str = "",
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: StepsDone | None = None,
 ) -> Path:
     """Score a run folder and keep it as `runs/<name>`, by default under its own name; returns that folder.
 

@@ -12,7 +12,7 @@ from analysis.attempts import Attempts, Failure
 from analysis.figures.every import write_figures
 from analysis.figures.style import FORMATS
 from analysis.report.page import report_page, suites
-from analysis.scores.run import FAULT, score_run
+from analysis.scores.run import FAULT, StepsDone, score_run
 from analysis.scores.table import scored_places, write_scores
 from analysis.scores.yardsticks import with_yardsticks
 from analysis.statistics.comparisons import check_allowed
@@ -30,9 +30,6 @@ from prosebench.names import name_at
 from prosebench.record import cell_folders, read_cell, readable_cells
 from prosebench.reference import InvalidReferenceError, MissingReferenceError, Reference, find_reference
 from prosebench.store.storage import write_bytes
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done ("scores" or "figures"), how many are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def write_report(
     reference_folders: Sequence[Path] = (),
     *,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: StepsDone | None = None,
     against: str | None = None,
     allow: Collection[str] = (),
     formats: Sequence[str] = FORMATS,

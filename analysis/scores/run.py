@@ -46,8 +46,10 @@ FAULT = "scoring failed: "
 TOLERATED_LOSS = 0.01
 """Share of the frames asked for that may lack before a score is called partial: a weight filter takes a few."""
 
-Progress = Callable[[int, int], None]
+CellsDone = Callable[[int, int], None]
 """Called with the number of cells that are done and the number of all cells."""
+StepsDone = Callable[[str, int, int], None]
+"""Called with what is being done ("scores" or "figures"), how many of it are done, and of how many."""
 
 
 class Mark(NamedTuple):
@@ -68,7 +70,7 @@ def score_run(
     reference_folders: Sequence[Path] = (),
     *,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: CellsDone | None = None,
     share: tuple[int, int] = (0, 1),
 ) -> pd.DataFrame:
     """Long table (`analysis.scores.table`) of every metric of every cell of a run folder at each of its budgets.

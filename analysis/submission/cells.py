@@ -4,7 +4,7 @@ Whatever a folder holds, it is accepted and can be scored, or it is refused in o
 """
 
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import openmm
 
 from analysis.board.review import CellReview, Review
+from analysis.scores.run import StepsDone
 from analysis.submission.archive import PACKED
 from analysis.submission.frames import check_frames, check_repeats, copied, repeats
 from analysis.submission.ledger import check_claims, check_ledger
@@ -33,8 +34,6 @@ from prosebench.store.storage import DamagedFile, read_json
 MOST_BYTES = 2**33
 """Of one ensemble that is sent: a million frames of 170 atoms with all they say."""
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass
 class Checked:
@@ -54,7 +53,7 @@ def check_cells(
     reference_folders: Sequence[Path] = (),
     *,
     inspect: Inspect = nothing_asked,
-    progress: Progress | None = None,
+    progress: StepsDone | None = None,
 ) -> Checked:
     """Everything that is wrong with the cells of a run folder, and what was seen of them.
 

@@ -13,10 +13,11 @@ import pandas as pd
 
 from analysis.board.kept_runs import collect
 from analysis.board.review import Review, read_review, write_review
+from analysis.scores.run import StepsDone
 from analysis.scores.statuses import SCORED
 from analysis.scores.table import read_scores
 from analysis.submission.archive import pack
-from analysis.submission.cells import Progress, check_cells
+from analysis.submission.cells import check_cells
 from prosebench.inspection import Inspect, nothing_asked
 from prosebench.store.storage import write_bytes
 
@@ -52,7 +53,7 @@ def submit(
     workers: int = 1,
     inspect: Inspect = nothing_asked,
     rerun: Rerun = lambda: ({}, []),
-    progress: Progress | None = None,
+    progress: StepsDone | None = None,
 ) -> tuple[Path, Path]:
     """Check a run folder, keep it as `target/<name>` (see `analysis.board.kept_runs`), and pack its frames beside that.
 

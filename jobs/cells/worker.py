@@ -133,13 +133,13 @@ def _work(folder: Path, desk: Desk, ranks: Ranks) -> None:
     reason = method.skip(run)
     if reason:
         skipped = record.model_copy(update={"status": "skipped", "reason": one_line(reason)})
-        _leave(folder, skipped, chain, Place("cpu", ranks.size, desk.threads))
+        _leave(folder, skipped, chain, Hardware("cpu", ranks.size, desk.threads))
         return
     ranks.gather(_beginning(chain, books))
     with Heartbeat(folder, desk.session, books.account, cell.budgets[-1], len(chain)) as heartbeat:
         _continue(folder, cell, run, method, chain, heartbeat, books)
         device = _device(_hardware(record.target), used_since(before))
-        _leave(folder, record, chain, Place(device, ranks.size, desk.threads))
+        _leave(folder, record, chain, Hardware(device, ranks.size, desk.threads))
     remove_beat(folder)
 
 
@@ -283,8 +283,8 @@ def _next_chunk(method: Method, run: Run, index: int, carry: Carry, books: Books
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a cell was done: on what, by how many ranks, of how many threads each."""
+class Hardware:
+    """What a cell was done on: the device, by how many ranks, of how many threads each."""
 
     device: str
     ranks: int
@@ -310,7 +310,7 @@ def _device(of_target: str, gpus: Sequence[int]) -> str:
     )
 
 
-def _leave(folder: Path, record: Record, chain: list[StoredChunk], place: Place) -> None:
+def _leave(folder: Path, record: Record, chain: list[StoredChunk], hardware: Hardware) -> None:
     """Write ensemble, provenance and record, in this order, then remove the chunks they were made from."""
     parts = [stored.chunk.ensemble for stored in chain if stored.chunk.ensemble is not None]
     if record.status == "done":
@@ -331,7 +331,7 @@ def _leave(folder: Path, record: Record, chain: list[StoredChunk], place: Place)
                 },
             }
         )
-    provenance = _provenance(folder, chain, place)
+    provenance = _provenance(folder, chain, hardware)
     write_record(folder, record, provenance)
     for path in sorted((folder / "chunks").iterdir()) if (folder / "chunks").is_dir() else []:
         path.unlink(missing_ok=True)
@@ -344,19 +344,19 @@ def _numbers(chunk: Chunk, name: str) -> list[float | None]:
     return [None if number is None or not math.isfinite(number) else float(number) for number in numbers]
 
 
-def _provenance(folder: Path, chain: list[StoredChunk], place: Place) -> Provenance:
+def _provenance(folder: Path, chain: list[StoredChunk], hardware: Hardware) -> Provenance:
     phases = chain[0].seconds if chain else {}
     return Provenance(
         host=one_line(socket.gethostname()),
-        device=one_line(place.device),
+        device=one_line(hardware.device),
         commit=code_commit(),
         started=datetime.fromtimestamp((folder / "cell.json").stat().st_mtime, UTC).isoformat(
             timespec="seconds"
         ),
         finished=_now(),
         sittings=len({stored.sitting for stored in chain}),
-        ranks=place.ranks,
-        threads=place.threads,
+        ranks=hardware.ranks,
+        threads=hardware.threads,
         instructions=one_line(instructions()),
         seconds={phase: round(sum(stored.seconds[phase] for stored in chain), 6) for phase in phases},
     )

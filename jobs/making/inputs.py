@@ -15,7 +15,7 @@ from prosebench.suite import Suite
 
 MOST_NAMED = 4
 
-Place = tuple[str, float]
+PeptideAtKelvin = tuple[str, float]
 """A peptide and a temperature in kelvin: each has a reference of its own."""
 
 
@@ -30,7 +30,7 @@ class Inputs:
     suite: Suite
     named: str
     weights: tuple[MissingWeights, ...]
-    references: tuple[Place, ...]
+    references: tuple[PeptideAtKelvin, ...]
     n_weights: int
     n_references: int
     scored: bool = True

@@ -18,7 +18,7 @@ from prosebench.training.schedule import Ema
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """How far a run is.
 
     Steps done, where the stream of each process stands, frames of all processes, seconds of steps, steps skipped
@@ -38,7 +38,7 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, recipe: Recipe, progress: Progress, module: nn.Module, ema: Ema, optimiser: RunOptimiser
+    path: Path, recipe: Recipe, progress: TrainingState, module: nn.Module, ema: Ema, optimiser: RunOptimiser
 ) -> None:
     """Write a checkpoint over the one before."""
     content = {
@@ -56,7 +56,7 @@ def save_checkpoint(
 @torch.no_grad()
 def load_checkpoint(
     path: Path, recipe: Recipe, module: nn.Module, ema: Ema, optimiser: RunOptimiser
-) -> Progress:
+) -> TrainingState:
     """Put the state of a checkpoint into module, ema and optimiser; returns how far it was.
 
     Raises DamagedFile where the file is damaged, ValueError where it was made with another recipe.
@@ -79,8 +79,8 @@ def load_checkpoint(
         value.copy_(content["weights"][name])
         ema.average[name].copy_(content["average"][name])
     optimiser.load_state_dict(content["optimiser"])
-    return _progress(json.loads(content["progress"]))
+    return _state(json.loads(content["progress"]))
 
 
-def _progress(content: dict[str, Any]) -> Progress:
-    return Progress(**content | {"positions": [Position(**place) for place in content["positions"]]})
+def _state(content: dict[str, Any]) -> TrainingState:
+    return TrainingState(**content | {"positions": [Position(**place) for place in content["positions"]]})

@@ -22,7 +22,7 @@ from prosebench.flows.device import is_gpu
 from prosebench.peptide import Peptide
 from prosebench.reference import MissingReferenceError, Reference, find_reference
 from prosebench.store.storage import make_folder
-from prosebench.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from prosebench.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from prosebench.training.curve import LOSSES, Row, write_curve
 from prosebench.training.data import BatchStream, Position, TrainingData
 from prosebench.training.optimiser import RunOptimiser
@@ -76,7 +76,7 @@ class Training:
         module = self.trainable.module
         self.optimiser = RunOptimiser(module, recipe.optimiser)
         self.ema = Ema(module, recipe.optimiser.ema)
-        self.progress = Progress([Position()] * self.processes.world)
+        self.progress = TrainingState([Position()] * self.processes.world)
         if self.checkpoint.exists():
             self.progress = load_checkpoint(self.checkpoint, recipe, module, self.ema, self.optimiser)
             if len(self.progress.positions) != self.processes.world:
@@ -92,7 +92,7 @@ class Training:
         """The file from which the run continues."""
         return self.directory / CHECKPOINT
 
-    def run(self, stop_step: int | None = None, stop_seconds: float = math.inf) -> Progress:
+    def run(self, stop_step: int | None = None, stop_seconds: float = math.inf) -> TrainingState:
         """Train; see the class."""
         progress, recipe, started = self.progress, self.recipe, time.perf_counter()
         batches = self._prepared()
