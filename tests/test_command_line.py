@@ -79,6 +79,9 @@ AFTER_A_STOP = {
     **dict.fromkeys(("score", "report"), "starts anew, but for the scores of cells that are stored"),
     "run --executor slurm --follow": "jobs that were submitted go on, and the same command continues",
     "train --executor=slurm --follow": "jobs that were submitted go on, and the same command continues",
+    "run --executor local": "the same command continues from what is stored",
+    "run --executor=local": "the same command continues from what is stored",
+    "reference --suite dipeptides-30 --published": "the same command starts anew",
 }
 
 

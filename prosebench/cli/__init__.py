@@ -79,9 +79,12 @@ def main() -> None:
 def _after_a_stop(line: list[str]) -> str:
     """What becomes of the work of a command line, by its words, after a signal has ended it."""
     command = line[0] if line else ""
-    if any(word.partition("=")[0] == "--executor" for word in line):
+    given = dict(zip(line, [*line[1:], ""], strict=True)) | dict(
+        word.split("=", 1) for word in line if "=" in word
+    )
+    if given.get("--executor", "local") != "local":
         return "jobs that were submitted go on, and the same command continues with what is left"
-    if command in _KEEPS_WORK:
+    if command in _KEEPS_WORK and "--published" not in line:
         return "the same command continues from what is stored"
     if command in _KEEPS_SCORES:
         return "the same command starts anew, but for the scores of cells that are stored"
