@@ -38,7 +38,7 @@ from prosebench.store.fields import (
 from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_json, write_json
 
 SCHEMA: Literal[1] = 1
-"""Version of cells, chunks and records; raised when the meaning of a field changes."""
+"""The version of the format of cells, chunks and records. It is raised when the meaning of a field changes."""
 
 Model = TypeVar("Model", bound=BaseModel)
 Found = TypeVar("Found")

@@ -87,7 +87,7 @@ def _local(internal: Tensor) -> Tensor:
 
 
 def _along(local: Tensor, parent: Tensor, behind: Tensor, beside: Tensor) -> Tensor:
-    """parent + bond, all (..., 3)."""
+    """The end of a bond that starts at the parent: parent + bond, all (..., 3)."""
     one, two, three = _axes(behind - parent, beside - parent)
     return parent + local[..., :1] * one + local[..., 1:2] * two + local[..., 2:] * three
 
@@ -109,7 +109,8 @@ def axes(x: Tensor, scaffold: Scaffold, ranks: slice) -> tuple[Tensor, Tensor, T
 
 
 def _axes(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The first along a vector, the second in the plane with another, the third orthogonal to both."""
+    """Orthonormal axes: the first along a vector, the second in the plane with another, the third orthogonal
+    to both."""
     one = first / _length(first)[..., None]
     height = second - _dot(second, one)[..., None] * one
     two = height / _length(height)[..., None]
@@ -117,7 +118,7 @@ def _axes(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _angle(a: Tensor, b: Tensor) -> Tensor:
-    """Angle between vectors, exact also where they are nearly parallel."""
+    """The angle in rad between two vectors, exact also where they are nearly parallel."""
     return torch.atan2(_length(torch.linalg.cross(a, b.expand_as(a))), _dot(a, b))
 
 

@@ -19,10 +19,12 @@ from prosebench.arbg.layers import Layer, Pairs
 from prosebench.arbg.scaffold import N_KEYS, SEEN, TWINS, Scaffold
 
 N_TOLD = 5
-"""Numbers that a token is told of an atom: distance, angle, and the dihedral as a deviation or as sine and cosine."""
+"""A token is told this many numbers of an atom: one for its distance, one for its angle, and three for its
+dihedral (a deviation where it is stiff, a sine and a cosine where it turns)."""
 
 UNDEFINED = 2
-"""Tokens at the beginning that have no axes yet."""
+"""The number of first tokens that have no axes: they place the second and the third atom, and fewer than
+three atoms span no axes."""
 
 
 class Known(NamedTuple):
@@ -30,17 +32,20 @@ class Known(NamedTuple):
 
     scaffold: Scaffold
     condition: Tensor
-    """(atoms, channels)"""
+    """What the network knows of each atom, of shape (atoms, channels)."""
     pairs: Tensor | None
-    """(tokens, tokens, hidden)"""
+    """What it knows of each pair of atoms, of shape (tokens, tokens, hidden); None where the network does not
+    look at pairs."""
     mean: Tensor
     std: Tensor
-    """(atoms, 3)"""
+    """Like `mean`, of shape (atoms, 3): the table's spread of each internal coordinate; 1 where no table
+    standardises it."""
     turning: Tensor
     stiff: Tensor
-    """indices of tokens"""
+    """Like `turning`, these are indices of tokens: those whose dihedral is stiff, and not one that turns."""
     hidden: Tensor
-    """(tokens, tokens): -inf where a token must not be seen"""
+    """What is added to attention logits, of shape (tokens, tokens): -inf where a token must not see another,
+    else 0."""
 
 
 @dataclass

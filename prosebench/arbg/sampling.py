@@ -18,7 +18,8 @@ from prosebench.arbg.layers import Past
 from prosebench.arbg.network import N_TOLD, Known, Network, told
 
 UNIFORMS, NORMALS = 4, 3
-"""Random numbers of each kind that an atom takes: one of both for a coordinate, and a turn of the whole circle."""
+"""How many random numbers of each kind an atom takes: one of both kinds for each of its three coordinates,
+and one more uniform number for a dihedral that turns through the whole circle."""
 
 
 @torch.no_grad()

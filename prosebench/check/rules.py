@@ -15,7 +15,8 @@ from prosebench.store.storage import arrays_bytes
 SMALL_BUDGETS = (37, 500)
 REAL_BUDGET = 2000
 FROZEN_SHARE = 0.01
-"""A trajectory of which fewer frames than this are distinct goes nowhere in any budget of a suite."""
+"""The smallest allowed share of distinct frames. A trajectory with fewer hardly moves, and gets nowhere
+within the budgets of a suite."""
 
 
 def settings_are_json(case: Case) -> str:

@@ -43,7 +43,8 @@ def _schedulers() -> "Iterator[Finding]":
 
 
 NODE_MINUTES = 10
-"""Time limit of a check on a node; loading everything from a slow file system takes the most of it."""
+"""The time limit in minutes of a check on a node. Most of it goes into loading everything from a slow file
+system."""
 
 
 @app.command()

@@ -21,8 +21,9 @@ from prosebench.ecnf.network import Edges, Layer, Pairs, VelocityField, centred,
 from prosebench.ecnf.nodes import Nodes
 
 BLOCK_NUMBERS = {"cpu": 2**18, "cuda": 2**28}
-"""Numbers in the largest temporary array, where atoms are taken in blocks, by kind of device: as many as stay in a
-core's cache, and as many as make few launches of many numbers each on a GPU."""
+"""The size of the largest temporary array in numbers, by kind of device; atoms are worked on in blocks to
+keep to it. On a CPU this is what stays in a core's cache; on a GPU it is large, so that few launches do much
+work each."""
 
 
 class Slopes(NamedTuple):
@@ -44,7 +45,8 @@ class Slopes(NamedTuple):
         return heard + self.raw * (self.gate * change).sum(dim=-1, keepdim=True)
 
     def matrices(self, edge_out: Tensor) -> Tensor:
-        """The same for any change, as matrices (frames, i, channels out, j, channels in)."""
+        """The change of the message as matrices (frames, i, channels out, j, channels in), for any change of
+        `Edges.first`."""
         weight = self.first[:, :, None] * edge_out[:, None]
         scale, raw = self.scale.transpose(2, 3)[..., None], self.raw.transpose(2, 3)[..., None]
         return torch.addcmul(weight * scale, raw, self.gate[:, :, None])
@@ -97,7 +99,7 @@ def hutchinson(
 
 
 def _slope(x: Tensor) -> Tensor:
-    """Derivative of silu."""
+    """The derivative of the activation function silu."""
     s = torch.sigmoid(x)
     return s * (1.0 + x * (1.0 - s))
 
@@ -121,7 +123,7 @@ def _slopes(layer: Layer, edges: Edges) -> Slopes:
 def _next_tangents(
     layer: Layer, slopes: Slopes, pairs: Pairs, at_first: Pairs, edges: Edges, tangents: Tangents, h: Tensor
 ) -> Tangents:
-    """Tangents after a layer."""
+    """The derivatives to all directions after a layer."""
     atoms, directions = tangents.x.shape[1], tangents.x.shape[3]
     receiver, sender, now, then = layer.edge_weights()
     weight = layer.edge_out.weight

@@ -33,9 +33,11 @@ from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks
 
 GPU_BATCH = 256
-"""Frames that fill a GPU: for each of them, derivatives to all coordinates are carried along."""
+"""The number of frames that fill a GPU. It is small because derivatives to all coordinates are carried along
+for each frame."""
 ARRAYS_KEPT = 8
-"""Arrays of derivatives of all features that are there at once, beside those of all pairs."""
+"""The number of arrays with derivatives of all features that are in memory at once, beside those of all
+pairs. The batch that fits into a GPU is estimated with it."""
 
 
 @dataclass(frozen=True)

@@ -57,5 +57,5 @@ class Nodes:
 
 
 def _one_hot(codes: NDArray[np.int64], n: int) -> Tensor:
-    """Codes counted from 1 (atoms,) -> (atoms, n)."""
+    """One-hot vectors of codes that count from 1: (atoms,) -> (atoms, n)."""
     return F.one_hot(torch.from_numpy(codes) - 1, n).float()

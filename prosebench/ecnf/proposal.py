@@ -36,7 +36,8 @@ class EcnfProposal:
 
     @property
     def placement(self) -> Placement:
-        """The centre of as many normals of the prior as there are atoms; every orientation."""
+        """The density of the mean of as many normals of the prior as there are atoms, and a uniform density
+        of the orientation."""
         return Placement(self.ecnf.config.nm_per_unit / math.sqrt(self.n_atoms))
 
     @property

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from prosebench.frames.importance import clean_log_weights, pareto_tail_size
 
 CLASH_NM = 0.08
-"""Two atoms closer than this clash, bonded or not: the shortest bond (O-H) has 0.096 nm."""
+"""Two atoms closer than this, in nm, clash, whether bonded or not: the shortest bond (O-H) has 0.096 nm."""
 
 
 class MirroredFrames(Protocol):

@@ -36,7 +36,7 @@ from prosebench.ranks import ALONE, Ranks
 
 TRAINING_TEMPERATURE_KELVIN = 310.0
 CHUNK_FRAMES = 1024
-"""Frames of `sample` that share a random stream."""
+"""The number of frames of `sample` that are drawn from one random stream."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,8 @@ class Proposals:
         mirror: bool = True,
         **more: Any,
     ) -> Self:
-        """Of frames as drawn (n, atoms, 3), in float64, with their log-densities; more is what a subclass has.
+        """Make proposals of frames as they were drawn (n, atoms, 3), in float64, with their log-densities;
+        more is what a subclass has.
 
         Mirroring is the published protocol: the density stays that of the frame before it.
         """
@@ -110,11 +111,11 @@ class Flow(ABC, Generic[Drawn]):
     """
 
     weight_format: ClassVar[WeightFormat[Any, Any]]
-    """How its weights are stored, and where."""
+    """The way in which the weights of this kind of flow are stored, and the places where they are found."""
 
     joins_streams: ClassVar[bool] = False
-    """Whether all that `propose` draws from its generator has one row a proposal, by `standard_normal` or `integers`:
-    then a GPU takes several random streams at once (`prosebench.flows.streams`)."""
+    """Whether `propose` draws only arrays with one row a proposal from its generator, by `standard_normal` or
+    `integers`. If so, a GPU takes several random streams at once (`prosebench.flows.streams`)."""
 
     def __init__(
         self, network: nn.Module, source: dict[str, Any] | None = None, device: str | None = None

@@ -29,7 +29,7 @@ from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
 
 LogWeights = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From energies (n,) in kT to log-weights (n,)."""
+"""A function from energies (n,) in kT to log-weights (n,)."""
 
 
 class FlowSettings(MethodSettings):
@@ -88,7 +88,7 @@ class FlowSNIS(Method):
     independent = True
 
     def skip(self, run: Run) -> str | None:
-        """A peptide that the flow was not made for."""
+        """Skip a peptide that the flow was not made for."""
         return self.settings.reason_to_skip(run.peptide)
 
     def frame_log_weights(

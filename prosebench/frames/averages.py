@@ -17,11 +17,13 @@ from scipy.special import chdtri
 Floats = NDArray[np.floating]
 
 _LEVEL = 0.01
-"""Of the test whether blocks are independent of their neighbours: the share of independent blocks that fail it."""
+"""The level of the test whether blocks are independent of their neighbours: this share of independent blocks
+fails it."""
 _FEWEST_BLOCKS = 8
-"""Where blocks depend on each other up to the end, the error is that of so many blocks at least: it is too small."""
+"""The smallest number of blocks from which an error is taken. Where even so few blocks depend on each other,
+the test is not passed, and the error is too small."""
 _COLUMN_NUMBERS = 4_000_000
-"""Numbers of influences that are held in memory at once."""
+"""The largest number of influences that are held in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +154,8 @@ class Frames:
 
 
 def _places(points: Floats, edges: Sequence[Floats]) -> NDArray[np.int64]:
-    """Number (n,) of the bin of each point (n, 1 or 2), -1 for one in none; the last bin has its upper edge, too."""
+    """The number (n,) of the bin of each point (n, 1 or 2), -1 for a point in none; the last bin includes its
+    upper edge."""
     place, outside = np.zeros(len(points), dtype=np.int64), np.zeros(len(points), dtype=bool)
     for values, of in zip(points.T, edges, strict=True):
         index = np.searchsorted(of, values, side="right") - 1

@@ -13,7 +13,8 @@ from prosebench.store.storage import DamagedFile, read_json, write_json
 
 FOLDER = "joules"
 NODES = "nodes"
-"""Part of a reading of a scheduler's accounting: the nodes of its jobs, with all that is in them."""
+"""The name under which a reading from a scheduler's accounting holds joules. These are of whole nodes, with
+all that is in them."""
 
 
 class Reading(BaseModel):
@@ -34,7 +35,7 @@ class Reading(BaseModel):
 
     @property
     def ended(self) -> float:
-        """Unix time in s."""
+        """The end of the reading, as Unix time in s."""
         return self.started + self.seconds
 
 

@@ -35,7 +35,7 @@ ARGUMENTS, FINISHED = "arguments.json", "finished-arguments.json"
 WEIGHTS, LOCK = "weights.npz", "improve.lock"
 BLOCKS, TEMPORARIES = "[0-9]*-[0-9]*-[0-9]*.npz", f".*{TEMPORARY_SUFFIX}"
 SETUP = "setup"
-"""Name, in the file of the arguments, of what changes no more than the last digits."""
+"""The key, in the file of the arguments, of what can change only the last digits of results."""
 
 
 @dataclass(frozen=True)

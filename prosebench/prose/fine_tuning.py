@@ -29,8 +29,8 @@ from prosebench.training.schedule import one_cycle
 Frames = NDArray[np.float32]
 
 PIECE_FRAMES = 64
-"""A batch of fine-tuning is cut into pieces of so many frames, and their gradients are summed in order: ranks share
-the pieces, and the sum is the same however many ranks there are."""
+"""The number of frames in one piece of a batch of fine-tuning. Ranks share the pieces, and the gradients of
+the pieces are summed in order, so that the sum is the same for any number of ranks."""
 
 
 class TuningSettings(LatentSettings):
@@ -195,5 +195,5 @@ def _sum_gradients(
 
 
 def _sum(values: Sequence[Tensor]) -> Tensor:
-    """In their order."""
+    """The sum of some arrays, added in their order."""
     return functools.reduce(torch.add, values)

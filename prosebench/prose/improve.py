@@ -27,9 +27,10 @@ from prosebench.prose.fine_tuning import Frames, TuningSettings, draw_buffer, fi
 from prosebench.prose.flow import CentreDensity, Prose
 
 BLOCK_PROPOSALS = 1000
-"""Proposals that share a random stream, and are kept together."""
+"""The number of proposals in a block: they share a random stream, and are stored together."""
 BATCH = 500
-"""Decides rounding, so it is not left to the free memory."""
+"""The number of proposals that are drawn together. It decides rounding, so it is fixed and does not depend on
+the free memory."""
 
 Watch = Callable[[int, str, float], None]
 Store = Callable[[Prose, list[Ensemble]], None]

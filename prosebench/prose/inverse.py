@@ -30,13 +30,15 @@ from prosebench.prose.prepared_layers import Cache, Precision, PreparedBlock, St
 from prosebench.ranks import ALONE, Ranks
 
 LARGEST_BATCH = 512
-"""Beyond this, a larger batch made nothing faster on a CPU."""
+"""The largest batch on a CPU. In our measurements a larger one was no faster."""
 
 GPU_BATCH = 2048
-"""Frames that fill a GPU: weights are read once for all of them, and each token's products are of so many rows."""
+"""The number of frames that fill a GPU. The weights are read once for all of them, and the matrix products of
+each token have this many rows."""
 
 MEMORY_SHARE = 0.5
-"""Part of the memory that keys, values and activations may take: of what is free on a CPU, of all on a GPU."""
+"""The share of memory that keys, values and activations may take: of the free memory on a CPU, of the whole
+on a GPU."""
 
 
 def inverse(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -61,7 +63,8 @@ def inverse_reference(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tens
 
 
 def _placed(config: ProseConfig, x: Tensor, log_det: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """From what the blocks leave, local coordinates where a flow has them, to x, with the log-determinant of all."""
+    """The positions x, and the log-determinant of everything, from what the blocks leave: local coordinates
+    where a flow has them."""
     if config.coordinates == "cartesian":
         return x, log_det
     x, change = to_cartesian(x, tokens.placing, tokens.turns)
@@ -222,7 +225,7 @@ def _values_a_frame(config: ProseConfig, atoms: int) -> int:
 
 
 def free_bytes() -> int:
-    """Memory that is free on this machine; where it does not say, a quarter of all it has."""
+    """The free memory of this machine in bytes; if the machine does not say, a quarter of all it has."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -12,7 +12,8 @@ from prosebench.flows.sinusoid import sinusoid
 from prosebench.prose.config import ProseConfig
 
 OUTPUT_SCALE_BIAS = -2.0
-"""Where the bias of an output scale starts: sigmoid(-2) = 0.12 lets a new layer change its input a little."""
+"""The start value of the bias of an output scale. With sigmoid(-2) = 0.12 a new layer changes its input only
+a little."""
 
 
 class Embedding(nn.Module):

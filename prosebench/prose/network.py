@@ -19,7 +19,7 @@ from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import AdaptiveLayer, Embedding, Modulation, Past, PlainLayer
 
 POSITION_SCALE = 0.01
-"""Where the scale of the token positions starts."""
+"""The start value of the scale of the token positions."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from prosebench.prose.layers import AdaptiveLayer, Modulation, PlainLayer, SwiGL
 from prosebench.prose.network import Block
 
 Precision = Literal["float32", "tf32", "bfloat16"]
-"""How a GPU draws. "tf32" lets products inside the layers round their factors to 10 bits of mantissa; "bfloat16"
-also keeps keys and values in bfloat16. Maps between coordinates and channels are float32 always. On a CPU, where there
-is no TF32, its products are those of float32."""
+"""The precision in which a GPU draws. With "tf32", products inside the layers round their factors to 10 bits
+of mantissa; "bfloat16" also keeps keys and values in bfloat16. Maps between coordinates and channels are
+always in float32. A CPU has no TF32, so its products are those of float32."""
 
 _MKL = torch.backends.mkl.is_available() and hasattr(torch.ops.mkl, "_mkl_linear")
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from prosebench.ensemble import Ensemble
 
 STEPS_PER_NM = 20_000
-"""Steps of 5e-5 nm; 16 bits reach 1.64 nm on either side of the centre, more than an octapeptide needs."""
+"""The number of steps in a nanometre: a step is 5e-5 nm. With 16 bits, coordinates reach 1.64 nm on either
+side of the centre, more than an octapeptide needs."""
 
 
 def rounded(

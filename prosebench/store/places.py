@@ -40,7 +40,7 @@ PUBLISHED_WEIGHTS = {
     "tbg-up-to-4aa": HubFile("transferable/ecnf++_up_to_4aa.pth", "ecnf++_up_to_4aa"),
     "robin-up-to-8aa": HubFile("robin.ckpt", "robin-8aa", "danyalrehman17/robin-transferable"),
 }
-"""Published weights by name."""
+"""The published weights of all networks, by their names."""
 
 
 def bundled_folder() -> Path:

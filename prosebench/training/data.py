@@ -28,7 +28,7 @@ Mix = Literal["peptide", "mixed"]
 
 
 Cut = Callable[[], "FrameBatch"]
-"""A batch that is yet to be put together."""
+"""A function that puts a batch together when it is needed."""
 
 
 class TrainingDataError(ValueError):

@@ -34,12 +34,13 @@ from prosebench.training.trainable import Trainable, make_trainable
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.npz"
 MOST_SKIPPED = 20
-"""More steps in a row than this without a finite gradient end a run."""
+"""A run ends if more steps in a row than this have no finite gradient."""
 
 
 T = TypeVar("T")
 Prepared = tuple[tuple[Any, ...], int, Position]
-"""Arguments of the module, number of frames, and where the stream of batches stands behind them."""
+"""A batch ready for the module: its arguments, the number of frames, and the position of the stream of
+batches after it."""
 
 
 @dataclass
@@ -223,7 +224,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 Validation = list[tuple[Peptide, Ensemble | None]]
-"""Validation peptides with frames of their references, where they have one."""
+"""The validation peptides, each with frames of its reference if it has one."""
 
 
 def validation_frames(recipe: ValidationRecipe) -> Validation:

@@ -9,7 +9,8 @@ from torch.optim import Optimizer
 from prosebench.training.recipe import OptimiserRecipe
 
 COORDINATES = 6
-"""A token's scale and shift: the narrowest width of a map that reads or writes coordinates."""
+"""The largest width of the narrow side of a map that reads or writes coordinates: the scale and shift of a
+token are six numbers."""
 
 
 class RunOptimiser:

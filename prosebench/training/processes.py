@@ -24,8 +24,8 @@ class Processes:
 
     @classmethod
     def from_environment(cls) -> "Processes":
-        """From the variables that torchrun sets; joins the others (NCCL on GPUs, Gloo on CPUs). Raises DeviceError for
-        GPUs that are allotted but cannot be used."""
+        """This process from the variables that torchrun sets. It joins the others (NCCL on GPUs, Gloo on
+        CPUs)."""
         cuda = is_gpu(choose_device())
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu"
         if cuda:
@@ -66,7 +66,7 @@ class Processes:
         return [one for one in values if one is not None]
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes are here."""
         if self.world > 1:
             dist.barrier()
 

@@ -22,7 +22,7 @@ class RecipeError(ValueError):
 
 
 RECOMPUTE_IS_UNKNOWN = 'recompute is for Prose and TarFlow; leave it out, or set recompute = "no"'
-"""What a trainable says that keeps everything for the backward pass."""
+"""The error message of a trainable that can only keep everything for the backward pass."""
 
 
 class _Part(BaseModel):

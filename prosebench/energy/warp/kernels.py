@@ -16,10 +16,11 @@ from prosebench.energy.warp.pairs import pair_energies
 from prosebench.energy.warp.replica import FLOATS_AN_ATOM, Replica, barrier, shared_floats
 
 CENTRING_INTERVAL = wp.constant(wp.uint64(256))
-"""Steps of the whole run after which molecules are moved back to the origin, as in the native kernel."""
+"""After each this many steps of the run, a molecule is moved back to the origin, as in the native kernel."""
 
 ATOMS_A_SIZE = 32
-"""Kernels are compiled for molecules of up to 32, 64, 96.. atoms: shared memory has a size of the source."""
+"""Kernels are compiled for molecules of up to 32, 64, 96 ... atoms: the size of shared memory is fixed when
+the source is compiled."""
 
 
 @wp.struct

@@ -54,7 +54,7 @@ class ChangedWeights(WeightsError):
 
 
 class Uninitialised(TorchFunctionMode):
-    """Within it, `torch.nn.init` does nothing: for networks that are about to be filled from a file.
+    """Within this context `torch.nn.init` does nothing: for networks that are about to be filled from a file.
 
     A network on the device "meta" would do as well, but making one imports a thousand modules: a second.
     """

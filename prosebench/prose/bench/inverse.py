@@ -32,10 +32,11 @@ from prosebench.prose.prepared_layers import Precision
 Row = dict[str, str | int | float]
 
 MATRIX = {"cpu": 1536, "cuda": 8192}
-"""Rows of the square matrices that tell the matrix rate."""
+"""The number of rows of the square matrices whose product measures the matrix rate, by kind of device."""
 
 GPU_WARM_UP = 3
-"""Batches before the first that is timed: one is launched, one recorded, one repeated."""
+"""The number of batches on a GPU before the first one that is timed: one is launched, one recorded, one
+repeated."""
 
 
 @dataclass(frozen=True)
