@@ -17,7 +17,8 @@ from prosebench.method import Carry, Run
 from prosebench.proposal import Proposal
 
 BLOCK = 256
-"""Particles of a block; part of what decides the numbers."""
+"""The number of particles in a block. They share random numbers, so this number is part of what decides the
+results."""
 
 _BISECTIONS = 40
 
@@ -161,7 +162,7 @@ def stream(run: Run, purpose: int, step: int, first: int) -> np.random.Generator
 
 
 def joined(parts: list[Points]) -> Points:
-    """One after the other."""
+    """Several sets of points joined to one, in their order."""
     arrays = [part.arrays() for part in parts]
     return Points(**{name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]})
 

@@ -31,7 +31,7 @@ from prosebench.prose.trainable import FlowLoss, augment
 from prosebench.training.schedule import one_cycle
 
 MD = "md."
-"""Begins the names of what the dynamics carries."""
+"""The prefix of the names of arrays that the dynamics hands from chunk to chunk."""
 
 
 class BoltzmannGenerator(Method):

@@ -39,7 +39,7 @@ from prosebench.proposal import (
 )
 
 _DRAW, _PLACE, _ACCEPT = 1, 2, 3
-"""Purposes of random streams."""
+"""The numbers of the purposes for which random numbers are drawn. Each purpose has random streams of its own."""
 _NO_FRICTION_PER_PS = 1e-12
 
 

@@ -55,13 +55,14 @@ from prosebench.proposal import (
 )
 
 MAX_CHUNKS = 20
-"""Every chunk stores all particles with two gradients: 22 MB for 10,000 particles of 60 atoms."""
+"""The largest number of chunks of a run. Each stores all particles with two gradients: 22 MB for 10,000
+particles of 60 atoms."""
 
 PROPOSAL = "proposal."
-"""Begins the names of what a proposal carries."""
+"""The prefix of the names of arrays that the proposal hands from chunk to chunk."""
 
 _DRAW, _RESAMPLE, _MOVE = 1, 2, 3
-"""Purposes of random streams."""
+"""The numbers of the purposes for which random numbers are drawn. Each purpose has random streams of its own."""
 
 
 class SMCSettings(MethodSettings):
@@ -118,7 +119,7 @@ class SMC(Method):
         return self._source.skip(run)
 
     def preparation(self, run: Run) -> int:
-        """That of the proposal."""
+        """The preparation of the proposal."""
         source = self._source
         return source.preparation(run) if isinstance(source, PreparedProposal) else 0
 
@@ -159,7 +160,7 @@ class SMC(Method):
 
     @property
     def _cost(self) -> int:
-        """Evaluations a particle."""
+        """The number of evaluations that one particle costs."""
         return 1 + self.settings.steps * self.settings.moves
 
     def _draw(self, run: Run, proposal: Proposal, carry: Carry, evaluations: int) -> Chunk:

@@ -94,7 +94,7 @@ def set_skips_aside(cells: list[Cell], directory: Path, references: Sequence[Pat
 
 
 _IDLE = {"cell.json", "lock"}
-"""Files in the folder of a cell on which nobody has worked."""
+"""A cell whose folder holds only these files has not been worked on."""
 
 
 def _without_hashes(cell: Cell) -> Cell:

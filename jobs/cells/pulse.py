@@ -14,7 +14,7 @@ from prosebench.store.storage import TEMPORARY_SUFFIX
 
 BEAT_SECONDS = 5.0
 START_SECONDS = 600.0
-"""So long ranks may take to come together; imports from a busy file system can be slow."""
+"""How many seconds ranks may take until all have started. Imports from a busy file system can be slow."""
 
 
 def beat_as_rank(folder: Path, rank: int) -> None:

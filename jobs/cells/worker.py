@@ -168,7 +168,7 @@ class Books:
 
     @property
     def spent(self) -> int:
-        """Evaluations of sampling."""
+        """The evaluations of sampling that were spent so far."""
         return self.account.ledger.sampling.evaluations
 
     @property
@@ -284,7 +284,7 @@ def _next_chunk(method: Method, run: Run, index: int, carry: Carry, books: Books
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cell was done: on what, by how many ranks, of how many threads each."""
+    """Where a cell was done: on which device, by how many ranks, and with how many threads each."""
 
     device: str
     ranks: int

@@ -183,7 +183,7 @@ def _work(cell: Cell, folder: Path, costs: CostModel, gpu: bool) -> Work:
 
 
 def _sources(directory: Path) -> list[Path]:
-    """This run folder and its neighbours."""
+    """The folders whose finished cells give the estimates: this run folder and its neighbours."""
     return sorted(
         {directory.resolve(), *(path.parent.resolve() for path in directory.resolve().parent.glob("*/cells"))}
     )

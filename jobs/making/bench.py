@@ -30,7 +30,7 @@ Row = dict[str, str | int | float]
 Watch = Callable[[Row], None]
 
 GROWING = ("replicas", "ladders", "particles", "chunk_evaluations", "chunk_proposals")
-"""Settings that say how much is done side by side: in weak scaling they grow with the ranks."""
+"""The settings that say how much is done side by side. In weak scaling they grow with the number of ranks."""
 
 
 class BenchFailed(RuntimeError):

@@ -37,21 +37,25 @@ from prosebench.reference.fixed_point import rounded
 
 TIME_STEP_FS = 2.0
 HYDROGEN_MASS_DALTON = 3.0
-"""With hydrogens this heavy a step of 2 fs is as good as one of 1 fs (tests/statistical/test_heavy_hydrogens.py)."""
+"""The mass of hydrogens in dalton. With it a step of 2 fs is as good as one of 1 fs with normal masses
+(tests/statistical/test_heavy_hydrogens.py)."""
 STEPS_PER_NS = round(1e6 / TIME_STEP_FS)
 FRAME_INTERVAL_PS = 10.0
-"""Time between kept frames, as in the published references."""
+"""The time in ps between two frames that are kept, as in the published references."""
 FRICTION_PER_PS = 0.3
-"""That of the published dynamics: the frames of a reference have real time between them."""
+"""The friction of plain MD in 1/ps, as in the published dynamics: the frames of a reference have real time
+between them."""
 TEMPERING_FRICTION_PER_PS = 2.0
-"""Tempering keeps no time, and warms up sooner than with the published friction."""
+"""The friction in 1/ps of tempering and of dynamics with a flow. Neither keeps real time, so that it may be
+higher than the published one: replicas warm up sooner with it."""
 EXCHANGE_ACCEPTANCE = 0.3
-"""Share of exchanges between neighbouring levels that `levels_for` aims at."""
+"""The share of accepted exchanges between neighbouring levels that `levels_for` aims at."""
 TEMPERING_FRAMES = 4096
 FLOW_STEPS = 1000
-"""Steps of dynamics between two rounds of draws: what a flow misses is left to dynamics alone."""
+"""The number of steps of dynamics between two rounds of draws from the flow. States that the flow misses are
+reached by dynamics alone."""
 _FLOW_WARM_UP = 1 / 6
-"""Share of the rounds with a flow before the first frame is kept."""
+"""The share of the rounds with a flow that pass before the first frame is kept."""
 _TRIAL_STEPS, _TRIAL_DRAWS = 200, 256
 
 
@@ -258,7 +262,7 @@ class _Making:
 
     @property
     def cells(self) -> list[Cell]:
-        """Those that start at frames of tempering."""
+        """The cells that start at frames of tempering."""
         return [self.plain, *([self.with_flow] if self.with_flow else [])]
 
 

@@ -16,7 +16,8 @@ from jobs.cluster.schedulers.scheduler import NoScheduler, Options, OwnJob, Queu
 from jobs.cluster.script import script_text
 
 NOT_HANDED_ON = re.compile(r"(LSB_|LS_JOBPID|LSF_BSUB|BSUB_|LSFUSER)|PMI_|PMIX_")
-"""Variables that belong to a job around us, or stand for options; where the cluster is found is none of these."""
+"""Environment variables that are not handed on to the scheduler's commands: they belong to the job that this
+process runs in, or stand for options. Those that say where the cluster is do not match."""
 PENDING = {"PEND", "PSUSP", "WAIT", "PROV"}
 ENDED = {"DONE", "EXIT", "ZOMBI"}
 DEFAULT_ARRAY_SIZE = 1000
@@ -117,7 +118,8 @@ class Lsf(OneHost):
 
 
 def _jobs(names: Sequence[str]) -> list[tuple[str, int, str, str, str, str, str]]:
-    """Id as here, index from 0, state, user, submission, exit code and reason of all jobs of these names."""
+    """For each job of these names: its id as used here, index from 0, state, user, submission, exit code and
+    reason."""
     try:
         said = _ask("bjobs", "-a", "-u", "all", "-noheader", "-o", f"{_COLUMNS} delimiter='|'")
     except NoScheduler as error:

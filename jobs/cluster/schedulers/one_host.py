@@ -35,7 +35,7 @@ class OneHost(Scheduler):
             )
 
     def gpus(self, need: Need) -> int:
-        """Those of its workers or ranks."""
+        """The GPUs of a job: those of its workers or ranks."""
         return need.gpus * need.workers * need.ranks
 
     def rank_launcher(self, cluster: Cluster, need: Need) -> list[str]:

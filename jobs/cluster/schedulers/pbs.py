@@ -19,7 +19,8 @@ from jobs.cluster.script import script_text
 NOT_HANDED_ON = re.compile(
     r"PBS_(?!(CONF_FILE|SERVER|DEFAULT|EXEC|HOME)$)|NCPUS$|OMP_NUM_THREADS$|PMI_|PMIX_"
 )
-"""Variables that belong to a job around us; where the server is found is none of these."""
+"""Environment variables that are not handed on to the scheduler's commands: they belong to the job that this
+process runs in. Those that say where the server is do not match."""
 PENDING = {"Q": "queued", "H": "held", "W": "waiting", "T": "moving", "M": "moved", "S": "suspended"}
 RUNNING = {"R": "running", "E": "exiting", "B": "running"}
 ENDED = {"F", "X"}

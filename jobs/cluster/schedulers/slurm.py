@@ -24,12 +24,14 @@ from jobs.cluster.script import directive, program, script_text
 NOT_HANDED_ON = re.compile(
     r"(?!SLURM_(CONF|CLUSTERS)$)(SLURM|SBATCH|SALLOC|SRUN|SQUEUE|SCANCEL|SACCT|SINFO|SCONTROL|PMI|PMIX)_|SLURMD_"
 )
-"""Variables that belong to a job around us, or stand for options; where the cluster is found is none of these."""
+"""Environment variables that are not handed on to the scheduler's commands: they belong to the job that this
+process runs in, or stand for options. Those that say where the cluster is do not match."""
 PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
-"""States of a job that has not started, or waits for its next start."""
+"""The states of a job that has not started, or that waits to be started again."""
 DEFAULT_ARRAY_SIZE = 1000
 NOT_COUNTED = 2**32 - 2
-"""What accounting says of a job whose energy it does not know (NO_VAL), or the like of 64 bits."""
+"""The number that accounting gives for a job whose energy it does not know (NO_VAL). Numbers from here on,
+such as the one of 64 bits, are not counted."""
 MPI_LAUNCHER = "srun --mpi=pmi2"
 
 
@@ -68,7 +70,7 @@ class Slurm(Scheduler):
         return merged(options, need.extra)
 
     def gpus(self, need: Need) -> int:
-        """Those of its workers or ranks, or as many as gres or another option asks for."""
+        """The GPUs of a job: those of its workers or ranks, or as many as gres or another option asks for."""
         options = self.options(need, need.minutes)
         asked = [need.gpus * need.workers * need.ranks]
         for name in ("gres", "gpus", "gpus-per-node", "gpus-per-task"):
@@ -146,7 +148,8 @@ class Slurm(Scheduler):
         return ended
 
     def joules(self, names: Sequence[str]) -> float:
-        """Energy by a plug-in that the site may have; without one, accounting says 0 or nothing."""
+        """The energy in joules from a plug-in that a site may have; without one, accounting says 0 or
+        nothing."""
         question = ["--noheader", "--parsable2", "--allocations", "--format=ConsumedEnergyRaw"]
         said = _ask("sacct", *question, f"--name={','.join(names)}", "--starttime=now-90days")
         counted = [int(line) for line in said.split() if line.isdigit()]
