@@ -18,7 +18,7 @@ from analysis.tables.text import metric_texts, texts
 from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
 
 LARGE_PREPARATION = 0.1
-"""Preparation beyond this share of the budget is marked."""
+"""A row is marked if its preparation takes more than this share of its budget."""
 
 
 @dataclass

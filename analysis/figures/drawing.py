@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 Maker = Callable[[], Figure | None]
-"""Makes a figure; None where there is nothing to draw."""
+"""A function that makes a figure, or returns None if there is nothing to draw."""
 
 
 @dataclass(frozen=True)

@@ -35,15 +35,15 @@ FIGURES = {
     "wasserstein": ("energy-w2", "torus-w2", "tica-w2"),
     "jsd": ("torus-k-jsd", "tica-k-jsd"),
 }
-"""Metrics of each figure, by the figure's name."""
+"""The metrics in each figure, by the name of the figure."""
 
 AGAINST = {
     "evaluations": "energy evaluations",
     "device-seconds": "sampling time × devices (s)",
     "wall-seconds": "wall time (s)",
 }
-"""What metrics are drawn against, with the label of the axis. Devices are cores or accelerators; wall time is sampling
-and preparation.
+"""The quantities that metrics are drawn against, each with the label of its axis. Devices are cores or
+accelerators; wall time is that of sampling and preparation.
 """
 
 

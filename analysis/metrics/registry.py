@@ -109,7 +109,7 @@ def _k_hat(case: "Case") -> float | None:
 
 
 _OVER_DECADES: Mapping[str, Any] = {"scale": "log", "bounds": POSITIVE}
-"""Of distances that spread over decades."""
+"""The properties of distances, which spread over decades: they have a logarithmic scale, and are positive."""
 
 DISTANCES: tuple[Distance, ...] = (
     Distance(
@@ -159,7 +159,7 @@ DISTANCES: tuple[Distance, ...] = (
         **_states("tica"),
     ),
 )
-"""Metrics that compare two ensembles."""
+"""The metrics that compare two ensembles."""
 
 DISTANCE_NAMES = tuple(distance.name for distance in DISTANCES)
 
@@ -261,7 +261,7 @@ QUALITIES: tuple[Quality, ...] = (
         of=lambda case: float(case.mirrored.mean()),
     ),
 )
-"""Metrics of an ensemble by itself."""
+"""The metrics of an ensemble by itself."""
 
 ANNEALED_TO = "annealed-to"
 
@@ -321,17 +321,17 @@ COSTS: tuple[Cost, ...] = (
         ),
     ),
 )
-"""What a record had spent."""
+"""The metrics of what a record had spent."""
 
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in (*DISTANCES, *QUALITIES, *COSTS)}
 
 TABLE_METRICS: tuple[Metric, ...] = tuple(
     metric for metric in (_ESS, _MASS_SEEN, _MISSED, *DISTANCES, _CHIRALITY_WRONG, _TURNED) if metric.in_table
 )
-"""Columns of the tables, in their order."""
+"""The metrics that are columns of the tables, in this order."""
 
 TABLE_COSTS: tuple[Cost, ...] = tuple(metric for metric in COSTS if metric.in_table)
-"""Columns of costs, in their order."""
+"""The costs that are columns of the tables, in this order."""
 
 WASSERSTEIN: tuple[str, ...] = tuple(metric.name for metric in TABLE_METRICS if metric.scale == "log")
-"""Names of the distances of the tables that spread over decades."""
+"""The names of the metrics in the tables that spread over decades: these are the Wasserstein distances."""

@@ -32,7 +32,8 @@ from prosebench.reference import InvalidReferenceError, MissingReferenceError, R
 from prosebench.store.storage import write_bytes
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done ("scores" or "figures"), how many are done, and of how many."""
+"""A function that is called with what is being done ("scores" or "figures"), how many are done, and how many
+there are."""
 
 
 @dataclass(frozen=True)

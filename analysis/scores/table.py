@@ -99,7 +99,8 @@ def under(table: pd.DataFrame, weighting: Weighting = SMOOTHED) -> pd.DataFrame:
 
 
 LARGEST_SPREAD = 1.5
-"""A reference is called converged whose halves are at most so many times as far apart as random draws from both."""
+"""The largest spread of a converged reference: its halves are at most this many times as far apart as random
+draws from both."""
 
 
 def unconverged(table: pd.DataFrame) -> list[str]:

@@ -98,7 +98,8 @@ def metric_estimate(lines: pd.DataFrame, metric: Metric, floor: pd.DataFrame) ->
 
 
 _PLACE = ["peptide", "temperature_kelvin", "budget"]
-"""Where a row and the floor must both have been scored for one to bound the other."""
+"""The columns that name a place. A row and the floor must both be scored at a place for the floor to bound
+the row there."""
 
 
 def floor_end(floor: pd.DataFrame, lines: pd.DataFrame, metric: Metric) -> float:

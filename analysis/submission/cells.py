@@ -31,7 +31,8 @@ from prosebench.store.fields import one_line
 from prosebench.store.storage import DamagedFile, read_json
 
 MOST_BYTES = 2**33
-"""Of one ensemble that is sent: a million frames of 170 atoms with all they say."""
+"""The largest size in bytes of one ensemble that is sent: a million frames of 170 atoms with all that belongs
+to them."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -45,7 +46,7 @@ class Checked:
 
     @property
     def review(self) -> Review:
-        """As it is kept."""
+        """The review as it is kept beside the run."""
         return Review(cells=self.reviews)
 
 

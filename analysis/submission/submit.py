@@ -21,7 +21,8 @@ from prosebench.inspection import Inspect, nothing_asked
 from prosebench.store.storage import write_bytes
 
 SCORE_TOLERANCE = 1e-3
-"""Relative deviation of a score from the one that came along: k-means may settle otherwise on another machine."""
+"""The relative deviation that is allowed between a score and the one that was sent along. On another machine,
+k-means may settle in another way."""
 
 
 REMEDY = (
@@ -31,7 +32,8 @@ REMEDY = (
 
 
 Rerun = Callable[[], tuple[Mapping[str, str], list[str]]]
-"""Runs some cells again: what each of them gave, by cell id, and the reasons against others."""
+"""A function that runs some cells again. It returns what each of them gave, by cell id, and the reasons
+against others."""
 
 
 class RefusedSubmission(ValueError):

@@ -26,7 +26,7 @@ from prosebench.names import PUBLISHED_KELVIN, name_at
 
 PUBLISHED_FRAMES = 10_000
 PROLINE = {2: 2, 4: 1}
-"""Test peptides with N-terminal proline by length: PG, PY, PQIF. Some methods leave them out."""
+"""The number of test peptides with N-terminal proline, by length: PG, PY, PQIF. Some methods leave them out."""
 
 RATE = Metric(
     name="effective-samples-per-second",
@@ -46,7 +46,7 @@ _COLUMNS = {
     "tica-k-jsd": "tica_jsd",
     RATE.name: "effective_samples_per_second",
 }
-"""Columns of the published files, by metric."""
+"""The column of the published files that holds each metric."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ _ROBIN = (
 )
 
 Place = tuple[int, str]
-"""A cell's place in a line: length and name of the metric."""
+"""The place of a cell in a line: the length of the peptides and the name of the metric."""
 
 
 @dataclass(frozen=True)

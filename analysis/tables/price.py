@@ -20,10 +20,11 @@ from analysis.tables.grid import markdown_lines
 from analysis.tables.paper import published_rows
 
 DISTANCE = "torus-w2"
-"""By which a flow and dynamics are as near to the reference as each other."""
+"""The distance by which a flow and dynamics count as equally near to the reference."""
 
 DYNAMICS = "md"
-"""Method whose rows are the other way; the one that arrives first counts."""
+"""The method of the dynamics that a flow is compared with. Of several rows, the one counts that arrives at
+the distance first."""
 
 NOTE = (
     "Training data: energy evaluations of the dynamics behind it; energies of its frames in the loss are not counted. "
@@ -38,7 +39,8 @@ NOTE = (
 Bound = Literal["", ">", "≤"]
 
 _OF_PEPTIDES: Mapping[Bound, str] = {"": "", ">": "≤", "≤": "≥"}
-"""The more dynamics takes, the fewer peptides it needs for the flow to be cheaper."""
+"""The sign before the number of peptides, by the sign before the evaluations of dynamics. They point in
+opposite ways: the more dynamics takes, the fewer peptides are enough for the flow to be cheaper."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from analysis.tables.main import Table, TableRow
 
 FULL_WIDTH = 112
 NAME_WIDTH = 10
-"""Letters of a method's name on a line of a terminal; longer ones break at hyphens, as values have two lines, too."""
+"""The number of letters of a method's name on one line of a terminal. Longer names are broken at hyphens,
+since their values take two lines as well."""
 NARROW_METRICS = ("ess", "energy-w2", "torus-w2", "tica-w2")
 _DASH = "–"
 _LATEX_ESCAPES = {
