@@ -24,5 +24,5 @@ of the peptide's reference."""
 
 
 def nothing_asked(record: Record, ensemble: Ensemble, peptide: Peptide, reference: Path | None) -> Inspection:
-    """No method is asked."""
+    """An inspection in which no method is asked."""
     return Inspection()

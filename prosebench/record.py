@@ -209,7 +209,7 @@ def write_record(folder: Path, record: Record, provenance: Provenance) -> None:
     files = {"provenance.json": provenance, "record.json": record}
     contents = {name: model.model_dump(mode="json") for name, model in files.items()}
     for name, model in files.items():
-        # A model that was copied with changes has not been looked at since.
+        # A model that was copied with changes has not been validated since then.
         type(model).model_validate(contents[name])
     for name, content in contents.items():
         write_json(folder / name, content)

@@ -59,7 +59,8 @@ def to_cartesian(internal: Tensor, scaffold: Scaffold) -> Tensor:
 
 
 def place(internal: Tensor, x: Tensor, scaffold: Scaffold, rank: int) -> Tensor:
-    """Where the atom of a rank is (frames, 3), from its internal coordinates (frames, 3) and the atoms before it."""
+    """The position (frames, 3) of the atom of a rank, from its internal coordinates (frames, 3) and the atoms
+    before it."""
     if rank < 3:
         return _first_place(internal, rank)
     # A slice of one: an index of no dimension would make the host wait for the device.
@@ -71,7 +72,8 @@ def place(internal: Tensor, x: Tensor, scaffold: Scaffold, rank: int) -> Tensor:
 
 
 def _first_place(internal: Tensor, rank: int) -> Tensor:
-    """Where one of the first three atoms is (frames, 3): at 0, on the first axis, in the plane of the first two."""
+    """The position (frames, 3) of one of the first three atoms: at 0, on the first axis, or in the plane of
+    the first two."""
     distance, angle = internal[:, 0], internal[:, 1]
     zero = torch.zeros_like(distance)
     if rank < 2:

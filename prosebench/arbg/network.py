@@ -38,11 +38,12 @@ class Known(NamedTuple):
     look at pairs."""
     mean: Tensor
     std: Tensor
-    """Like `mean`, of shape (atoms, 3): the table's spread of each internal coordinate; 1 where no table
+    """Like `mean`, of shape (atoms, 3): the standard deviation of each internal coordinate; 1 where no table
     standardises it."""
     turning: Tensor
     stiff: Tensor
-    """Like `turning`, these are indices of tokens: those whose dihedral is stiff, and not one that turns."""
+    """Indices of tokens: `turning` has those whose dihedral turns freely, `stiff` those whose dihedral is
+    stiff."""
     hidden: Tensor
     """What is added to attention logits, of shape (tokens, tokens): -inf where a token must not see another,
     else 0."""
@@ -155,8 +156,9 @@ class Network(nn.Module):
         return self.of_placed(told_of[:, tokens]) + self.of_seen(seen_from) + what
 
     def see(self, x: Tensor, known: Known, tokens: slice) -> Tensor | None:
-        """Where placed atoms are for some tokens (frames, tokens, placed, pair channels); None where the network does
-        not look. The first tokens have no axes yet, and see 0. x (frames, atoms, 3) in nm."""
+        """The features (frames, tokens, placed, pair channels) of where placed atoms are, as seen from some
+        tokens; None where the network does not look. The first tokens have no axes yet, and see 0. x (frames,
+        atoms, 3) is in nm."""
         if self.pairs is None or known.pairs is None:
             return None
         first, scaffold = max(tokens.start, UNDEFINED), known.scaffold
@@ -174,7 +176,7 @@ class Network(nn.Module):
 
 
 def no_coordinate(scaffold: Scaffold) -> Tensor:
-    """(atoms, 3): coordinates that no table standardises: those that do not exist, and dihedrals that turn."""
+    """Which coordinates (atoms, 3) no table standardises: those that do not exist, and dihedrals that turn."""
     without = torch.zeros(scaffold.n_atoms, 3, dtype=torch.bool, device=scaffold.turns.device)
     without[:, 2] = scaffold.turns
     without[0], without[1, 1:], without[2, 2] = True, True, True
@@ -191,7 +193,8 @@ def standardised(internal: Tensor, known: Known) -> Tensor:
 
 
 def told(v: Tensor, turns: Tensor) -> Tensor:
-    """What tokens are told of placed atoms: (frames, atoms, N_TOLD) of standardised coordinates (frames, atoms, 3)."""
+    """What tokens are told of placed atoms (frames, atoms, N_TOLD), from standardised coordinates (frames,
+    atoms, 3)."""
     dihedral = v[..., 2]
     zero = torch.zeros_like(dihedral)
     return torch.stack(

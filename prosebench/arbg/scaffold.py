@@ -113,7 +113,7 @@ class Scaffold:
         return cls(**tensors, levels=tuple(map(torch.from_numpy, _levels(seen_from))))
 
     def to(self, device: torch.device | str) -> "Scaffold":
-        """The same on another device."""
+        """The same scaffold on another device."""
         moved = {one.name: getattr(self, one.name).to(device) for one in fields(self) if one.name != "levels"}
         return Scaffold(**moved, levels=tuple(level.to(device) for level in self.levels))
 

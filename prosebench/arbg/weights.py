@@ -18,7 +18,7 @@ FORMAT = WeightFormat(
     sizes=SHIPPED,
     whole=("mean", "std"),
 )
-"""How the weights are stored. The table of means and spreads stays in float32 where all else is stored in
-float16."""
+"""How the weights are stored. The table of means and spreads stays in float32, also where all else is halved
+to float16."""
 
 load_weights, save_weights = FORMAT.load, FORMAT.save

@@ -96,14 +96,16 @@ class Case:
 
 @dataclass
 class Trial:
-    """One run of a method, with the account of its meter and how often the target was asked: see `count_calls`."""
+    """One run of a method, with the account of its meter and a count of the target's evaluations: see
+    `count_calls`."""
 
     run: Run
     account: Account
     asked: Callable[[], int]
 
     def frames(self, method: Method | Callable[[], Method]) -> Ensemble:
-        """All frames of a method (see `run_chunks`). Raises ContractBroken where there are none, or books differ."""
+        """All frames of a method (see `run_chunks`). Raises ContractBroken if there are none, or if the meter
+        did not count all evaluations of the target."""
         stopped: list[BudgetExhausted] = []
         chunks = run_chunks(method, self.run, lambda: self.spent, stopped)
         require(

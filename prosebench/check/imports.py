@@ -25,7 +25,8 @@ def energy_imports(method: type[Method]) -> list[str]:
 
 
 def _of_module(module: str, top: str, seen: set[str]) -> Iterator[str]:
-    """The same of a module and of those of its package that it imports; seen: names of those that were looked at."""
+    """The imports of energies in a module, and in those of its package that it imports; seen: names of
+    modules already looked at."""
     file = _source(module)
     if file is None or module in seen:
         return

@@ -30,7 +30,7 @@ MOST_FRAMES = 100_000
 REJECTION_BUDGET = 100_000
 STRETCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 TELLING_SHARE = 0.15
-"""The wells are made as stiff as brings the share of accepted moves close to this. There, leaving out the
+"""The wells are made so stiff that the share of accepted moves comes close to this. There, leaving out the
 rejected moves shifts the energy of a stiff atom most."""
 
 
@@ -157,7 +157,7 @@ def _averaged(
     shifts = target.shifts(frames_nm)
     return {
         "mean energy (kT)": target.energy(frames_nm) if energies_kt is None else energies_kt,
-        # Of every second atom: the mean of them all is 0 in free wells, whatever the method does.
+        # Every second atom is averaged: in free wells the mean of all is 0, whatever the method does.
         "mean position (nm)": shifts[:, ::2].mean(axis=(1, 2)),
         "variance (nm^2)": (shifts**2).mean(axis=(1, 2)),
     }

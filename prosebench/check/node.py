@@ -37,7 +37,7 @@ class NodeFinding(Finding):
 
 
 def examine_node() -> Iterator[NodeFinding]:
-    """One finding after the other; nothing is written."""
+    """Examine this node, one finding after the other; nothing is written."""
     cores = len(os.sched_getaffinity(0))
     yield NodeFinding("node", "ok", f"{socket.gethostname()}: {cores} cores, {_memory_gb():.0f} GB")
     yield from _gpus()

@@ -112,7 +112,7 @@ def _on_this_node() -> int:
     from prosebench.check.node import NodeFinding, examine_node, task_number, verdict
 
     findings: list[NodeFinding] = []
-    # Of processes that were started together, all try, and one speaks.
+    # If several processes were started together, all of them try, and one prints.
     if task_number():
         return 0 if verdict(list(examine_node()))[1] else 1
     for one in examine_node():
@@ -124,7 +124,8 @@ def _on_this_node() -> int:
 
 
 def _on_nodes(profile: "Cluster") -> int:
-    """The same as a job of each kind that the profile asks for, one after the other; 1 where a node is not ready."""
+    """Try everything in a job of each kind that the profile asks for, one after the other; 1 where a node is
+    not ready."""
     from jobs.cluster.remote import submit_each
 
     worst, begun = 0, time.strftime("%Y%m%d-%H%M%S")

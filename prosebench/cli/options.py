@@ -199,7 +199,8 @@ def require_scheduler(executor: str) -> None:
 
 @contextmanager
 def showing(first: str = "") -> Iterator[Callable[[str], None]]:
-    """A line that changes on a terminal; elsewhere one is printed now and then. Takes what is being done."""
+    """Show what is being done: a line that changes on a terminal, elsewhere one now and then. Yields the
+    function that takes the text."""
     pause, last = FIRST_LINE_SECONDS, time.monotonic()
     with err.status(Text(first)) as status:
 

@@ -40,7 +40,7 @@ class Slopes(NamedTuple):
     gate: Tensor
 
     def message(self, change: Tensor, edge_out: Tensor) -> Tensor:
-        """Change of the message for one change (frames, i, j, channels) of `Edges.first`."""
+        """The change of the message, for one change (frames, i, j, channels) of `Edges.first`."""
         heard = self.scale * ((self.first * change) @ edge_out.T)
         return heard + self.raw * (self.gate * change).sum(dim=-1, keepdim=True)
 
@@ -53,8 +53,8 @@ class Slopes(NamedTuple):
 
 
 class Tangents(NamedTuple):
-    """Derivatives to all directions: of positions (frames, atoms, 3, directions), and of features
-    (frames, atoms, channels, directions), None while they are 0."""
+    """Derivatives to all directions: those of positions (frames, atoms, 3, directions), and those of features
+    (frames, atoms, channels, directions), which are None while they are 0."""
 
     x: Tensor
     h: Tensor | None
@@ -130,7 +130,7 @@ def _next_tangents(
     change = tangents.x[:, :, None] - tangents.x[:, None]
     squares = _of_squares(pairs.differences, change)
     if tangents.h is None:
-        # Features stand still, and so far both squared distances are one.
+        # In the first layer features do not change with positions, and both squared distances are the same.
         line = (now + then).expand_as(slopes.first)
         pull = (slopes.pull @ (now + then))[..., None] * squares
         heard = slopes.message(line, weight).transpose(2, 3) @ squares

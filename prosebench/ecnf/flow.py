@@ -163,7 +163,8 @@ class Ecnf:
         return log_q
 
     def log_density(self, peptide: Peptide, frames_nm: Tensor) -> Tensor:
-        """The same of a tensor. With equal steps, autograd can go through it, and keeps the states of all steps."""
+        """The log-density (n,) of a tensor of frames. With equal steps, autograd can go through it, and keeps
+        the states of all steps."""
         if self.integration.divergence != "exact":
             raise ValueError("a density that is asked for must be exact; set divergence = 'exact'")
         u = (frames_nm - frames_nm.mean(dim=1, keepdim=True)) / self.config.nm_per_unit
@@ -172,7 +173,7 @@ class Ecnf:
         return _log_normal(z) - gain - (3 * peptide.n_atoms - 3) * math.log(self.config.nm_per_unit)
 
     def nodes(self, peptide: Peptide) -> Nodes:
-        """What the field is told of a peptide. Raises ValueError for one of a wrong length."""
+        """What the field is told of a peptide. Raises ValueError for a peptide that is too short or too long."""
         return Nodes.of(peptide.topology, self.config).to(self.device, self._dtype)
 
     def _integrate(

@@ -106,7 +106,7 @@ def integrate_fixed(rate: Rate, parts: Parts, start: float, end: float, *, steps
 def _step(
     rate: Rate, t: Tensor, parts: Parts, slope: Parts, step: Tensor
 ) -> tuple[Parts, Parts, list[Tensor]]:
-    """One step (frames,) of all: the new state, its slope, and the estimated error of each part."""
+    """Take one step (frames,) of every frame: the new state, its slope, and the estimated error of each part."""
     slopes, new = [slope], parts
     for time, weights in zip(TIMES[1:], STAGES[1:], strict=True):
         new = _moved(parts, slopes, weights, step)

@@ -31,7 +31,7 @@ class Pairs(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor) -> "Pairs":
-        """From positions (frames, atoms, 3)."""
+        """The geometry of all pairs at positions (frames, atoms, 3)."""
         differences = x[:, :, None] - x[:, None]
         squares = differences.square().sum(dim=-1)
         return cls(differences, squares, (squares + SOFTENING).sqrt())

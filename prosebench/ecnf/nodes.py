@@ -52,7 +52,7 @@ class Nodes:
         return cls(torch.cat(features), torch.cat(real))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Nodes":
-        """The same on another device, with features of a type."""
+        """The same nodes on another device, with features of the given type."""
         return Nodes(self.features.to(device, dtype), self.real.to(device))
 
 

@@ -31,7 +31,7 @@ class EcnfProposal:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         return self.peptide.n_atoms
 
     @property

@@ -38,7 +38,7 @@ LEAST_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class _Task:
-    """One engine's way to one quantity: call `run` and it does `work` frames or steps."""
+    """How one engine computes one quantity: a call of `run` does `work` frames or steps."""
 
     engine: str
     threads: int

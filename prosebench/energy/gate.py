@@ -14,9 +14,9 @@ ABSOLUTE_TOLERANCE_KJ_MOL = 5e-3
 RELATIVE_TOLERANCE = 5e-6
 
 _SHAKES_NM = (0.0, 0.002, 0.005, 0.005, 0.01, 0.01)
-"""Each frame of a gate is the start structure with normal noise on every coordinate. This is the standard
-deviation of that noise in nm, one number a frame. The first frame is the start structure itself; the noise on
-the others is large enough to change every term of the energy."""
+"""Each frame of `make_gate` is the start structure with normal noise on every coordinate; this is the
+standard deviation of the noise in nm, one number a frame. The first frame is the start structure itself. The
+noise on the others is large enough to change every term of the energy."""
 
 
 class GateClosed(RuntimeError):

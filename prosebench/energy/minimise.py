@@ -35,7 +35,7 @@ class _Point(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """A step, the change of the gradient along it, and the product of both."""
+    """A step, the change of the gradient along it, and the scalar product of the two."""
 
     step: NDArray[np.float64]
     change: NDArray[np.float64]
@@ -91,7 +91,8 @@ def _direction(gradient: NDArray[np.float64], pairs: deque[_Pair]) -> NDArray[np
 
 
 def _line_search(meter: Meter, here: _Point, direction: NDArray[np.float64]) -> tuple[_Point | None, int]:
-    """The first of ever shorter steps that lowers the energy enough, or None; and the evaluations that it took."""
+    """The first of ever shorter steps that lowers the energy enough, or None; and the number of evaluations
+    it took."""
     slope, furthest = _dot(here.gradient, direction), float(np.abs(direction).max())
     if not slope < 0.0:
         return None, 0

@@ -49,7 +49,7 @@ class TargetSettings(BaseModel):
         return self
 
     def on_cpu(self) -> "TargetSettings":
-        """The same physics by the same engine on a CPU."""
+        """These settings with the same physics and engine, on a CPU."""
         return self.model_copy(update={"device": "cpu"})
 
 

@@ -52,7 +52,7 @@ def _first_device() -> str:
 
 
 def why_no_gpu() -> str:
-    """Why torch cannot use a GPU here: its wheel, the driver, or what CUDA says."""
+    """The reason why torch cannot use a GPU here: its wheel, the driver, or what CUDA says."""
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is built for CPUs alone; install its wheel for CUDA"
     if not driver_version():

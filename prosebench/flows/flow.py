@@ -101,7 +101,8 @@ Watch = Callable[[Drawn, NDArray[np.float64]], None]
 
 
 class UnknownPeptide(ValueError):
-    """A flow is asked for a peptide beyond what it was trained on; the message says what, and how to insist."""
+    """A flow was asked for a peptide that its training did not cover; the message says why, and how to
+    insist."""
 
 
 class Flow(ABC, Generic[Drawn]):
@@ -179,7 +180,8 @@ class Flow(ABC, Generic[Drawn]):
         """The densities of centre and orientation that are taken out: those of the flow, as far as they are known."""
 
     def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
-        """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
+        """What the flow was not trained on in a peptide, its length or some residues; None if it knows the
+        peptide."""
         longest = self.config.max_residues
         if len(peptide.sequence) > longest and not any_length:
             return f"was made for peptides of up to {longest} residues"
@@ -189,7 +191,7 @@ class Flow(ABC, Generic[Drawn]):
 
     @property
     def one_handed(self) -> bool:
-        """Whether the flow knows equivalent hydrogens with labels of one handedness alone."""
+        """Whether the flow knows only labels of one handedness for equivalent hydrogens."""
         return False
 
     def as_drawn(
@@ -278,7 +280,7 @@ class Flow(ABC, Generic[Drawn]):
         watch: Watch[Drawn],
         weigh: Weigh[Drawn],
     ) -> Ensemble:
-        """The same, with the function that weighs proposals by their energies."""
+        """What `sample` does, with the function that weighs proposals by their energies."""
         if n < 1:
             raise ValueError(f"{n} frames were asked for; ask for at least one")
         if seed < 0:

@@ -31,7 +31,7 @@ class SmoothFlow(Flow[Drawn]):
 
     @abstractmethod
     def gradient_bytes(self, peptide: Peptide) -> int:
-        """Memory that a backward pass keeps of one frame, roughly."""
+        """The rough memory in bytes that a backward pass keeps for one frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class FlowProposal:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         return self.peptide.n_atoms
 
     @property

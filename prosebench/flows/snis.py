@@ -142,7 +142,7 @@ class SmoothFlowSNIS(FlowSNIS):
 
 
 def ess_alone(proposals: Proposals) -> Mapping[str, LogWeights]:
-    """One way of weighting proposals, whose ESS is called ess."""
+    """A single way of weighting proposals; its ESS is called ess."""
     return {"ess": proposals.log_weights}
 
 

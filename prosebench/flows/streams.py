@@ -50,7 +50,8 @@ class Streams:
         return sum(n for _, n in self.sizes)
 
     def generator(self, of_stream: Callable[[int], np.random.Generator]) -> np.random.Generator:
-        """What proposals are drawn with; the arrays that it is asked for have one row a proposal."""
+        """The generator that proposals are drawn with; the arrays that it is asked for have one row a
+        proposal."""
         if len(self.sizes) == 1:
             return of_stream(self.sizes[0][0])
         return cast(np.random.Generator, _Joined([(of_stream(number), n) for number, n in self.sizes]))

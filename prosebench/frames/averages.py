@@ -46,7 +46,7 @@ class Estimate:
 
 
 def _with_error(value: float, error: float) -> str:
-    """Two digits of the error, and the value to the same place."""
+    """An error written with two digits, and its value to the same decimal place."""
     if not np.isfinite(error) or error <= 0.0:
         return f"{value:.4g} ± {error:.2g}"
     digits = max(0, 1 - int(np.floor(np.log10(error))))
@@ -166,7 +166,7 @@ def _places(points: Floats, edges: Sequence[Floats]) -> NDArray[np.int64]:
 
 
 def _parts(bins: NDArray[np.int64], n_frames: int) -> Iterator[NDArray[np.int64]]:
-    """Bins in portions that fit into memory."""
+    """The bins in portions that fit into memory."""
     size = max(1, _COLUMN_NUMBERS // n_frames)
     for first in range(0, len(bins), size):
         yield bins[first : first + size]

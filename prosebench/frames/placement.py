@@ -45,7 +45,7 @@ class Orientation:
 
     @classmethod
     def of(cls, topologies: Sequence[mdtraj.Topology], std_rad: float) -> "Orientation":
-        """For frames of one topology, or one a frame."""
+        """The orientation density for frames of one topology, or with one topology for each frame."""
         return cls(np.array([middle_plane(topology) for topology in topologies]), std_rad)
 
     @_quiet

@@ -161,7 +161,7 @@ def _load_topology(path: Path) -> mdtraj.Topology:
 
 
 def _order(topology: mdtraj.Topology, peptide: Peptide, path: Path) -> NDArray[np.int64]:
-    """Where each atom of the peptide stands in a topology. Raises ValueError, naming what it lacks."""
+    """The place in a topology of each atom of the peptide. Raises ValueError, naming what it lacks."""
     labels = []
     for atom in topology.atoms:
         residue = standard_residue(atom.residue.name)

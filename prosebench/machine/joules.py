@@ -45,7 +45,7 @@ def write_reading(directory: Path, name: str, reading: Reading) -> None:
 
 
 def read_readings(directory: Path) -> list[Reading]:
-    """All readings of a run folder; what is damaged is left out."""
+    """All readings of a run folder; damaged ones are left out."""
     found = []
     for path in sorted((directory / FOLDER).glob("*.json")):
         try:

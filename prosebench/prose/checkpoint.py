@@ -143,7 +143,8 @@ def _check_files(folder: Path) -> None:
 
 
 def _compare(folder: Path, arguments: Mapping[str, Any], setup: Mapping[str, Any]) -> str:
-    """What of the setup is another than when the run was begun, in words, or "". Raises ValueError for arguments."""
+    """What in the setup differs from when the run was begun, in words, or "". Raises ValueError where
+    arguments differ."""
     was = read_json(folder / ARGUMENTS)
     was = was if isinstance(was, dict) else {}
     different = _differences(was, arguments)

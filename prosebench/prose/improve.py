@@ -37,7 +37,7 @@ Store = Callable[[Prose, list[Ensemble]], None]
 
 
 def warn_if_any(caution: str) -> None:
-    """Warn of what was said, unless nothing was."""
+    """Give a warning with this text, unless it is empty."""
     if caution:
         warnings.warn(caution, stacklevel=2)
 
@@ -184,7 +184,8 @@ def _setup(prose: Prose) -> dict[str, Any]:
 
 
 def _sha256(prose: Prose) -> str:
-    """Of config and weights: files of other names, descriptions or precisions may hold the same flow."""
+    """The SHA-256 of config and weights. It is not that of a file: files with other names, descriptions or
+    precisions may hold the same flow."""
     digest = hashlib.sha256(prose.config.model_dump_json(exclude={"description"}).encode())
     for array in weights_of(prose.network).values():
         digest.update(array.tobytes())

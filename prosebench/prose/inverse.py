@@ -48,8 +48,8 @@ def inverse(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor
 
 
 def inverse_reference(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """The same numbers in the straightforward way: a test oracle, and what benchmarks measure beside the fast
-    way.
+    """The same numbers as `inverse` in the straightforward way: a test oracle, and what benchmarks measure
+    beside the fast way.
 
     The layers of the network on one token at a time, conditions computed for every frame, keys and values of
     the past grown by concatenation.
@@ -159,7 +159,8 @@ class PeptideInverter:
         return self._work.x[: len(z)].clone(), self._work.log_det[: len(z)].clone()
 
     def _stages(self, work: "_Work") -> list[Callable[[], None]]:
-        """What turns z into x, in place: block after block, then from local coordinates."""
+        """The stages that turn z into x, in place: block after block, then from local coordinates to
+        positions."""
 
         def undo(block: PreparedBlock, order: Tensor, steps: list[Step]) -> None:
             moved = work.tokens[order]
@@ -194,7 +195,7 @@ class _Work:
 
     @classmethod
     def of(cls, config: ProseConfig, z: Tensor, precision: Precision) -> "_Work":
-        """For frames z (frames, atoms, 3), which they begin with."""
+        """The arrays for a batch, filled with the latent z (frames, atoms, 3)."""
         caches = [Cache.empty(z, config, precision) for _ in range(config.layers_per_block)]
         tokens = z.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         return cls(tokens, torch.empty_like(z), z.new_zeros(len(z)), caches)

@@ -125,7 +125,7 @@ class PlainLayer(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def conditions(self, condition: Tensor) -> Tensor:
-        """The condition as it is."""
+        """The condition, unchanged."""
         return condition
 
     def forward(self, h: Tensor, condition: Tensor | None = None, past: Past | None = None) -> Tensor:

@@ -105,7 +105,7 @@ class PreparedBlock:
 
 
 class _Layer:
-    """One layer on one token of every frame, h (frames, channels)."""
+    """One layer, applied to one token of every frame: h (frames, channels)."""
 
     def __init__(self, layer: nn.Module) -> None:
         core = layer.core if isinstance(layer, AdaptiveLayer) else layer
@@ -159,7 +159,7 @@ class _Core:
 
 
 class _Transition:
-    """SwiGLU."""
+    """The SwiGLU part of a layer."""
 
     def __init__(self, transition: SwiGLU) -> None:
         self.up, self.down = PackedLinear(transition.up.weight), PackedLinear(transition.down.weight)

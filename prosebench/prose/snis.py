@@ -39,7 +39,7 @@ class ProseSettings(FlowSettings, LatentSettings):
 
     weights: str = "prose-mini"
     com: CentreDensity = "gaussian"
-    # Cells of the default have the id that they had before there was a choice.
+    # With the default, a cell has the same id as before there was a choice.
     precision: Precision = Field("float32", exclude_if=lambda value: value == "float32")
 
     def loading(self) -> dict[str, Any]:

@@ -37,14 +37,14 @@ def within_reach(positions_nm: NDArray[np.floating]) -> bool:
 
 
 def as_integers(positions_nm: NDArray[np.floating]) -> NDArray[np.int16]:
-    """Nearest steps (n, atoms, 3) of positions; ValueError where one is out of reach."""
+    """The positions as whole numbers of steps (n, atoms, 3), rounded; ValueError where one is out of reach."""
     if not within_reach(positions_nm):
         raise ValueError("a position is not finite, or further than 1.64 nm from the centre of its frame")
     return np.rint(positions_nm.astype(np.float64) * STEPS_PER_NM).astype(np.int16)
 
 
 def as_positions(steps: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Positions in nm of whole steps."""
+    """The positions in nm of whole numbers of steps."""
     return (steps / STEPS_PER_NM).astype(np.float32)
 
 

@@ -30,7 +30,8 @@ class HubFile(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Its name in a fetched folder, one level below it: files of other repositories have their names before it."""
+        """The path of the file in a fetched folder, always one level below it. A file that has no folder in
+        its repository gets one with the repository's name."""
         return self.file if "/" in self.file else f"{self.repository.rpartition('/')[2]}/{self.file}"
 
 

@@ -173,7 +173,7 @@ class ArrayHead(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Size in memory."""
+        """The size in memory."""
         return self.dtype.itemsize * math.prod(self.shape)
 
 

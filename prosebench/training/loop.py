@@ -118,7 +118,8 @@ class Training:
         return progress
 
     def _prepared(self) -> Iterator[Prepared]:
-        """Batches from here on, each ready for the module, with its number of frames and the position after it."""
+        """The batches from here on, each made ready for the module, with its number of frames and the
+        position after it."""
         recipe, rank, step = self.recipe, self.processes.rank, self.progress.step
         batches = self.stream.batches(self.progress.positions[rank])
         while True:
@@ -214,7 +215,8 @@ class Training:
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, each made by a thread while the one before it is worked on: so a GPU need not wait for it."""
+    """The same items, each made by a thread while the one before it is worked on, so that a GPU need not wait
+    for it."""
     with ThreadPoolExecutor(max_workers=1) as maker:
         coming = maker.submit(next, items)
         while True:
@@ -228,7 +230,7 @@ Validation = list[tuple[Peptide, Ensemble | None]]
 
 
 def validation_frames(recipe: ValidationRecipe) -> Validation:
-    """What is validated on. Raises PeptideError for a sequence that is none."""
+    """The frames to validate on. Raises PeptideError for a sequence that is none."""
     return [_peptide_and_frames(sequence, recipe) for sequence in recipe.peptides]
 
 

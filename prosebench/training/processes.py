@@ -46,7 +46,7 @@ class Processes:
         return module if self.world == 1 else DistributedDataParallel(module, broadcast_buffers=False)
 
     def mean(self, value: float) -> float:
-        """Mean over all processes."""
+        """The mean of a number over all processes."""
         if self.world == 1:
             return value
         total = torch.tensor(value, dtype=torch.float64, device=self.device)
@@ -54,7 +54,7 @@ class Processes:
         return float(total) / self.world
 
     def any(self, value: bool) -> bool:
-        """Whether it is so in any process."""
+        """Whether the condition holds in any process."""
         return self.mean(float(value)) > 0.0
 
     def gather(self, value: T) -> list[T]:

@@ -132,7 +132,7 @@ def load_recipe(name_or_path: str | Path, settings: Sequence[str] = ()) -> Recip
 
 
 def _known(place: tuple[int | str, ...]) -> str:
-    """Keys of the part of a recipe that a place is in."""
+    """The keys that are known in the part of a recipe where something is wrong."""
     field = Recipe.model_fields.get(str(place[0])) if len(place) > 1 else None
     part = field.annotation if field else Recipe
     known = (

@@ -1,4 +1,4 @@
-"""Every number of the energy, read out of an OpenMM ``System``.
+"""All parameters of the energy, read from an OpenMM ``System``.
 
 Units are OpenMM's own: nm, kJ/mol, elementary charges, daltons, radians. What cannot be represented exactly
 is refused with `UnsupportedForce`, which names the force; nothing is approximated and nothing is left out.

@@ -1,4 +1,4 @@
-"""One replica in the hands of a block of threads: where its state lies, and how the threads take turns.
+"""One replica that a block of threads works on: where its state lies, and how the threads take turns.
 
 On a GPU the state is in the shared memory of the multiprocessor and a block is one warp, whose threads (`lane` is the
 number of one) step together. On a CPU a block has a single thread and the state is in ordinary memory. The same source

@@ -60,7 +60,7 @@ class Placing:
 
 
 def placing(topology: mdtraj.Topology) -> Placing:
-    """How the atoms of a peptide with bonds are placed."""
+    """The placing of a peptide's atoms; needs a topology with bonds."""
     bonded = neighbours(topology)
     is_hydrogen = [atom.element.symbol == "H" for atom in topology.atoms]
     third, root, second = middle_plane(topology)
@@ -88,7 +88,7 @@ def placing(topology: mdtraj.Topology) -> Placing:
 
 
 def _in_ring(one: int, other: int, bonded: list[list[int]]) -> bool:
-    """Whether a bond is part of a ring: then nothing turns about it freely."""
+    """Whether a bond is part of a ring, so that nothing can turn about it freely."""
     seen, front = {one}, [i for i in bonded[one] if i != other]
     while front and other not in seen:
         seen.update(front)

@@ -72,7 +72,7 @@ class Tokens:
         )
 
     def _padded(self, more: int) -> "Tokens":
-        """With `more` atoms of padding behind."""
+        """The same tokens with `more` atoms of padding at the end."""
         if more == 0:
             return self
         atoms = self.mask.shape[1]
@@ -96,7 +96,7 @@ class Tokens:
         return self.placing_order[0].tolist(), self.references[0].tolist()
 
     def to(self, device: torch.device | str) -> "Tokens":
-        """The same on another device."""
+        """The same tokens on another device."""
         return Tokens(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 

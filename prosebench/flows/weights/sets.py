@@ -31,7 +31,7 @@ class WeightSet(NamedTuple):
 
     @property
     def averaged(self) -> bool:
-        """Whether these are an average over the steps of training."""
+        """Whether these weights are an average over the steps of training."""
         return is_average(self.where)
 
 

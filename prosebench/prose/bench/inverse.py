@@ -157,7 +157,8 @@ def _bounds(
 
 
 def _numbers(measured: dict[str, np.ndarray], bound: float, samples: float) -> Row:
-    """From seconds (rounds, [wall, CPU]) of each way, the FLOP of the bound, and samples per call."""
+    """The numbers of a row, from the seconds (rounds, [wall, CPU]) of each way, the FLOP of the bound, and
+    the samples per call."""
     fast, flops = measured["fast"], measured["matrix"]
     numbers: Row = {
         "samples_per_second": samples / float(np.median(fast[:, 0])),
