@@ -202,7 +202,8 @@ class SMC(Method):
         return None
 
     def _start(self, run: Run, proposal: Proposal, points: Points) -> State:
-        """The draws that live, equal in weight; what of the proposal they are is the first share of log Z."""
+        """The draws that live, with equal weights; their share of all that was drawn is the first part of log
+        Z."""
         settings = self.settings
         usable = np.flatnonzero(points.alive & (points.energies_kt < settings.start_below_kt))
         kept = usable[filter_top(points.log_ratio[usable], settings.start_filter)]

@@ -138,7 +138,8 @@ def _check_marks(
 
 
 def _check_weights(method: Method, run: Run, ensemble: Ensemble, target: Target) -> Iterator[str]:
-    """Proposals, and what they weigh beside their energies, that are not those of the method with this seed."""
+    """Proposals, and their log-weights beside their energies, that differ from what the method gives with
+    this seed."""
     assert ensemble.log_weights is not None
     chosen = _places(ensemble.log_weights)
     again = redrawn(method, run, target, chosen)
@@ -208,21 +209,22 @@ class _SomeRows(Run):
 
 
 class _Rows:
-    """Some rows of the arrays that a generator gives, where each row is for one frame."""
+    """A generator that gives only some rows of the arrays that another gives, where each row is for one
+    frame."""
 
     def __init__(self, rng: np.random.Generator, rows: NDArray[np.int64], number: int) -> None:
         self._rng, self._rows, self._number = rng, rows, number
 
     def standard_normal(self, size: Any = None, **more: Any) -> NDArray[Any]:
-        """See numpy."""
+        """See the method of numpy.random.Generator."""
         return cast(NDArray[Any], self._rng.standard_normal(self._all(size), **more))[self._rows]
 
     def random(self, size: Any = None, **more: Any) -> NDArray[Any]:
-        """See numpy."""
+        """See the method of numpy.random.Generator."""
         return cast(NDArray[Any], self._rng.random(self._all(size), **more))[self._rows]
 
     def integers(self, low: int, high: int | None = None, size: Any = None, **more: Any) -> NDArray[Any]:
-        """See numpy."""
+        """See the method of numpy.random.Generator."""
         return cast(NDArray[Any], self._rng.integers(low, high, self._all(size), **more))[self._rows]
 
     def __getattr__(self, name: str) -> Any:

@@ -26,8 +26,8 @@ JOB_PATIENCE_SECONDS = SILENT_SECONDS + 5
 """How many seconds a job without work waits for cells that other processes hold. A process that died on a
 cell counts as silent by then, so the cell is free; waiting longer would waste the job's node."""
 MOST_UNEXPLAINED_DEATHS = 3
-"""How many workers may die while they are on no cell. A few may be killed between two cells; if more die, no
-worker can start at all, and the run ends."""
+"""How many workers may die while they are on no cell. A few may be killed between two cells; if more die, it
+is taken that none can start, and the run ends."""
 LIBRARY_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _DISK_FULL_STATUS = 28
 
@@ -113,7 +113,7 @@ def work(folders: Sequence[Path], desk: Desk, index: int | None = None) -> None:
         bind_gpu(index)
     # The terminal sends Ctrl-C to the whole group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Of these the parent, which may have handlers of its own, decides too; a lost parent is noticed.
+    # The parent, which may have handlers of its own, decides about these as well; if it is lost, that is noticed.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end_with_parent()
     if desk.in_job:

@@ -161,7 +161,7 @@ def _end(launched: "subprocess.Popen[str]") -> None:
 
 def _untold(folder: Path, desk: Desk, status: int, silent: list[int], said: str) -> Outcome:
     """The outcome of a cell whose first rank did not tell how it ended."""
-    # What kills the ranks, as the end of their job does, may be about to kill this process or to ask it to stop.
+    # Whatever killed the ranks, such as the end of their job, may soon kill this process or ask it to stop.
     time.sleep(_AFTERMATH_SECONDS)
     if (folder / "record.json").exists():
         return "done"
@@ -181,7 +181,7 @@ def _untold(folder: Path, desk: Desk, status: int, silent: list[int], said: str)
 
 
 def _how(status: int) -> str:
-    """In words, the status by which a launcher tells how a rank ended: as a shell does, or the signal's number."""
+    """The exit status of a launcher in words: how a rank ended, as a shell tells it, or by a signal's number."""
     number = -status if status < 0 else status - 128 if status > 128 else status
     if number in set(signal.Signals):
         return f"status {status}, probably signal {signal.Signals(number).name}"

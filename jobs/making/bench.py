@@ -152,7 +152,7 @@ def _rows(
     for turn in range(rounds):
         for number in sorted(set(numbers)):
             measured = {"strong": run(number, False)}
-            # On a machine of one, both are the same work.
+            # On a machine of size one, strong and weak scaling do the same work.
             measured["weak"] = measured["strong"] if number == 1 else run(number, True)
             for mode, (seconds, evaluations) in measured.items():
                 rows.append(

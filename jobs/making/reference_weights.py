@@ -102,7 +102,8 @@ def _write_group(group: Sequence[_Lacking]) -> Iterator[str]:
     except WeightsOutOfReach:
         return
     except Exception as error:
-        # Weights of strangers, plug-ins, devices: whatever it is, the scores that need no flow are still made.
+        # Weights of strangers, plug-ins or devices may raise anything; scores that need no flow are made all
+        # the same.
         yield f"{cell.row}: {_said(error)}"
         return
     for one in group:

@@ -363,7 +363,7 @@ def _cell(
 
 
 def ensemble_path(directory: Path, cell: Cell) -> Path:
-    """Where the frames of a finished cell lie."""
+    """The path of the frames of a finished cell."""
     return _folder(cell, directory) / "ensemble.npz"
 
 
@@ -371,7 +371,8 @@ def _build(made: _Making, plan: ReferencePlan, directory: Path) -> MadeReference
     plain = made.plain
     peptide = Peptide.from_sequence(plain.peptide)
     tempered = _ensemble(made.hot, directory)
-    # Where the hot levels turned a peptide bond, the others know nothing of it.
+    # Frames with a peptide bond that the hot levels have turned are left out: no other way to the
+    # distribution has them.
     others = {
         "tempering": tempered.select(
             same_peptide_bonds(tempered.positions_nm, peptide.topology, peptide.start_nm)

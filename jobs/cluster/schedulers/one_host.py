@@ -39,11 +39,11 @@ class OneHost(Scheduler):
         return need.gpus * need.workers * need.ranks
 
     def rank_launcher(self, cluster: Cluster, need: Need) -> list[str]:
-        """mpi_launcher of the profile, or mpirun."""
+        """The mpi_launcher of the profile, or mpirun."""
         return shlex.split(cluster.mpi_launcher or "mpirun")
 
     def being_preempted(self, job: str) -> bool:
-        """Not known while it happens."""
+        """Whether a job is being preempted: never, since these schedulers do not tell while it happens."""
         return False
 
 

@@ -159,12 +159,12 @@ class Scheduler(ABC):
         """Whether a job is being ended to make room for another one (rather than because somebody cancelled it)."""
 
     def there(self) -> bool:
-        """Whether its commands are on this machine."""
+        """Whether the scheduler's commands are on this machine."""
         return shutil.which(self.submit_command) is not None
 
     @abstractmethod
     def version(self) -> str:
-        """What answers. Raises NoScheduler where nothing does."""
+        """The version of the scheduler that answers. Raises NoScheduler where none does."""
 
 
 def merged(options: Options, extra: Options) -> Options:
