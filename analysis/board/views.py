@@ -145,7 +145,8 @@ def _notes(row: TableRow) -> Iterable[tuple[str, str]]:
 
 
 def cell_lines(board: Board) -> list[dict[str, Any]]:
-    """Every cell at every budget: scores to nine digits, what was spent, hashes, versions and machine.
+    """A line for every cell at every budget: scores to nine digits, what was spent, hashes, versions and
+    machine.
 
     Beside a score stands its certificate, where there is one.
     """

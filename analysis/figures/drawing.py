@@ -11,7 +11,7 @@ Maker = Callable[[], Figure | None]
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure. name: of its files; caption: what a reader sees; kind: what sort of figure it is."""
+    """One figure. name: the name of its files; caption: what a reader sees; kind: what sort of figure it is."""
 
     name: str
     caption: str

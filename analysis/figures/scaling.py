@@ -180,7 +180,8 @@ def _draw_published(axes: Axes, part: pd.DataFrame, metric: Metric) -> list[Esti
 
 
 def _apart(found: list[Curve]) -> list[Curve]:
-    """Curves of one point each, moved apart a little: intervals above each other cannot be told."""
+    """Curves of one point each, moved apart a little, since intervals on top of each other cannot be told
+    apart."""
     middle = (len(found) - 1) / 2.0
     reach = 0.35 / max(middle, 1.0)
     return [
@@ -277,7 +278,7 @@ def plain_ticks(axes: Axes, which: str) -> None:
 
 
 def _power(number: float) -> str:
-    """10000 as 10 to the 4, 200000 as 2 times 10 to the 5; small numbers as they are."""
+    """A number for an axis: 10000 as 10 to the 4, 200000 as 2 times 10 to the 5; small numbers as they are."""
     if number < 1000:
         return f"{number:g}"
     exponent = int(np.floor(np.log10(number)))

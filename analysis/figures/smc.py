@@ -81,7 +81,7 @@ def _is_annealed(cell: CellFrames) -> bool:
 
 
 def _against_time(cell: CellFrames, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Times and numbers of the steps that have both."""
+    """The times and the numbers of those steps that have both."""
     times, numbers = (
         np.array([np.nan if v is None else v for v in cell.diagnostics.get(key, [])], dtype=float)
         for key in ("t", name)

@@ -1,4 +1,5 @@
-"""One look for all figures: colours, markers, sizes, and files whose bytes depend on their content alone."""
+"""The common look of all figures: colours, markers, sizes, and files whose bytes depend on their content
+alone."""
 
 import io
 import zlib

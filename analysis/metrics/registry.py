@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _line(power: Literal[1, 2]) -> dict[str, Any]:
-    """How W1 (power 1) or W2 of the energies and its error are measured."""
+    """The functions that measure W1 (power 1) or W2 of the energies, and its error."""
 
     def between(sample: "Views", truth: "Views") -> Number:
         from analysis.wasserstein import energy_w1, energy_w2
@@ -34,7 +34,7 @@ def _line(power: Literal[1, 2]) -> dict[str, Any]:
 
 
 def _plane(view: Literal["torus", "tica"], period: float | None = None) -> dict[str, Any]:
-    """How W2 of points of a view and its error are measured; with a period, on a torus."""
+    """The functions that measure W2 of the points of a view, and its error; with a period, on a torus."""
 
     def between(sample: "Views", truth: "Views") -> Number:
         from analysis.wasserstein import certified_w2
@@ -52,7 +52,7 @@ def _plane(view: Literal["torus", "tica"], period: float | None = None) -> dict[
 
 
 def _states(view: Literal["angles", "tica"]) -> dict[str, Any]:
-    """How the Jensen-Shannon divergence over k-means states of a view and its error are measured."""
+    """The functions that measure the Jensen-Shannon divergence over k-means states of a view, and its error."""
 
     def between(sample: "Views", truth: "Views") -> Number:
         from analysis.metrics.jsd import kmeans_jsd
@@ -109,7 +109,8 @@ def _k_hat(case: "Case") -> float | None:
 
 
 _OVER_DECADES: Mapping[str, Any] = {"scale": "log", "bounds": POSITIVE}
-"""The properties of distances, which spread over decades: they have a logarithmic scale, and are positive."""
+"""The properties of distances, which spread over decades: they have a logarithmic scale and are never
+negative."""
 
 DISTANCES: tuple[Distance, ...] = (
     Distance(

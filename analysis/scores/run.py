@@ -161,7 +161,7 @@ def _marks(folder: Path, cell: Cell, cache: Path, reference_folders: tuple[Path,
 
 
 def _waits_for(cell: Cell, reference_folders: tuple[Path, ...]) -> str:
-    """Why a cell is not finished, as far as it is an input that lacks."""
+    """The reason why a cell is not finished, if an input is missing."""
     missing = open_weights(cell.settings)
     if missing:
         return f"weights {', '.join(missing)} are not here"

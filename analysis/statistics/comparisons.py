@@ -166,7 +166,8 @@ def compare_rows(
 
 
 def level(lines: pd.DataFrame) -> float:
-    """What a row is ranked by in one metric: the mean over peptides and seeds of what is compared."""
+    """The number by which a row is ranked in one metric: the mean over peptides and seeds of what is
+    compared."""
     return float(peptide_means(_comparable(lines, str(lines["metric"].iloc[0]))).mean())
 
 

@@ -158,7 +158,7 @@ def student_interval(means: Floats) -> tuple[float, float]:
 
 
 def _hall_inverse(x: float, skewness: float, n: int) -> float:
-    """The t for which Hall's cubic is x."""
+    """The value t at which Hall's cubic is x."""
     a = skewness / (3.0 * math.sqrt(n))
     if abs(a) < 1e-9:
         return x

@@ -79,7 +79,8 @@ def _check_energies(ensemble: Ensemble, target: Target) -> Iterator[str]:
 
 
 def _rounding_kt(frames_nm: NDArray[np.float32], gradients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """By how much (n,) energies in kT may change as all coordinates (n, atoms, 3) in nm do in their last digit.
+    """How much energies (n,) in kT may change if all coordinates (n, atoms, 3) in nm change in their last
+    digit.
 
     Frames are stored in single precision, and the energy of a clash feels that; no other frame may deviate for it.
     gradients (n, atoms, 3) in kT/nm; 0 for a frame where one is not finite.

@@ -106,7 +106,8 @@ def _replace(made: Path, folder: Path) -> None:
 
 
 def compare_scores(directory: Path, recomputed: pd.DataFrame) -> list[str]:
-    """Where scores that came along (scores.csv) are not those of the frames; empty where there are none."""
+    """The differences between scores that came along (scores.csv) and those of the frames; empty if no scores
+    came along."""
     path = directory / "scores.csv"
     if not path.exists():
         return []

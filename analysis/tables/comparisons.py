@@ -49,7 +49,7 @@ class Group:
 
     @property
     def place(self) -> Place:
-        """Where it was compared."""
+        """The place at which the rows were compared."""
         return self.suite, self.length, self.temperature_kelvin, self.budget
 
 

@@ -13,7 +13,7 @@ def kept_text(value: float | None) -> str:
 
 
 def kept(value: float) -> float:
-    """A number as it is kept."""
+    """A number rounded to the digits that are kept."""
     return float(f"{value:.{DIGITS}g}")
 
 

@@ -128,11 +128,8 @@ def _tail_lines(scored: pd.DataFrame) -> list[str]:
 
 LEAST_MASS_SEEN = 0.9
 MOST_MISSED = 0.1
-"""The share of the target's mass that weights may not see, and of the reference's frames that they may miss.
-Rows that exceed it are named; less is noise. Weights with a tail of Pareto shape k have a share n^(k - 1) of
-their mass above the heaviest of n proposals: at k = 0.7, the heaviest tail that is called reliable, that is 6
-% for 10,000 proposals. And a share of 10 % of the frames of a reference with 145 independent ones, the fewest
-that a bundled reference has, is known to 2.5 %.
+"""The limits of what weights may overlook. Rows are named whose weights see less than LEAST_MASS_SEEN of the
+target's mass, or miss more than MOST_MISSED of the reference's frames; both are shares.
 
 Less is noise. Weights with a tail of Pareto shape k have a share n^(k - 1) of their mass above the heaviest of n
 proposals: at k = 0.7, the heaviest tail that is called reliable, that is 6 % for 10,000 proposals. And a share of 10 %

@@ -223,7 +223,7 @@ def _rows_of(layout: Layout) -> list[dict[str, str]]:
 
 
 def _standing(layout: Layout, cells: pd.DataFrame) -> pd.DataFrame:
-    """The scores that stand in a table; all of its rows compete for bold."""
+    """The scores that stand in a table of the paper; all of its rows compete for bold."""
     if layout.metrics == (RATE,):
         return _with_rate(under(cells, FILTERED)).assign(weighting=PLAIN)
     plain = cells[cells["weighting"] == PLAIN]
@@ -236,7 +236,8 @@ def _standing(layout: Layout, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _beside(mine: pd.DataFrame, plain: pd.DataFrame, weighting: Weighting) -> pd.DataFrame:
-    """A second line of weighted rows, under another weighting, with what knows no weights."""
+    """The scores for a second line of weighted rows, under another weighting, together with numbers that do
+    not depend on weights."""
     common = plain[plain["row"].isin(set(mine["row"]))]
     both = pd.concat([mine, common], ignore_index=True)
     return both.assign(row=both["row"] + f", {_SAID[weighting]}")

@@ -141,7 +141,7 @@ def _of_row(lines: pd.DataFrame, row: str, price: Price, suite: str, length: int
 
 
 def _curve(lines: pd.DataFrame, peptides: set[str]) -> dict[int, float]:
-    """Distance by budget on some peptides, at budgets where all of them were scored."""
+    """The distance at each budget on some peptides, for budgets at which all of them were scored."""
     mine = lines[lines["peptide"].isin(peptides)]
     parts = {budget: mine[mine["budget"] == budget] for budget in sorted(set(mine["budget"].tolist()))}
     return {
@@ -152,7 +152,8 @@ def _curve(lines: pd.DataFrame, peptides: set[str]) -> dict[int, float]:
 
 
 def arrival(curve: dict[int, float], distance: float) -> tuple[float, Bound]:
-    """Evaluations at which a curve, distance by budget, first is down at a distance; whether more or less may be meant.
+    """The evaluations at which a curve (distance by budget) first falls to a distance, and whether the true
+    number may be more or less.
 
     Straight lines on log axes join the budgets. ">": not even at the largest budget; "≤": already at the smallest.
     """
