@@ -22,14 +22,15 @@ def reason_of(error: Exception) -> str:
 
 
 class Attempts:
-    """Notes the failures of what is made within `of`."""
+    """A list of failures; whatever fails within its context `of` is noted."""
 
     def __init__(self) -> None:
         self.failures: list[Failure] = []
 
     @contextmanager
     def of(self, what: str) -> Iterator[None]:
-        """Whatever raises within is noted as a failure of this, with where it was raised, and goes no further."""
+        """Within this context, an error is noted as a failure of the named thing, with where it was raised,
+        and goes no further."""
         try:
             yield
         except Exception as error:

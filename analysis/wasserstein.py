@@ -23,13 +23,15 @@ from prosebench import transport
 
 _GAP_TOLERANCE = 1e-9
 _ROUNDING = 1e-12
-"""Of the largest cost that plays a part: no double tells more about a sum of such costs."""
+"""The rounding error that is allowed in a sum of costs, as a share of the largest cost or price in it. No
+double says more about such a sum."""
 
 Floats = NDArray[np.floating]
 
 
 class Certified(NamedTuple):
-    """A W2 distance, and by how much, relative to it, its square may at most be above the least (0: exact)."""
+    """A W2 distance and its certificate: the share of its square by which that may at most lie above the
+    least (0: exact)."""
 
     value: float
     gap: float
@@ -117,7 +119,8 @@ def certified_w2(
 def _merged(
     points: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Distinct points (k, d), how often each is there (k,), and its weight (k,); in their order, where all differ."""
+    """The distinct points (k, d), how often each occurs (k,), and its weight (k,); in their old order if all
+    differ."""
     distinct, place, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
     if len(distinct) == len(points):
         return points, np.ones(len(points), dtype=np.int64), weights

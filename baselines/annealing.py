@@ -17,7 +17,8 @@ from prosebench.method import Carry, Run
 from prosebench.proposal import Proposal
 
 BLOCK = 256
-"""Particles of a block; part of what decides the numbers."""
+"""The number of particles in a block. They share a random stream, so this number is part of what decides the
+results."""
 
 _BISECTIONS = 40
 
@@ -85,7 +86,7 @@ class Points:
         )
 
     def arrays(self) -> Carry:
-        """All arrays by name."""
+        """The arrays of all points, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
@@ -148,7 +149,8 @@ def evaluated(run: Run, proposal: Proposal, frames_nm: NDArray[np.float32]) -> P
 
 
 def blocks(n: int, first: int = 0) -> list[slice]:
-    """Particles first..n in blocks of BLOCK: what shares a random stream, and what a rank does in one go."""
+    """The particles first..n in blocks of BLOCK: each block has one random stream, and one rank does it in
+    one go."""
     return [slice(start, min(start + BLOCK, n)) for start in range(first, n, BLOCK)]
 
 
@@ -161,7 +163,7 @@ def stream(run: Run, purpose: int, step: int, first: int) -> np.random.Generator
 
 
 def joined(parts: list[Points]) -> Points:
-    """One after the other."""
+    """Several sets of points joined to one, in their order."""
     arrays = [part.arrays() for part in parts]
     return Points(**{name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]})
 
@@ -182,7 +184,7 @@ def reweighted(
 
 
 def nothing_left(particles: int) -> FloatingPointError:
-    """What is raised where all particles are dead."""
+    """The error that is raised if all particles are dead."""
     return FloatingPointError(
         f"none of {particles} particles has a finite energy and density any more: the steps are too long; "
         "lower epsilon, or start from a better proposal"

@@ -31,7 +31,7 @@ from prosebench.prose.trainable import FlowLoss, augment
 from prosebench.training.schedule import one_cycle
 
 MD = "md."
-"""Begins the names of what the dynamics carries."""
+"""The prefix of the names of arrays that the dynamics hands from chunk to chunk."""
 
 
 class BoltzmannGenerator(Method):
@@ -88,7 +88,7 @@ class BoltzmannGenerator(Method):
     contract_spread_nm = 0.9 * 0.21
 
     def skip(self, run: Run) -> str | None:
-        """Every trajectory needs a step."""
+        """The budget must give at least one step to every trajectory."""
         least = self.settings.replicas + minimisation_limit(self.settings.minimise_steps)
         if self.preparation(run) < least:
             needed = int(np.ceil(least / self.settings.md_share))
@@ -96,7 +96,7 @@ class BoltzmannGenerator(Method):
         return None
 
     def preparation(self, run: Run) -> int:
-        """The share of dynamics."""
+        """The evaluations that dynamics may take of the budget."""
         return int(self.settings.md_share * run.budgets[-1])
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:

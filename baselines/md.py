@@ -36,7 +36,7 @@ class MD(Method):
     contract_settings = {"warm_up_ps": 5.0, "chunk_steps": 100, "friction_per_ps": 200.0}
 
     def preparation(self, run: Run) -> int:
-        """Minimisation and warm-up."""
+        """The evaluations of minimisation and warm-up."""
         return minimisation_limit(self.settings.minimise_steps) + self._warm_up_steps
 
     def marks(self, run: Run) -> NDArray[np.int64]:

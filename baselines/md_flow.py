@@ -39,7 +39,7 @@ from prosebench.proposal import (
 )
 
 _DRAW, _PLACE, _ACCEPT = 1, 2, 3
-"""Purposes of random streams."""
+"""The numbers of the purposes for which random numbers are drawn. Each purpose has random streams of its own."""
 _NO_FRICTION_PER_PS = 1e-12
 
 
@@ -77,7 +77,8 @@ class MDFlow(MDReplicas):
     }
 
     def skip(self, run: Run) -> str | None:
-        """No proposal for the peptide, starts of another peptide, or a budget too small for a round."""
+        """The reasons are: no proposal for the peptide, starts of another peptide, or a budget too small for
+        a round."""
         if isinstance(self._source, PreparedProposal):
             return f"{self.settings.proposal} must be trained first, which this method leaves to others"
         if run.budgets[-1] < self._round_cost:
@@ -95,7 +96,8 @@ class MDFlow(MDReplicas):
             state, done = PhaseState(carry["positions_nm"], carry["velocities_nm_ps"]), int(carry["round"])
             moved = carry["moved"]
         else:
-            # With the labels that draws have, no replica keeps its own for ever.
+            # Starts get the labels that draws have: dynamics does not change them, and a replica would keep
+            # its own for ever.
             start = self._start(run)
             places = proposal.as_drawn(start.positions_nm, stream(run, _PLACE, 0, 0))
             state = PhaseState(np.asarray(places, dtype=np.float64), start.velocities_nm_ps)
@@ -171,7 +173,8 @@ class MDFlow(MDReplicas):
             Ensemble(x, energy, evaluations=np.full(replicas, evaluations))
             for x, energy, evaluations in zip(frames, frame_energies, paid, strict=True)
         ]
-        # At the time of positions, velocities know nothing of them: those of dynamics go on at a draw.
+        # Velocities at the time of the positions are independent of them: a replica that goes to a draw keeps
+        # its own.
         positions = _chosen(at, drawn.frames_nm, state.positions_nm)
         back = -self._kicked(run, PhaseState(positions, -velocities))
         return PhaseState(positions, back), ensembles, jumps
@@ -195,7 +198,7 @@ class MDFlow(MDReplicas):
         return result.state.velocities_nm_ps
 
     def _kept(self, run: Run, number: int) -> NDArray[np.int64]:
-        """After which steps or draws of a round, from 1, all replicas keep a frame."""
+        """The steps or draws of a round, counted from 1, after which all replicas keep a frame."""
         rounds = run.budgets[-1] // self._round_cost
         discarded = int(self.settings.discard * rounds)
         if number <= discarded:
@@ -221,7 +224,8 @@ class MDFlow(MDReplicas):
         )
 
     def _usable(self, run: Run, proposal: Proposal, drawn: Draws) -> NDArray[np.bool_]:
-        """Which draws (n,) have a density, and the handedness and the peptide bonds, cis or trans, of the peptide."""
+        """Which draws (n,) can be used: they have a density, and the handedness and peptide bonds (cis or
+        trans) of the peptide."""
         usable = np.isfinite(drawn.log_density)
         if proposal.placement is not None:
             _, mirrored, wrong = fix_chirality(drawn.frames_nm, run.peptide.topology, run.peptide.start_nm)
@@ -249,6 +253,6 @@ def round_cost(md_steps: int, proposals: int) -> int:
 
 
 def _chosen(at: NDArray[np.int64], draws: NDArray[Any], otherwise: NDArray[Any]) -> NDArray[Any]:
-    """Row at[i] of `draws`, or row i of `otherwise` where at[i] is -1."""
+    """Rows chosen one by one: row at[i] of `draws`, or row i of `otherwise` where at[i] is -1."""
     went = (at >= 0).reshape(-1, *[1] * (draws.ndim - 1))
     return np.where(went, draws[np.maximum(at, 0)], otherwise)

@@ -57,14 +57,14 @@ class MDReplicas(Method):
     contract_settings = {"chunk_evaluations": 200, "friction_per_ps": 200.0}
 
     def skip(self, run: Run) -> str | None:
-        """Starts must be of the peptide."""
+        """The frames of a file of starts must have as many atoms as the peptide."""
         if not self.settings.starts:
             return None
         atoms = Ensemble.load(self.settings.starts).positions_nm.shape[1]
         return None if atoms == run.peptide.n_atoms else f"{self.settings.starts} has frames of {atoms} atoms"
 
     def preparation(self, run: Run) -> int:
-        """Minimisation, where starts do not come from a file."""
+        """The evaluations of the minimisation, if starts do not come from a file."""
         return 0 if self.settings.starts else minimisation_limit(self.settings.minimise_steps)
 
     def marks(self, run: Run) -> NDArray[np.int64] | None:

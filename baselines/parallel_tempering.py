@@ -50,7 +50,7 @@ class ParallelTempering(Method):
         return None
 
     def preparation(self, run: Run) -> int:
-        """Minimisation."""
+        """The evaluations of the minimisation."""
         return minimisation_limit(self.settings.minimise_steps)
 
     def marks(self, run: Run) -> NDArray[np.int64]:
@@ -165,7 +165,8 @@ class ParallelTempering(Method):
     def _exchange(
         self, energies_kt: NDArray[np.float64], round_: int, rng: np.random.Generator, run: Run
     ) -> tuple[NDArray[np.int64], int, int]:
-        """Who goes where: order (replicas,) of old places by new place, accepted and attempted exchanges.
+        """The exchange of places: order (replicas,) of old places by new place, and the numbers of accepted
+        and attempted exchanges.
 
         Neighbours i, i+1 exchange with probability min(1, exp((b_i - b_j)(E_i - E_j))), b = 1/kT; pairs (0,1),
         (2,3) ... in one round, (1,2), (3,4) ... in the next.

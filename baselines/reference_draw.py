@@ -40,7 +40,7 @@ class ReferenceDraw(Method):
         return np.arange(1, min(len(spare), run.frames, run.budgets[-1]) + 1)
 
     def chunk(self, run: Run, index: int, carry: Carry) -> Chunk:
-        """The whole draw."""
+        """Draw all frames in one chunk."""
         assert run.reference_path is not None, "skip() lets no run without a reference through"
         spare = Reference.load(run.reference_path).spare
         number = min(len(spare), run.frames, run.budgets[-1])

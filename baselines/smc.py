@@ -55,13 +55,14 @@ from prosebench.proposal import (
 )
 
 MAX_CHUNKS = 20
-"""Every chunk stores all particles with two gradients: 22 MB for 10,000 particles of 60 atoms."""
+"""The largest number of chunks of a run. Each stores all particles with two gradients: 22 MB for 10,000
+particles of 60 atoms."""
 
 PROPOSAL = "proposal."
-"""Begins the names of what a proposal carries."""
+"""The prefix of the names of arrays that the proposal hands from chunk to chunk."""
 
 _DRAW, _RESAMPLE, _MOVE = 1, 2, 3
-"""Purposes of random streams."""
+"""The numbers of the purposes for which random numbers are drawn. Each purpose has random streams of its own."""
 
 
 class SMCSettings(MethodSettings):
@@ -118,7 +119,7 @@ class SMC(Method):
         return self._source.skip(run)
 
     def preparation(self, run: Run) -> int:
-        """That of the proposal."""
+        """The preparation of the proposal."""
         source = self._source
         return source.preparation(run) if isinstance(source, PreparedProposal) else 0
 
@@ -159,7 +160,7 @@ class SMC(Method):
 
     @property
     def _cost(self) -> int:
-        """Evaluations a particle."""
+        """The number of evaluations that one particle costs."""
         return 1 + self.settings.steps * self.settings.moves
 
     def _draw(self, run: Run, proposal: Proposal, carry: Carry, evaluations: int) -> Chunk:
@@ -201,7 +202,8 @@ class SMC(Method):
         return None
 
     def _start(self, run: Run, proposal: Proposal, points: Points) -> State:
-        """The draws that live, equal in weight; what of the proposal they are is the first share of log Z."""
+        """The draws that live, with equal weights; their share of all that was drawn is the first part of log
+        Z."""
         settings = self.settings
         usable = np.flatnonzero(points.alive & (points.energies_kt < settings.start_below_kt))
         kept = usable[filter_top(points.log_ratio[usable], settings.start_filter)]

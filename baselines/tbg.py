@@ -24,7 +24,8 @@ from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
 
 GPU_CHUNK = 1024
-"""Proposals of a chunk on a GPU: an exact divergence takes long."""
+"""The number of proposals of a chunk on a GPU. It is smaller than for other flows, since an exact divergence
+takes long."""
 
 
 class TBG(Method):

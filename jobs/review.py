@@ -31,19 +31,23 @@ from prosebench.store.hub import HubError
 from prosebench.store.storage import FileElsewhere
 
 RECOMPUTED = 32
-"""Proposals of a cell that are drawn again: one half the heaviest, the others at random."""
+"""The number of proposals of a cell that are drawn again. One half are the heaviest, the others are chosen at
+random."""
 
 SAME_FRAME_NM = 1e-3
 SAME_WEIGHT = 0.01
-"""Coordinates, and log-weights beside energies, of a proposal that is drawn again. Between instruction sets, those of
-`prose-mini` differ by 5e-7 nm and 6e-5 at most."""
+"""How far a proposal that is drawn again may lie from the one that was sent: SAME_FRAME_NM for its
+coordinates, SAME_WEIGHT for its log-weight plus its energy. Between instruction sets, those of `prose-mini`
+differ by at most 5e-7 nm and 6e-5."""
 
 STRAYING = 0.05
-"""Share of proposals drawn again that may differ: where a flow is steep, it magnifies the last digit."""
+"""The share of the proposals drawn again that may differ by more. Where a flow is steep, it magnifies a
+difference in the last digit."""
 
 
 def inspect(record: Record, ensemble: Ensemble, peptide: Peptide, reference_path: Path | None) -> Inspection:
-    """What a record cannot be by the code of its own method: marks, preparation, weights. Frames are those of it."""
+    """What is impossible in a record by the code of its own method: its marks, its preparation, its weights.
+    Frames are those of it."""
     cell = record.cell
     if cell.row in method_entry_points() and cell.method not in (cell.row, EXTERNAL):
         said = f"its row is called {cell.row}, but runs {cell.method}; give the row another name"
@@ -86,7 +90,8 @@ def inspect(record: Record, ensemble: Ensemble, peptide: Peptide, reference_path
 
 
 def _refused(error: ValidationError, method: str) -> Iterator[str]:
-    """What settings cannot be; nothing where they name a file or a method that is not here, which is no fault."""
+    """What is wrong with the settings; nothing where they name a file or a method that is not here, which is
+    no fault."""
     causes = [one.get("ctx", {}).get("error") for one in error.errors()]
     changed = next((cause for cause in causes if isinstance(cause, ChangedWeights)), None)
     if changed:
@@ -133,7 +138,8 @@ def _check_marks(
 
 
 def _check_weights(method: Method, run: Run, ensemble: Ensemble, target: Target) -> Iterator[str]:
-    """Proposals, and what they weigh beside their energies, that are not those of the method with this seed."""
+    """Proposals, and their log-weights beside their energies, that differ from what the method gives with
+    this seed."""
     assert ensemble.log_weights is not None
     chosen = _places(ensemble.log_weights)
     again = redrawn(method, run, target, chosen)
@@ -203,21 +209,22 @@ class _SomeRows(Run):
 
 
 class _Rows:
-    """Some rows of the arrays that a generator gives, where each row is for one frame."""
+    """A generator that gives only some rows of the arrays that another gives, where each row is for one
+    frame."""
 
     def __init__(self, rng: np.random.Generator, rows: NDArray[np.int64], number: int) -> None:
         self._rng, self._rows, self._number = rng, rows, number
 
     def standard_normal(self, size: Any = None, **more: Any) -> NDArray[Any]:
-        """See numpy."""
+        """See the method of numpy.random.Generator."""
         return cast(NDArray[Any], self._rng.standard_normal(self._all(size), **more))[self._rows]
 
     def random(self, size: Any = None, **more: Any) -> NDArray[Any]:
-        """See numpy."""
+        """See the method of numpy.random.Generator."""
         return cast(NDArray[Any], self._rng.random(self._all(size), **more))[self._rows]
 
     def integers(self, low: int, high: int | None = None, size: Any = None, **more: Any) -> NDArray[Any]:
-        """See numpy."""
+        """See the method of numpy.random.Generator."""
         return cast(NDArray[Any], self._rng.integers(low, high, self._all(size), **more))[self._rows]
 
     def __getattr__(self, name: str) -> Any:

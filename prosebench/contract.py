@@ -70,7 +70,8 @@ def outcome(check: Callable[[Case], str], case: Case) -> tuple[bool, str]:
 
 
 def _place(error: BaseException) -> str:
-    """Where it was raised: the file and line nearest to the error that are none of ours, if any."""
+    """The file and line, outside of our own code, that are nearest to where an error was raised; empty if
+    there is none."""
     ours = str(Path(__file__).parent)
     lines = [
         frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)

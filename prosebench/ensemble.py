@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 
 Weighting = Literal["smoothed", "filtered"]
 Observable = Callable[["mdtraj.Trajectory"], Any] | NDArray[Any]
-"""A function of an mdtraj trajectory that gives a number, or a row of them, for each frame; or these numbers."""
+"""What is averaged: a function of an mdtraj trajectory that gives one number, or a row of numbers, for each
+frame; or these numbers themselves."""
 
 _FIELDS = ("positions_nm", "energies_kt", "log_weights", "evaluations")
 _MOST_IN_FIRST_HALF = 0.6
 
 FARTHEST_NM = 1e6
-"""A coordinate beyond this, a millimetre, says no more than one that is not finite."""
+"""A coordinate in nm beyond this, a millimetre, is treated as one that is not finite."""
 
 LARGEST_NUMBER = 1e150
-"""Of energies in kT and log-weights: the square of a larger one overflows."""
+"""The largest magnitude of energies in kT and of log-weights: the square of a larger number overflows."""
 
 MOST_BYTES = 2**35
-"""Of an ensemble in memory: a million frames of 2,800 atoms."""
+"""The largest size of an ensemble in memory, in bytes: a million frames of 2,800 atoms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +295,7 @@ class Ensemble:
 
 
 def _wrong_heads(heads: dict[str, ArrayHead], most_bytes: int) -> Iterator[str]:
-    """What an ensemble's arrays cannot be, before they are read."""
+    """What is wrong with the arrays of an ensemble by their shapes and types, before any is read."""
     missing = [name for name in _FIELDS[:2] if name not in heads]
     unknown = [name for name in heads if name not in _FIELDS]
     if missing:

@@ -10,7 +10,8 @@ from prosebench.record import Record
 
 
 class Inspection(NamedTuple):
-    """Reasons against a record; whether log-weights were computed again; whether frames of its method may repeat."""
+    """What a method says of a record: the reasons against it, whether its log-weights were computed again,
+    and whether frames of the method may repeat."""
 
     reasons: tuple[str, ...] = ()
     weights: Literal["recomputed", "as declared"] = "as declared"
@@ -18,9 +19,10 @@ class Inspection(NamedTuple):
 
 
 Inspect = Callable[[Record, Ensemble, Peptide, Path | None], Inspection]
-"""Asks the method of a record, given its frames, its peptide and the path of the peptide's reference."""
+"""A function that asks the method of a record for its judgement, given the frames, the peptide, and the path
+of the peptide's reference."""
 
 
 def nothing_asked(record: Record, ensemble: Ensemble, peptide: Peptide, reference: Path | None) -> Inspection:
-    """No method is asked."""
+    """An inspection in which no method is asked."""
     return Inspection()

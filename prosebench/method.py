@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from prosebench.peptide import Peptide
 
 Carry = dict[str, NDArray[Any]]
-"""Arrays that a chunk hands to the next one; stored with the chunk."""
+"""The arrays, by name, that a chunk hands to the next one. They are stored with the chunk, so that a cell
+that was killed can go on from there."""
 
 
 class MethodSettings(BaseModel):

@@ -2,22 +2,27 @@
 engine."""
 
 PUBLISHED_KELVIN = 310.0
-"""Temperature of the published protocol; it goes without saying in the name of a peptide."""
+"""The temperature in kelvin of the published protocol. The name of a peptide does not mention it."""
 
 MOST_EVALUATIONS = 10**15
-"""A second of molecular dynamics, or thirty years of a machine that takes a million frames a second."""
+"""The largest budget that can be asked for, in energy evaluations. It is a second of molecular dynamics, or
+thirty years of a machine that does a million frames a second."""
 
 LEAST_KELVIN, MOST_KELVIN = 200.0, 1e5
-"""Of temperatures that are asked for; below, a number is probably one of degrees Celsius. Records may hold others."""
+"""The bounds in kelvin of a temperature that can be asked for. A lower number was probably meant in degrees
+Celsius. Records may hold other temperatures."""
 
 EXTERNAL = "external"
-"""Method of cells whose frames were made by programs that are not run here: their costs are declared, not metered."""
+"""The method of cells whose frames were made by programs that are not run here. Their costs are declared, not
+metered."""
 
 FLOOR = "reference-draw"
-"""Method that draws frames from the reference: its row is the floor of every distance."""
+"""The method that draws frames from the reference. Its row is the floor of every distance: what a perfect
+sampler scores."""
 
 CEILING = "first-frame"
-"""Row of one frame over and over: what a sampler scores that never leaves the frame it was put at."""
+"""The row of one frame that is repeated over and over: the score of a sampler that never leaves the frame it
+begins with."""
 
 
 def name_at(sequence: str, temperature_kelvin: float) -> str:

@@ -15,7 +15,7 @@ from prosebench.robin.flow import Robin
 from prosebench.store.storage import DamagedFile, array_text, read_arrays
 
 KINDS: tuple[type[Flow[Any]], ...] = (Prose, Arbg, Robin)
-"""Flows that can be drawn from by name."""
+"""The kinds of flows that `load_flow` can load by the name of their weights."""
 
 
 def load_flow(

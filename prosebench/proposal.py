@@ -54,7 +54,7 @@ class Proposal(Protocol):
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         ...
 
     @property
@@ -190,7 +190,7 @@ class GaussianProposal:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         return len(self.mean_nm)
 
     def draw(self, n: int, rng: np.random.Generator) -> Draws:

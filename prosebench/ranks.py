@@ -29,7 +29,7 @@ class Ranks:
         return [parts[index % self.size][index // self.size] for index in range(len(pieces))]
 
     def of_first(self, work: Callable[[], Result]) -> Result:
-        """What work() gives to the first rank, on every rank; the others wait for it."""
+        """The result of work(), which only the first rank does, on every rank; the others wait for it."""
         found: Result = self.gather(work() if self.rank == 0 else None)[0]
         return found
 

@@ -38,7 +38,7 @@ from prosebench.store.fields import (
 from prosebench.store.storage import DamagedFile, file_sha256, json_bytes, read_json, write_json
 
 SCHEMA: Literal[1] = 1
-"""Version of cells, chunks and records; raised when the meaning of a field changes."""
+"""The version of the format of cells, chunks and records. It is raised when the meaning of a field changes."""
 
 Model = TypeVar("Model", bound=BaseModel)
 Found = TypeVar("Found")
@@ -209,7 +209,7 @@ def write_record(folder: Path, record: Record, provenance: Provenance) -> None:
     files = {"provenance.json": provenance, "record.json": record}
     contents = {name: model.model_dump(mode="json") for name, model in files.items()}
     for name, model in files.items():
-        # A model that was copied with changes has not been looked at since.
+        # A model that was copied with changes has not been validated since then.
         type(model).model_validate(contents[name])
     for name, content in contents.items():
         write_json(folder / name, content)

@@ -40,7 +40,7 @@ def check_rooms() -> None:
 
 
 class _Alias(Loader):
-    """Gives the module of another name, as it is."""
+    """A loader that gives the module of another name, as it is."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -57,7 +57,7 @@ class _Alias(Loader):
 
 
 class _Rooms(MetaPathFinder):
-    """Finds prosebench.ROOM... as ROOM..."""
+    """A finder that imports prosebench.ROOM... as ROOM..."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -21,10 +21,12 @@ from prosebench.names import CEILING, FLOOR
 from prosebench.store.storage import json_bytes
 
 SHOWN_METRICS = tuple(metric for metric in TABLE_METRICS if metric.better or metric.optional)
-"""Metrics that the board shows: those that it ranks by, and how much of the target weights see."""
+"""The metrics that the board shows: those that it ranks by, and those that say how much of the target the
+weights see."""
 
 _PLACE = ["suite", "row", "peptide", "temperature_kelvin", "budget", "seed"]
-"""What two runs may both hold."""
+"""The columns that name a place in the scores. Two runs may both hold one place; the board takes it from one
+of them."""
 
 
 class MixedRuns(ValueError):
@@ -50,7 +52,7 @@ class Board:
 
     @cached_property
     def comparisons(self) -> list[Group]:
-        """All pairs of methods in every group and metric."""
+        """The comparisons of all pairs of methods in every group and metric."""
         return comparison_groups(self.scores)
 
     @cached_property
@@ -127,7 +129,8 @@ def make_board(runs: Sequence[KeptRun]) -> Board:
 
 
 def _without_superseded(scores: pd.DataFrame) -> pd.DataFrame:
-    """Of a place that several runs hold, the lines of the first run that scored it; else of the first."""
+    """The scores with each place taken from one run: of several, the first run that scored it, else the
+    first."""
     ranked = scores.assign(missing=~scores["status"].isin(SCORED)).sort_values(
         ["missing", "run"], kind="stable"
     )

@@ -12,7 +12,7 @@ from analysis.board.maps import BINS, MOST_KT
 from analysis.figures.style import Look
 
 OUTLINE_KT = 2
-"""The reference's bins up to this free energy (whole kT) are outlined on the maps of the methods."""
+"""The bins of the reference up to this free energy, in whole kT, are outlined on the maps of the methods."""
 
 _SQUARE = f"M0 0h{BINS}v{BINS}h-{BINS}z"
 _DASHES = {"-": "", "--": "7 3", "-.": "7 3 2 3", ":": "2 3"}
@@ -72,7 +72,7 @@ def energy_histogram(energy: Mapping[str, Any], budget: int, looks: Mapping[str,
 
 
 Axis = tuple[str, str, str]
-"""Texts of an axis: its low end, its name, its high end."""
+"""The texts of an axis: its low end, its name, and its high end."""
 
 
 def free_energy_map(grid: Sequence[str], outline: str, title: str, x: Axis, y: Axis) -> str:

@@ -28,7 +28,7 @@ from prosebench.store.storage import json_bytes, write_bytes
 README = "README.md"
 _PLACE = ("suite", "length", "temperature_kelvin", "row", "budget")
 _KINDS = ("scaling", "length", "price")
-"""Kinds of figures over a suite that the board shows."""
+"""The kinds of figures over a suite that the board shows."""
 
 
 def board_files(runs: Path) -> dict[str, bytes]:
@@ -162,7 +162,7 @@ def _board_json(board: Board) -> dict[str, Any]:
 
 
 def _finite(value: float | None) -> float | str | None:
-    """JSON knows no infinity."""
+    """A number as JSON can hold it: JSON knows no infinity."""
     return value if value is None or abs(value) < float("inf") else str(value)
 
 

@@ -77,7 +77,8 @@ def _maps(
 
 
 def _energies(data: PeptideData) -> dict[str, Any]:
-    """Shares of frames (in 1e-4) in bins that span the reference and half its width on each side."""
+    """The shares of frames (in units of 1e-4) in bins that span the reference and half its width on each
+    side."""
     low, high = np.quantile(data.truth.energies_kt, [_TAIL, 1.0 - _TAIL])
     edges = np.linspace(1.5 * low - 0.5 * high, 1.5 * high - 0.5 * low, ENERGY_BINS + 1)
     rows = []

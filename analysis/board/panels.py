@@ -16,7 +16,7 @@ from analysis.figures.style import Look
 
 
 def panels(name: str, numbers: Mapping[str, Any], looks: Mapping[str, Look]) -> dict[str, Any]:
-    """Everything that the page shows of one run's frames. numbers: of `maps.peptide_drawings`."""
+    """Everything that the page shows of one run's frames. numbers are those of `maps.peptide_drawings`."""
     peptide = numbers["peptide"]
     return {
         "name": name,

@@ -149,7 +149,7 @@ def _text(text: str, value: Any, *, href: str = "", marker: str = "") -> dict[st
 
 
 def _places(view: dict[str, Any]) -> list[dict[str, Any]]:
-    """Cells of length and budget."""
+    """The cells of a table's line for length and budget."""
     return [_text(f"{view[name]:,}", view[name]) | {"num": True} for name in ("length", "budget")]
 
 

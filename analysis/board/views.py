@@ -18,7 +18,7 @@ from analysis.tables.text import metric_texts, texts
 from prosebench.names import CEILING, EXTERNAL, FLOOR, name_at
 
 LARGE_PREPARATION = 0.1
-"""Preparation beyond this share of the budget is marked."""
+"""A row is marked if its preparation takes more than this share of its budget."""
 
 
 @dataclass
@@ -145,7 +145,8 @@ def _notes(row: TableRow) -> Iterable[tuple[str, str]]:
 
 
 def cell_lines(board: Board) -> list[dict[str, Any]]:
-    """Every cell at every budget: scores to nine digits, what was spent, hashes, versions and machine.
+    """A line for every cell at every budget: scores to nine digits, what was spent, hashes, versions and
+    machine.
 
     Beside a score stands its certificate, where there is one.
     """

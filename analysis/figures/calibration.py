@@ -43,7 +43,8 @@ from prosebench.store.storage import write_bytes
 
 
 def calibration_figure(trials: int = 1000) -> Figure:
-    """Against the number of peptides: coverage of the intervals used and of two that are not; of ratios; alarms."""
+    """Rates against the number of peptides: coverage of the intervals used and of two that are not; of
+    ratios; alarms."""
     with styled():
         figure = new_figure(PAGE_INCHES, 4.0)
         panels = figure.subplots(2, len(SAMPLERS) + 1).ravel()

@@ -40,7 +40,7 @@ PER_EVALUATIONS = 10_000
 
 
 def samplers(scores: pd.DataFrame) -> pd.DataFrame:
-    """What was scored of all rows but floor and ceiling."""
+    """The scored lines of all rows but floor and ceiling."""
     known = under(scored_lines(scores))
     return known[~known["method"].isin([FLOOR, CEILING])]
 
@@ -105,7 +105,7 @@ def weights_by_length(scores: pd.DataFrame) -> Figure | None:
 
 
 def _without_number(k_hats: pd.Series) -> Counter[str]:
-    """What k-hats say that are no numbers, and how many say it."""
+    """What the k-hats say that are no numbers, and how many of them say it."""
     return Counter(k_hat_text(value) for value in k_hats if not np.isfinite(value))
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 Maker = Callable[[], Figure | None]
-"""Makes a figure; None where there is nothing to draw."""
+"""A function that makes a figure, or returns None if there is nothing to draw."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure. name: of its files; caption: what a reader sees; kind: what sort of figure it is."""
+    """One figure. name: the name of its files; caption: what a reader sees; kind: what sort of figure it is."""
 
     name: str
     caption: str

@@ -41,10 +41,10 @@ from prosebench.reference import Reference, find_reference
 from prosebench.store.storage import read_json, write_bytes, write_json
 
 MOST_PAIRS = 6
-"""Pairs of rows that are drawn peptide by peptide."""
+"""The largest number of pairs of rows that are drawn peptide by peptide."""
 
 MOST_BUDGETS = 3
-"""Figures of a peptide show at most this many budgets: the smallest, the largest, one between."""
+"""The figures of a peptide show at most this many budgets: the smallest, the largest, and one between."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from prosebench.frames.tica import TicaBasis
 
 MAX_FREE_ENERGY_KT = 7.0
 FEW_FRAMES = 300
-"""Below this number frames are drawn as points: a density of so few would be an invention."""
+"""Fewer frames than this are drawn as points. They are too few to know a density from."""
 _CONTOURS_KT = (1.0, 3.0, 5.0)
 MOST_COLUMNS = 5
 _BINS = 120

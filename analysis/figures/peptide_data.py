@@ -23,7 +23,7 @@ from prosebench.reference import Reference
 from prosebench.store.storage import DamagedFile
 
 N_MAP_STATES = 6
-"""States of the population figures: few enough to be named."""
+"""The number of states in the figures of populations. They are few enough to have names."""
 
 _TRACE_POINTS = 40
 Floats = NDArray[np.floating]

@@ -1,4 +1,4 @@
-"""What a peptide costs where a flow was trained for several, beside dynamics at the same distance."""
+"""The figure of what a peptide costs if a flow was trained for several, beside dynamics at the same distance."""
 
 from collections.abc import Sequence
 

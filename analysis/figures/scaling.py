@@ -35,15 +35,15 @@ FIGURES = {
     "wasserstein": ("energy-w2", "torus-w2", "tica-w2"),
     "jsd": ("torus-k-jsd", "tica-k-jsd"),
 }
-"""Metrics of each figure, by the figure's name."""
+"""The metrics in each figure, by the name of the figure."""
 
 AGAINST = {
     "evaluations": "energy evaluations",
     "device-seconds": "sampling time × devices (s)",
     "wall-seconds": "wall time (s)",
 }
-"""What metrics are drawn against, with the label of the axis. Devices are cores or accelerators; wall time is sampling
-and preparation.
+"""The quantities that metrics are drawn against, each with the label of its axis. Devices are cores or
+accelerators; wall time is that of sampling and preparation.
 """
 
 
@@ -180,7 +180,8 @@ def _draw_published(axes: Axes, part: pd.DataFrame, metric: Metric) -> list[Esti
 
 
 def _apart(found: list[Curve]) -> list[Curve]:
-    """Curves of one point each, moved apart a little: intervals above each other cannot be told."""
+    """Curves of one point each, moved apart a little, since intervals on top of each other cannot be told
+    apart."""
     middle = (len(found) - 1) / 2.0
     reach = 0.35 / max(middle, 1.0)
     return [
@@ -277,7 +278,7 @@ def plain_ticks(axes: Axes, which: str) -> None:
 
 
 def _power(number: float) -> str:
-    """10000 as 10 to the 4, 200000 as 2 times 10 to the 5; small numbers as they are."""
+    """A number for an axis: 10000 as 10 to the 4, 200000 as 2 times 10 to the 5; small numbers as they are."""
     if number < 1000:
         return f"{number:g}"
     exponent = int(np.floor(np.log10(number)))

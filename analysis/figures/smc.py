@@ -24,10 +24,11 @@ PANELS = {
     "step-nm2": "spread of a move (pm)",
     "ancestors": "draws with descendants",
 }
-"""Diagnostics that have a panel, and its title; the first, second and last are shares."""
+"""The diagnostics that have a panel, each with the panel's title. The first, the second and the last are
+shares."""
 
 _OF_STEPS = ("t", "log-z", "log-z-at-least", *PANELS)
-"""Diagnostics of annealing that are one number a step and not a chunk."""
+"""The diagnostics of annealing with one number for each step. Others have one for each chunk."""
 
 
 def annealing(cells: Sequence[CellFrames], look: Mapping[str, Look]) -> Figure | None:
@@ -80,7 +81,7 @@ def _is_annealed(cell: CellFrames) -> bool:
 
 
 def _against_time(cell: CellFrames, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Times and numbers of the steps that have both."""
+    """The times and the numbers of those steps that have both."""
     times, numbers = (
         np.array([np.nan if v is None else v for v in cell.diagnostics.get(key, [])], dtype=float)
         for key in ("t", name)

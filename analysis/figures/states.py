@@ -40,7 +40,7 @@ IN_WORDS = {
     "step-nm2": "step of a move (nm²)",
     "log-z": "log Z",
 }
-"""Titles of the panels of diagnostics; any other has its own name as title."""
+"""The titles of the panels of diagnostics. A diagnostic that is not here has its name as title."""
 
 
 def populations(data: PeptideData, states: States, look: dict[str, Look]) -> Figure:

@@ -1,4 +1,5 @@
-"""One look for all figures: colours, markers, sizes, and files whose bytes depend on their content alone."""
+"""The common look of all figures: colours, markers, sizes, and files whose bytes depend on their content
+alone."""
 
 import io
 import zlib
@@ -33,15 +34,15 @@ _BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE, _SKY = (
     "#E69F00",
     "#56B4E9",
 )
-"""Colours of Okabe and Ito, "Color Universal Design" (2008), without black (ink) and yellow (too pale for
-lines).
+"""The colours of Okabe and Ito, "Color Universal Design" (2008), without black (used for text) and yellow
+(too pale for lines).
 """
 
 _MAGENTA = "#8E0152"
-"""Of autoregressive flows; dark, so that it stands apart from the six in grey as well."""
+"""The colour of autoregressive flows. It is dark, so that it stands apart from the six others in grey, too."""
 
 _DECLARED_COLOUR = "#7B4A12"
-"""Brown, the colour of rows whose costs nobody has metered: no method is drawn in it."""
+"""The colour of rows whose costs nobody has metered: a brown in which no method is drawn."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def _columns(labels: Sequence[str], width_inches: float) -> int:
 
 
 FORMATS = ("png", "pdf", "svg")
-"""Kinds of files that figures are written as."""
+"""The kinds of files as which figures are written."""
 
 
 def save(figure: Figure, path_stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:

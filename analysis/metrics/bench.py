@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 N_STATES = 8
 WIDTH = 0.4
-"""Standard deviation of a state, in rad or units of the plane."""
+"""The standard deviation of the points of a state, in rad on a torus or in units of the plane."""
 
 
 def bench_wasserstein(
@@ -71,7 +71,7 @@ def _rows(d: int, frames: int, rounds: int, engines: list[str]) -> Iterator[Row]
 
 
 def _alone(work: Callable[..., Result], *what: object) -> Result:
-    """Done in a process of its own: the peak of memory is then that of this alone."""
+    """Do it in a process of its own, so that the peak of memory is of this work alone."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(work, what)
 

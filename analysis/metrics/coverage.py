@@ -21,7 +21,7 @@ def log_z(of_proposals: Floats) -> float:
 
 
 def log_z_bar(of_proposals: Floats, of_reference: Floats) -> float:
-    """The same constant by Bennett's acceptance ratio (J. Comput. Phys. 1976, 22, 245).
+    """The constant of `log_z` by Bennett's acceptance ratio (J. Comput. Phys. 1976, 22, 245).
 
     Takes log-weights (n,) of frames drawn from the proposal and (m,) of frames drawn from the target. The constant c
     solves sum over proposals of 1 / (1 + exp(M - w + c)) = sum over reference frames of 1 / (1 + exp(-M + w - c)), with

@@ -56,6 +56,6 @@ def kmeans(points: NDArray[np.floating], n_states: int) -> KMeans:
 
 
 def state_shares(found: NDArray[np.int64], n_states: int) -> NDArray[np.float64]:
-    """Share of points in each state, with the published pseudo-count."""
+    """The share of the points in each state, with the published pseudo-count."""
     counts = np.bincount(found, minlength=n_states) + _PSEUDO_COUNT
     return counts / counts.sum()

@@ -61,7 +61,8 @@ class Metric:
         return f"{self.heading} ({self.unit})" if self.unit else self.heading
 
     def wins(self, smaller: int, larger: int) -> int:
-        """On how many peptides a row is better that has the smaller value on some and the larger on others."""
+        """The number of peptides on which a row is better, from the numbers on which its value is smaller and
+        larger."""
         return larger if self.better == "more" else smaller
 
 

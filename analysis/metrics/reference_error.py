@@ -19,7 +19,7 @@ from analysis.metrics.jsd import N_STATES, state_shares, states
 
 Floats = NDArray[np.floating]
 BLOCK_FACTOR = 4.0
-"""Length of a block in units of the correlation time; shorter ones miss part of the correlation."""
+"""The length of a block in units of the correlation time. Shorter blocks miss part of the correlation."""
 
 
 class Frames(NamedTuple):
@@ -32,7 +32,8 @@ class Frames(NamedTuple):
 
 
 N_POTENTIAL = 500
-"""Frames on each side between which potentials are found; those of all others follow from them."""
+"""The number of frames on each side whose optimal transport gives the potentials. The potentials of all other
+frames follow from these."""
 
 
 def blocks_of(
@@ -49,7 +50,7 @@ def blocks_of(
 def mean_error(influence: Floats, blocks: NDArray[np.int64], effective_frames: float) -> float:
     """Standard error of the mean of an influence (n,) under a bootstrap of blocks (n,) of frames.
 
-    At least that of effective_frames independent ones.
+    It is at least the error of effective_frames independent frames.
     """
     centred = np.asarray(influence, dtype=np.float64) - np.mean(influence)
     sums = np.bincount(blocks, centred) / len(centred)
@@ -137,7 +138,7 @@ def jsd_error(
 
 
 def _of_root(error_of_square: float, square: float) -> float:
-    """Error of a root: that of its square / (2 root), but never more than the root of the former."""
+    """The error of a root: the error of its square / (2 root), but never more than the root of that error."""
     if not error_of_square > 0.0:
         return 0.0
     if not square > 0.0:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _line(power: Literal[1, 2]) -> dict[str, Any]:
-    """How W1 (power 1) or W2 of the energies and its error are measured."""
+    """The functions that measure W1 (power 1) or W2 of the energies, and its error."""
 
     def between(sample: "Views", truth: "Views") -> Number:
         from analysis.wasserstein import energy_w1, energy_w2
@@ -34,7 +34,7 @@ def _line(power: Literal[1, 2]) -> dict[str, Any]:
 
 
 def _plane(view: Literal["torus", "tica"], period: float | None = None) -> dict[str, Any]:
-    """How W2 of points of a view and its error are measured; with a period, on a torus."""
+    """The functions that measure W2 of the points of a view, and its error; with a period, on a torus."""
 
     def between(sample: "Views", truth: "Views") -> Number:
         from analysis.wasserstein import certified_w2
@@ -52,7 +52,7 @@ def _plane(view: Literal["torus", "tica"], period: float | None = None) -> dict[
 
 
 def _states(view: Literal["angles", "tica"]) -> dict[str, Any]:
-    """How the Jensen-Shannon divergence over k-means states of a view and its error are measured."""
+    """The functions that measure the Jensen-Shannon divergence over k-means states of a view, and its error."""
 
     def between(sample: "Views", truth: "Views") -> Number:
         from analysis.metrics.jsd import kmeans_jsd
@@ -109,7 +109,8 @@ def _k_hat(case: "Case") -> float | None:
 
 
 _OVER_DECADES: Mapping[str, Any] = {"scale": "log", "bounds": POSITIVE}
-"""Of distances that spread over decades."""
+"""The properties of distances, which spread over decades: they have a logarithmic scale and are never
+negative."""
 
 DISTANCES: tuple[Distance, ...] = (
     Distance(
@@ -159,7 +160,7 @@ DISTANCES: tuple[Distance, ...] = (
         **_states("tica"),
     ),
 )
-"""Metrics that compare two ensembles."""
+"""The metrics that compare two ensembles."""
 
 DISTANCE_NAMES = tuple(distance.name for distance in DISTANCES)
 
@@ -261,7 +262,7 @@ QUALITIES: tuple[Quality, ...] = (
         of=lambda case: float(case.mirrored.mean()),
     ),
 )
-"""Metrics of an ensemble by itself."""
+"""The metrics of an ensemble by itself."""
 
 ANNEALED_TO = "annealed-to"
 
@@ -321,17 +322,17 @@ COSTS: tuple[Cost, ...] = (
         ),
     ),
 )
-"""What a record had spent."""
+"""The metrics of what a record had spent."""
 
 BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in (*DISTANCES, *QUALITIES, *COSTS)}
 
 TABLE_METRICS: tuple[Metric, ...] = tuple(
     metric for metric in (_ESS, _MASS_SEEN, _MISSED, *DISTANCES, _CHIRALITY_WRONG, _TURNED) if metric.in_table
 )
-"""Columns of the tables, in their order."""
+"""The metrics that are columns of the tables, in this order."""
 
 TABLE_COSTS: tuple[Cost, ...] = tuple(metric for metric in COSTS if metric.in_table)
-"""Columns of costs, in their order."""
+"""The costs that are columns of the tables, in this order."""
 
 WASSERSTEIN: tuple[str, ...] = tuple(metric.name for metric in TABLE_METRICS if metric.scale == "log")
-"""Names of the distances of the tables that spread over decades."""
+"""The names of the metrics in the tables that spread over decades: these are the Wasserstein distances."""

@@ -18,7 +18,7 @@ from prosebench.frames.tica import TicaBasis
 from prosebench.reference import Reference
 
 Key = tuple[str, Weighting]
-"""A metric's name, and under which weights it was measured."""
+"""The key of a number: the name of the metric, and the weighting under which it was measured."""
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,16 @@ Pairs = NDArray[np.int64]
 
 _DENSE_POINTS = 700
 DENSE_PAIRS = _DENSE_POINTS**2
-"""Pairs of points up to which the simplex gets every one."""
+"""The largest number of pairs of points for which the simplex gets all pairs at once."""
 _NEIGHBOURS = 12
-"""Pairs of a point that are there from the start, and at most join for it in a round."""
+"""The number of pairs that each point has at the start, and the most that join for a point in one round."""
 _BLOCK_PAIRS = 50_000
-"""Costs that are held at a time: they stay in a cache of the CPU."""
+"""The number of costs that are held at a time. So few stay in a cache of the CPU."""
 _MAX_ROUNDS = 100
 _MAX_PIVOTS = 1_000_000_000
 _TOLERANCE = 1e-11
-"""In units of the largest cost: a pair that lies less below its prices does not matter."""
+"""A pair joins only if it lies below its prices by more than this share of the largest cost. Less does not
+matter."""
 
 
 class TransportError(RuntimeError):
@@ -134,7 +135,7 @@ def _chain(x: Floats, y: Floats, x_weights: Floats, y_weights: Floats) -> Pairs:
 
 
 def _drawn(weights: Floats, number: int) -> Pairs:
-    """Indices (number,) of points, evenly spaced in weight."""
+    """The indices (number,) of some points, evenly spaced in the sum of weights."""
     steps = np.cumsum(weights) / weights.sum()
     return np.minimum(np.searchsorted(steps, (np.arange(number) + 0.5) / number), len(weights) - 1)
 

@@ -21,7 +21,8 @@ from prosebench.peptide.labels import atom_labels
 from prosebench.store.storage import read_arrays
 
 VECTOR_FILTER_FRACTION = 0.02
-"""The vectors hold the filter at 2 %, so that it shows on a few hundred weights."""
+"""The share of weights that the filter removes in the stored vectors. It is 2 %, so that the filter shows on
+a few hundred weights."""
 
 _W2_TOLERANCE = 1e-4
 _JSD_TOLERANCE = 1e-6

@@ -5,13 +5,15 @@ from typing import Literal
 Weighting = Literal["", "smoothed", "filtered", "unweighted"]
 
 PLAIN: Weighting = ""
-"""Of an ensemble without weights, or of a number that knows no weights, as costs."""
+"""The weighting of an ensemble without weights, and of numbers that do not depend on weights, such as costs."""
 
 SMOOTHED: Weighting = "smoothed"
-"""All weights, their tail replaced by a Pareto distribution fitted to it: nothing is removed."""
+"""All frames count by their weights, whose tail is replaced by a Pareto distribution fitted to it. Nothing is
+removed."""
 
 FILTERED: Weighting = "filtered"
-"""The highest 0.2 % of the weights removed, as in the published protocol. That moves the mean of what is weighted."""
+"""The frames with the highest 0.2 % of the weights are removed, as in the published protocol. This moves the
+weighted means."""
 
 UNWEIGHTED: Weighting = "unweighted"
-"""The frames as the method proposed them, with no regard to their weights."""
+"""All frames count alike, as the method proposed them, whatever their weights."""

@@ -22,7 +22,8 @@ N_GROUPS = 8
 MAX_COMPARED = 2000
 
 WAYS = {"tempering": "parallel tempering", "plain-md": "plain MD"}
-"""Ways to the distribution of a reference other than its own trajectories, by their names in its convergence."""
+"""Other ways to the distribution of a reference than its own trajectories. The keys are their names in the
+stored convergence, the values those for a reader."""
 
 
 def convergence(
@@ -80,7 +81,7 @@ def floor(reference: Reference, n_frames: int, against: int | None = None) -> di
 
 
 _JUDGED = ("torus-w2", "tica-w2")
-"""Distances by which a reference is judged: those that see slow motion."""
+"""The distances by which a reference is judged. They are those that see slow motion."""
 
 
 def spread_ratio(reference: Reference, n_frames: int = MAX_COMPARED) -> float:

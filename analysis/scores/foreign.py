@@ -17,7 +17,8 @@ from prosebench.reference import Reference, find_reference
 
 FRAMES_RECOMPUTED = 16
 ENERGY_TOLERANCE_KT = 0.5
-"""Energies in a file may differ by so much, and by a thousandth, from what the published force field gives here."""
+"""The largest difference in kT between an energy in a file and the one that the published force field gives
+here. A thousandth of the energy is allowed on top."""
 KCAL_KJ = 4.184
 
 

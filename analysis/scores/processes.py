@@ -25,7 +25,7 @@ def map_over(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -
         try:
             yield from pool.map(work, jobs)
         except BaseException:
-            # Whoever presses Ctrl-C does not wait for what is being scored: it is not kept by halves.
+            # After Ctrl-C nobody waits for what is being scored: half a score is not kept.
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 if process not in others:
@@ -42,7 +42,8 @@ def _begin() -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed tells nobody, and its processes would wait for more work without end."""
+    """End this process once its parent is gone. A killed parent tells nobody, and its processes would wait
+    for work without end."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

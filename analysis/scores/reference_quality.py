@@ -63,7 +63,8 @@ def reference_quality(convergence: Mapping[str, Any], floor: Mapping[str, float]
 
 
 def quality_view(quality: Mapping[str, Any]) -> dict[str, Any]:
-    """The same as texts: facts (name, value) and rows of a table; columns that were not measured are left out."""
+    """The quality of a reference as texts: facts (name, value) and rows of a table; columns that were not
+    measured are left out."""
     columns = {
         "mean": f"{quality['groups']} groups, mean",
         "largest": "largest",

@@ -16,7 +16,7 @@ _TEMPERATURE = "target.temperature_kelvin"
 _AT_KELVIN = re.compile(r" at [\d.]+ K$")
 _ADDED = re.compile(r" \(| \[| at [\d.]+ K$")
 DECLARED = " (declared)"
-"""Ends the name of a row whose costs nobody has metered."""
+"""The ending of the name of a row whose costs nobody has metered."""
 
 KNOWN_ROWS = (
     "prose-snis",
@@ -36,7 +36,7 @@ KNOWN_ROWS = (
     FLOOR,
     CEILING,
 )
-"""Methods that come with prosebench, in the order in which tables and figures show their rows."""
+"""The methods that come with prosebench, in the order in which tables and figures show their rows."""
 
 
 def labels_of(cells: Sequence["Cell"]) -> dict[str, str]:

@@ -37,19 +37,22 @@ from prosebench.reference import MissingReferenceError, Reference, find_referenc
 from prosebench.store.storage import DamagedFile, file_sha256, read_arrays, read_json, write_json
 
 SCORE_VERSION = 7
-"""Raised whenever a metric changes its meaning or one joins: cached scores of another version are not used."""
+"""The version of the scores. It is raised whenever a metric changes its meaning or a new one joins; cached
+scores of another version are not used."""
 
 NO_REFERENCE = "there is no reference of the peptide here"
 FAULT = "scoring failed: "
-"""Begins the reason of a cell at which the scorer, or the reading of its files, raised: not the method's failure."""
+"""The first words of the reason of a cell at which the scorer, or the reading of its files, raised an error.
+This is not a failure of the method."""
 
 TOLERATED_LOSS = 0.01
-"""Share of the frames asked for that may lack before a score is called partial: a weight filter takes a few."""
+"""The share of the frames asked for that may be missing before a score is called partial. The filter of
+weights removes a few."""
 
 CellsDone = Callable[[int, int], None]
-"""Called with the number of cells that are done and the number of all cells."""
+"""A function that is called with the number of cells that are done and the number of all cells."""
 StepsDone = Callable[[str, int, int], None]
-"""Called with what is being done ("scores" or "figures"), how many of it are done, and of how many."""
+"""A function that is called with what is being done ("scores" or "figures"), how many of it are done, and of how many."""
 
 
 class Mark(NamedTuple):
@@ -160,7 +163,7 @@ def _marks(folder: Path, cell: Cell, cache: Path, reference_folders: tuple[Path,
 
 
 def _waits_for(cell: Cell, reference_folders: tuple[Path, ...]) -> str:
-    """Why a cell is not finished, as far as it is an input that lacks."""
+    """The reason why a cell is not finished, if an input is missing."""
     missing = open_weights(cell.settings)
     if missing:
         return f"weights {', '.join(missing)} are not here"

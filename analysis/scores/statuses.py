@@ -3,9 +3,10 @@
 from typing import Literal
 
 Status = Literal["done", "partial", "unscored", "skipped", "failed", "waiting"]
-"""done; partial: fewer frames than asked for; unscored: it was run, but there is no reference, or scoring it raised an
-error; skipped: the method cannot do this cell; failed: the method raised an error; waiting: not finished yet.
+"""What became of a cell. done: it was scored; partial: it was scored on fewer frames than asked for;
+unscored: it was run, but there is no reference, or scoring it raised an error; skipped: the method cannot do
+this cell; failed: the method raised an error; waiting: it is not finished yet.
 """
 
 SCORED: tuple[Status, ...] = ("done", "partial")
-"""Statuses of scores that stand in a table."""
+"""The statuses of cells whose scores stand in a table."""

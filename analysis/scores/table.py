@@ -38,7 +38,8 @@ COLUMNS = (
     "cell_id",
     "temperature_kelvin",
 )
-"""A line holds one metric of one cell at one budget, under one weighting (analysis.metrics.weighting).
+"""The columns of the long table of scores. A line holds one metric of one cell at one budget, under one
+weighting (analysis.metrics.weighting).
 
 length: residues of the peptide. planned: how many peptides of that length the suite has. reference_error: what the
 finite reference adds to the metric's standard error; gap: certificate of a distance; both NaN where they are not known.
@@ -99,7 +100,8 @@ def under(table: pd.DataFrame, weighting: Weighting = SMOOTHED) -> pd.DataFrame:
 
 
 LARGEST_SPREAD = 1.5
-"""A reference is called converged whose halves are at most so many times as far apart as random draws from both."""
+"""The largest spread of a converged reference: its halves are at most this many times as far apart as random
+draws from both."""
 
 
 def unconverged(table: pd.DataFrame) -> list[str]:

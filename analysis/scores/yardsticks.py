@@ -124,5 +124,5 @@ def stuck(reference: Reference, index: int, n_frames: int) -> dict[str, float]:
 
 
 def _unscored(reference: Reference) -> Ensemble:
-    """Frames that are not scored against; of a reference all of which is, any."""
+    """The frames that are not scored against; any frames of a reference that is scored against as a whole."""
     return reference.spare if len(reference.spare) else reference.ensemble

@@ -30,10 +30,10 @@ from prosebench.names import PUBLISHED_KELVIN
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Floats]
-"""Draws scores (peptides, seeds) of a synthetic sampler."""
+"""A function that draws scores (peptides, seeds) of a synthetic sampler."""
 
 SIZES = ((3, 2), (4, 2), (6, 2), (10, 2), (30, 3))
-"""Numbers of peptides and seeds that are tried."""
+"""The pairs of numbers that are tried: how many peptides, and how many seeds of each."""
 
 ACCEPTED = (0.92, 0.98)
 N_FRAMES = 100
@@ -118,34 +118,35 @@ SAMPLERS: Mapping[str, Draw] = {
 }
 
 DISTANCE = BY_NAME["energy-w2"]
-"""The distance that stands for all that are averaged geometrically."""
+"""The distance that is tested in place of all those that are averaged geometrically."""
 
 DISTANCES: Mapping[str, bool] = {
     f"{DISTANCE.heading} of biased samplers": False,
     f"{DISTANCE.heading} of perfect samplers": True,
 }
-"""Samplers whose DISTANCE is estimated, by name: whether they are perfect."""
+"""The names of the samplers whose DISTANCE is estimated, each with whether it is perfect."""
 
 
 RATIOS: Mapping[str, tuple[Draw, Draw]] = {
     "ratio, heavy-tailed": (heavy_scores, skewed_scores),
     "ratio to perfect sampler": (sampler_scores, perfect_scores),
 }
-"""Pairs of methods whose ratio is estimated."""
+"""The pairs of methods whose ratio is estimated, by name."""
 
 
 MISSED_FACTOR = 5.0
-"""How much larger the score is on a peptide of which a method misses a state."""
+"""The factor by which a score is larger on a peptide of which a method misses a state."""
 
 
 def mixture_scores(rng: np.random.Generator, peptides: int, seeds: int, *, share: float) -> Floats:
-    """Scores around 1, by 0.3 in the logarithm over peptides, MISSED_FACTOR times that on a share of the peptides."""
+    """Scores that spread around 1 by 0.3 in the logarithm over peptides; on a share of the peptides they are
+    MISSED_FACTOR times larger."""
     missed = np.where(rng.random((peptides, 1)) < share, MISSED_FACTOR, 1.0)
     return _with_seeds(rng, missed * np.exp(rng.normal(0.0, 0.3, (peptides, 1))), seeds)
 
 
 MIXTURES: Mapping[str, float] = {"20 % miss a state": 0.2, "5 % miss a state": 0.05}
-"""Share of the peptides of which a method misses a state, by name."""
+"""The shares of the peptides of which a method misses a state, by name."""
 
 MEANS = ("mean", "geometric mean")
 
@@ -184,7 +185,7 @@ EQUALS: Mapping[str, Callable[[np.random.Generator, int, int, int], Floats]] = {
     "perfect": perfect_rows,
     "heavy-tailed": heavy_rows,
 }
-"""Methods of which none is better."""
+"""Sets of methods of which none is better than the others, by name."""
 
 
 def calibrate(trials: int = 1000) -> list[Rate]:
@@ -341,7 +342,7 @@ def true_log_ratio(name: str) -> float:
 
 
 def percentile_interval(means: Floats) -> tuple[float, float]:
-    """The percentile bootstrap over peptides, for comparison."""
+    """The interval of the percentile bootstrap over peptides, for comparison."""
     rng = np.random.default_rng(0)
     drawn = means[rng.integers(len(means), size=(500, len(means)))].mean(axis=1)
     low, high = np.quantile(drawn, [LEVEL / 2.0, 1.0 - LEVEL / 2.0])

@@ -32,16 +32,17 @@ from analysis.statistics.estimates import exponential as _exp
 
 LEVEL = 1.0 - CONFIDENCE
 POWER = 0.8
-"""Probability with which the effect that is called detectable is told."""
+"""The probability with which a test finds the effect that is called detectable."""
 
 INEQUALITIES = ("budget", "frames", "peptides")
-"""What two rows may differ in if that is asked for."""
+"""The conditions in which two rows may differ if this is asked for."""
 
 Interval = Callable[[NDArray[np.float64]], tuple[float, float]]
 
 WELCH = "Welch t"
 TOLERATED_FRAMES = 0.01
-"""Relative difference in the number of scored frames that counts as equal: a weight filter takes a few."""
+"""The relative difference up to which two numbers of scored frames count as equal. A filter of weights takes
+a few."""
 
 
 class UnequalComparison(ValueError):
@@ -165,12 +166,13 @@ def compare_rows(
 
 
 def level(lines: pd.DataFrame) -> float:
-    """What a row is ranked by in one metric: the mean over peptides and seeds of what is compared."""
+    """The number by which a row is ranked in one metric: the mean over peptides and seeds of what is
+    compared."""
     return float(peptide_means(_comparable(lines, str(lines["metric"].iloc[0]))).mean())
 
 
 def peptide_means(lines: pd.DataFrame) -> pd.Series:
-    """Mean over seeds of each peptide."""
+    """The mean over seeds, for each peptide."""
     return lines.groupby("peptide")["value"].mean()
 
 
@@ -191,7 +193,7 @@ def is_logarithmic(metric: str) -> bool:
 
 
 def _as_ratio(difference: Estimate) -> Estimate:
-    """A difference of logarithms as a ratio."""
+    """The ratio that a difference of logarithms stands for."""
     ends = [None if end is None else _exp(end) for end in (difference.low, difference.high)]
     return replace(difference, value=_exp(difference.value), low=ends[0], high=ends[1])
 

@@ -98,7 +98,8 @@ def metric_estimate(lines: pd.DataFrame, metric: Metric, floor: pd.DataFrame) ->
 
 
 _PLACE = ["peptide", "temperature_kelvin", "budget"]
-"""Where a row and the floor must both have been scored for one to bound the other."""
+"""The columns that name a place. A row and the floor must both be scored at a place for the floor to bound
+the row there."""
 
 
 def floor_end(floor: pd.DataFrame, lines: pd.DataFrame, metric: Metric) -> float:
@@ -157,7 +158,7 @@ def student_interval(means: Floats) -> tuple[float, float]:
 
 
 def _hall_inverse(x: float, skewness: float, n: int) -> float:
-    """The t for which Hall's cubic is x."""
+    """The value t at which Hall's cubic is x."""
     a = skewness / (3.0 * math.sqrt(n))
     if abs(a) < 1e-9:
         return x

@@ -11,7 +11,7 @@ from prosebench.record import cell_folders
 from prosebench.store.storage import DamagedFile
 
 PACKED = ("cell.json", "record.json", "provenance.json", "failure.json", "ensemble.npz")
-"""Files of a cell that are packed."""
+"""The names of the files of a cell that are packed."""
 
 MOST_MEMBERS = 100_000
 

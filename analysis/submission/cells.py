@@ -32,7 +32,8 @@ from prosebench.store.fields import one_line
 from prosebench.store.storage import DamagedFile, read_json
 
 MOST_BYTES = 2**33
-"""Of one ensemble that is sent: a million frames of 170 atoms with all they say."""
+"""The largest size in bytes of one ensemble that is sent: a million frames of 170 atoms with all that belongs
+to them."""
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Checked:
 
     @property
     def review(self) -> Review:
-        """As it is kept."""
+        """The review as it is kept beside the run."""
         return Review(cells=self.reviews)
 
 
@@ -83,7 +84,7 @@ def check_cells(
             elif (folder / "failure.json").exists() and not _failure_reason(folder):
                 found.reasons.append(f"{name}: failure.json gives no reason; run the cell again")
         except Exception as error:
-            # Files of strangers: whatever they do to the checks is said of them, and ends nothing.
+            # These are files of strangers: an error that they cause in a check is reported, and ends nothing.
             found.reasons.append(f"{name}: {_said(error)}")
         if progress:
             progress("cells", number, len(folders))
@@ -167,7 +168,7 @@ def _check_record(
 
 def _load(folder: Path, record: Record, n_atoms: int) -> Ensemble:
     """The frames, once it is sure that they fit into memory. Raises DamagedFile."""
-    # Double precision of everything, and then some.
+    # This is more than everything takes in double precision.
     most = min(MOST_BYTES, record.frames * (24 * n_atoms + 64))
     size = (folder / "ensemble.npz").stat().st_size
     if size > most + 2**16:
@@ -214,7 +215,7 @@ def _check_force_field(force_field: ForceField) -> None:
 
 def _gate_tolerance(reference: Reference | None) -> float:
     allowed = float(reference.gate.allowed_kj_mol.max()) if reference else ABSOLUTE_TOLERANCE_KJ_MOL
-    # The gate's own frames are not kept with a record: shaken ones lie higher than those of a reference.
+    # A record does not keep the frames of its gate. Shaken ones have higher energies than those of a reference.
     return 10.0 * allowed
 
 

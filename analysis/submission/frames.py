@@ -13,27 +13,33 @@ from prosebench.record import Record
 from prosebench.reference import Reference
 
 MOST_FRAMES = 4_000
-"""Of larger ensembles, energies of so many frames, drawn at random, are computed again."""
+"""The number of frames whose energies are computed again. They are drawn at random from ensembles that have
+more."""
 
 ENERGY_TOLERANCE_KT = 0.05
 ENERGY_TOLERANCE = 1e-4
-"""Absolute and relative deviation of a frame's energy between two engines; what rounding adds is in `_rounding_kt`."""
+"""The relative deviation that is allowed between a frame's energies by two engines; ENERGY_TOLERANCE_KT is
+the absolute one. What rounding adds is in `_rounding_kt`."""
 
 SURELY_FINITE_KT = 1e20
-"""An energy below this is finite by any engine; far above, single precision ends."""
+"""An energy in kT below this is finite with any engine. Far above it, the range of single precision ends."""
 
 SHAPE_PAIRS = 24
 SAME_SHAPE_NM = 1e-4
-"""Two frames whose distances between this many pairs of atoms differ by less, as a vector, are one and the same."""
+"""Two frames are one and the same if their vectors of the distances between SHAPE_PAIRS pairs of atoms differ
+by less than this, in nm."""
 
 EQUAL_SHAPE_NM = 1e-5
-"""Frames of one ensemble whose distances round to the same multiples of this are repeats; a step moves them farther."""
+"""Frames of one ensemble are repeats if their distances round to the same multiples of this, in nm. A step of
+a sampler moves them farther."""
 
 MOST_REPEATS = 10.0
-"""So often, on average, may a frame stand in an ensemble: resampling does so where a tenth of all weights count."""
+"""The number of times that a frame may occur in an ensemble, on average. Resampling repeats frames so often
+if a tenth of them carries the weight."""
 
 UNEXPECTED_REPEATS = 0.01
-"""Share of repeats in an ensemble of a method that never repeats a frame, such as a trajectory kept every few steps."""
+"""The share of repeats that is allowed in an ensemble of a method that never repeats a frame, such as a
+trajectory kept every few steps."""
 
 
 def check_frames(ensemble: Ensemble, record: Record, target: Target) -> Iterator[str]:
@@ -73,7 +79,8 @@ def _check_energies(ensemble: Ensemble, target: Target) -> Iterator[str]:
 
 
 def _rounding_kt(frames_nm: NDArray[np.float32], gradients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """By how much (n,) energies in kT may change as all coordinates (n, atoms, 3) in nm do in their last digit.
+    """How much energies (n,) in kT may change if all coordinates (n, atoms, 3) in nm change in their last
+    digit.
 
     Frames are stored in single precision, and the energy of a clash feels that; no other frame may deviate for it.
     gradients (n, atoms, 3) in kT/nm; 0 for a frame where one is not finite.
@@ -84,7 +91,7 @@ def _rounding_kt(frames_nm: NDArray[np.float32], gradients: NDArray[np.float64])
 
 
 def _some(places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """At most MOST_FRAMES of these, ascending; which ones must not be known beforehand."""
+    """At most MOST_FRAMES of these indices, ascending. Which ones they are must not be known beforehand."""
     if len(places) <= MOST_FRAMES:
         return places
     return np.sort(np.random.default_rng().choice(places, MOST_FRAMES, replace=False))

@@ -9,10 +9,10 @@ from prosebench.record import Record
 SAME_BYTES, SAME_COSTS = "the same bytes", "the same costs"
 
 MOVEMENT_FACTOR = 1.25
-"""By so much may the way between successive frames differ between two runs of one cell on different machines."""
+"""The largest factor between the ways from frame to frame in two runs of one cell on different machines."""
 
 LEAST_FRAMES = 100
-"""Of fewer frames, medians say little."""
+"""The smallest number of frames that are compared. The medians of fewer say little."""
 
 
 def gives_equal_bytes(theirs: Record, ours: Record) -> bool:
@@ -45,7 +45,8 @@ def compare_rerun(theirs: Record, ours: Record, frames: tuple[Ensemble, Ensemble
 
 
 def _other_frames(theirs: Ensemble, ours: Ensemble) -> Iterator[str]:
-    """Frames of another spacing in time, or of other dynamics: steps that were left out move them farther."""
+    """Find frames that are spaced otherwise in time, or are of other dynamics: steps that were left out move
+    them farther."""
     if len(theirs) != len(ours):
         yield f"it has {len(theirs):,} frames, running it again gives {len(ours):,}"
         return

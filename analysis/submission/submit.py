@@ -22,7 +22,8 @@ from prosebench.inspection import Inspect, nothing_asked
 from prosebench.store.storage import write_bytes
 
 SCORE_TOLERANCE = 1e-3
-"""Relative deviation of a score from the one that came along: k-means may settle otherwise on another machine."""
+"""The relative deviation that is allowed between a score and the one that was sent along. On another machine,
+k-means may settle in another way."""
 
 
 REMEDY = (
@@ -32,7 +33,8 @@ REMEDY = (
 
 
 Rerun = Callable[[], tuple[Mapping[str, str], list[str]]]
-"""Runs some cells again: what each of them gave, by cell id, and the reasons against others."""
+"""A function that runs some cells again. It returns what each of them gave, by cell id, and the reasons
+against others."""
 
 
 class RefusedSubmission(ValueError):
@@ -105,7 +107,8 @@ def _replace(made: Path, folder: Path) -> None:
 
 
 def compare_scores(directory: Path, recomputed: pd.DataFrame) -> list[str]:
-    """Where scores that came along (scores.csv) are not those of the frames; empty where there are none."""
+    """The differences between scores that came along (scores.csv) and those of the frames; empty if no scores
+    came along."""
     path = directory / "scores.csv"
     if not path.exists():
         return []

@@ -14,7 +14,7 @@ from prosebench.suite import Suite, load_suite, suite_names
 
 
 class Place(NamedTuple):
-    """Where a row of a suite has to have been run."""
+    """A place at which a row of a suite must have been run."""
 
     peptide: str
     temperature_kelvin: float

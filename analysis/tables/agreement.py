@@ -26,11 +26,12 @@ ROWS = {
     "Prose self-improvement + SNIS": "prose-self-improve",
     "ECNF++ SNIS": "tbg",
 }
-"""Method that measures what a published one does."""
+"""The method here that measures what a published one does, by the published name."""
 
 _PROSE = {"weights": "prose-up-to-8aa"}
 _WEIGHTED = _PROSE | {"com": "published"}
-"""The authors' code divides out a chi_3 density of the centre (arXiv 2508.18175); our default is the Gaussian one."""
+"""The published settings of rows with weights. The authors' code divides out a chi_3 density of the centre
+(arXiv 2508.18175), where our default is a Gaussian one."""
 PUBLISHED_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "prose-snis": _WEIGHTED,
     "prose-self-improve": _WEIGHTED
@@ -43,8 +44,8 @@ PUBLISHED_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     },
     "tbg": {"weights": "tbg-up-to-4aa", "tolerance": 1e-4, "steps": 0, "divergence": "exact"},
 }  # fmt: skip
-"""What decides a score in the settings of a method, as the published repeats had it. The weights are those of its
-proposal where a method has one.
+"""The settings of each method that decide its scores, as the published repeats had them. The weights are
+those of its proposal where a method has one.
 """
 
 NOTE = (

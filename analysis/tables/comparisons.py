@@ -28,11 +28,11 @@ NOTE = (
     "pair that is not told apart may still differ. Bold: the two differ."
 )
 DECLARED = "declared costs"
-"""Mark of a comparison in which a row was not metered."""
+"""The mark of a comparison in which the costs of a row were declared and not metered."""
 
 
 Place = tuple[str, int, float, int]
-"""Suite, length, temperature in kelvin, and budget: what rows must share to be compared."""
+"""What rows must share to be compared: suite, length, temperature in kelvin, and budget."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Group:
 
     @property
     def place(self) -> Place:
-        """Where it was compared."""
+        """The place at which the rows were compared."""
         return self.suite, self.length, self.temperature_kelvin, self.budget
 
 

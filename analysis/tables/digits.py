@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 DIGITS = 9
-"""Digits of a kept number: what lies beyond them depends on the machine that computed it."""
+"""The number of digits of a number that is kept. Further digits depend on the machine that computed it."""
 
 
 def kept_text(value: float | None) -> str:
@@ -13,7 +13,7 @@ def kept_text(value: float | None) -> str:
 
 
 def kept(value: float) -> float:
-    """A number as it is kept."""
+    """A number rounded to the digits that are kept."""
     return float(f"{value:.{DIGITS}g}")
 
 

@@ -51,7 +51,7 @@ def _values_line(*, single: bool) -> str:
 
 
 FEW_PEPTIDES = 10
-"""With fewer peptides a mean over them is called one of few."""
+"""A footer warns of means over fewer peptides than this."""
 
 
 def _few_lines(scored: pd.DataFrame, *, single: bool) -> list[str]:
@@ -128,7 +128,8 @@ def _tail_lines(scored: pd.DataFrame) -> list[str]:
 
 LEAST_MASS_SEEN = 0.9
 MOST_MISSED = 0.1
-"""Weights that see less of the target's mass, or miss more of the reference's frames, are named.
+"""The limits of what weights may overlook. Rows are named whose weights see less than LEAST_MASS_SEEN of the
+target's mass, or miss more than MOST_MISSED of the reference's frames; both are shares.
 
 Less is noise. Weights with a tail of Pareto shape k have a share n^(k - 1) of their mass above the heaviest of n
 proposals: at k = 0.7, the heaviest tail that is called reliable, that is 6 % for 10,000 proposals. And a share of 10 %

@@ -26,7 +26,7 @@ from prosebench.names import PUBLISHED_KELVIN, name_at
 
 PUBLISHED_FRAMES = 10_000
 PROLINE = {2: 2, 4: 1}
-"""Test peptides with N-terminal proline by length: PG, PY, PQIF. Some methods leave them out."""
+"""The number of test peptides with N-terminal proline, by length: PG, PY, PQIF. Some methods leave them out."""
 
 RATE = Metric(
     name="effective-samples-per-second",
@@ -46,7 +46,7 @@ _COLUMNS = {
     "tica-k-jsd": "tica_jsd",
     RATE.name: "effective_samples_per_second",
 }
-"""Columns of the published files, by metric."""
+"""The column of the published files that holds each metric."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ _ROBIN = (
 )
 
 Place = tuple[int, str]
-"""A cell's place in a line: length and name of the metric."""
+"""The place of a cell in a line: the length of the peptides and the name of the metric."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _rows_of(layout: Layout) -> list[dict[str, str]]:
 
 
 def _standing(layout: Layout, cells: pd.DataFrame) -> pd.DataFrame:
-    """The scores that stand in a table; all of its rows compete for bold."""
+    """The scores that stand in a table of the paper; all of its rows compete for bold."""
     if layout.metrics == (RATE,):
         return _with_rate(under(cells, FILTERED)).assign(weighting=PLAIN)
     plain = cells[cells["weighting"] == PLAIN]
@@ -236,7 +236,8 @@ def _standing(layout: Layout, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _beside(mine: pd.DataFrame, plain: pd.DataFrame, weighting: Weighting) -> pd.DataFrame:
-    """A second line of weighted rows, under another weighting, with what knows no weights."""
+    """The scores for a second line of weighted rows, under another weighting, together with numbers that do
+    not depend on weights."""
     common = plain[plain["row"].isin(set(mine["row"]))]
     both = pd.concat([mine, common], ignore_index=True)
     return both.assign(row=both["row"] + f", {_SAID[weighting]}")

@@ -199,4 +199,4 @@ WRITERS: Mapping[str, Callable[[PaperTable], str]] = {
     "tex": latex,
     "html": html_text,
 }
-"""Writers by the end of a file's name."""
+"""The functions that write a table, by the ending of the file's name."""

@@ -20,10 +20,11 @@ from analysis.tables.grid import markdown_lines
 from analysis.tables.paper import published_rows
 
 DISTANCE = "torus-w2"
-"""By which a flow and dynamics are as near to the reference as each other."""
+"""The distance by which a flow and dynamics count as equally near to the reference."""
 
 DYNAMICS = "md"
-"""Method whose rows are the other way; the one that arrives first counts."""
+"""The method of the dynamics that a flow is compared with. Of several rows, the one counts that arrives at
+the distance first."""
 
 NOTE = (
     "Training data: energy evaluations of the dynamics behind it; energies of its frames in the loss are not counted. "
@@ -38,7 +39,8 @@ NOTE = (
 Bound = Literal["", ">", "≤"]
 
 _OF_PEPTIDES: Mapping[Bound, str] = {"": "", ">": "≤", "≤": "≥"}
-"""The more dynamics takes, the fewer peptides it needs for the flow to be cheaper."""
+"""The sign before the number of peptides, by the sign before the evaluations of dynamics. They point in
+opposite ways: the more dynamics takes, the fewer peptides are enough for the flow to be cheaper."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _of_row(lines: pd.DataFrame, row: str, price: Price, suite: str, length: int
 
 
 def _curve(lines: pd.DataFrame, peptides: set[str]) -> dict[int, float]:
-    """Distance by budget on some peptides, at budgets where all of them were scored."""
+    """The distance at each budget on some peptides, for budgets at which all of them were scored."""
     mine = lines[lines["peptide"].isin(peptides)]
     parts = {budget: mine[mine["budget"] == budget] for budget in sorted(set(mine["budget"].tolist()))}
     return {
@@ -150,7 +152,8 @@ def _curve(lines: pd.DataFrame, peptides: set[str]) -> dict[int, float]:
 
 
 def arrival(curve: dict[int, float], distance: float) -> tuple[float, Bound]:
-    """Evaluations at which a curve, distance by budget, first is down at a distance; whether more or less may be meant.
+    """The evaluations at which a curve (distance by budget) first falls to a distance, and whether the true
+    number may be more or less.
 
     Straight lines on log axes join the budgets. ">": not even at the largest budget; "≤": already at the smallest.
     """

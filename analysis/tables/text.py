@@ -18,7 +18,8 @@ from analysis.tables.main import Table, TableRow
 
 FULL_WIDTH = 112
 NAME_WIDTH = 10
-"""Letters of a method's name on a line of a terminal; longer ones break at hyphens, as values have two lines, too."""
+"""The number of letters of a method's name on one line of a terminal. Longer names are broken at hyphens,
+since their values take two lines as well."""
 NARROW_METRICS = ("ess", "energy-w2", "torus-w2", "tica-w2")
 _DASH = "–"
 _LATEX_ESCAPES = {
@@ -270,7 +271,7 @@ def _latex_number(text: str) -> str:
 
 
 def _stacked(*parts: str, place: str = "t") -> str:
-    r"""Lines above each other by the command \lines, their first ("t") or last ("b") on the row's line."""
+    r"""Lines stacked by the command \lines, with their first ("t") or last ("b") on the row's line."""
     return rf"\lines{{{place}}}{{" + r" \\ ".join(parts) + "}" if len(parts) > 1 else parts[0]
 
 
@@ -300,7 +301,7 @@ def _metric_texts(row: TableRow, metric: Metric) -> tuple[str, str]:
 
 
 def _standing(row: TableRow) -> str:
-    """On what a row stands: peptides scored / of how many, times seeds."""
+    """How much a row rests on: peptides scored / of how many, times seeds."""
     return f"{row.peptides} × {row.seeds}"
 
 

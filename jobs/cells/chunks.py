@@ -21,7 +21,8 @@ from prosebench.store.storage import (
 
 
 class Overtaken(RuntimeError):
-    """Another worker is on the same cell and was faster; the one that meets this leaves the cell to it."""
+    """Another worker is on the same cell and was faster. The worker that meets this leaves the cell to the
+    other."""
 
 
 @dataclass(frozen=True)

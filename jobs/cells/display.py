@@ -15,7 +15,8 @@ from prosebench.machine.terminal import plain_table
 
 REFRESH_SECONDS = 0.5
 FIRST_LOG_SECONDS, LONGEST_LOG_SECONDS = 10.0, 300.0
-"""Between lines where there is no terminal: who waits for days shall not find a log of ten thousand."""
+"""Without a terminal, progress is printed as lines. These are the first and the longest pause between them in
+seconds. Pauses grow, so that a run of days does not leave a log of ten thousand lines."""
 MOST_ROWS = 40
 MOST_NAMED = 8
 _ENDED: tuple[State, ...] = ("done", "skipped", "failed", "parked")
@@ -88,7 +89,7 @@ class Progress:
 
 
 def _on(cells: Sequence[str]) -> str:
-    """Which cells are at work; many of a kind in one."""
+    """The names of the cells at work, in one line; many cells of one kind are put together."""
     kinds = [f"{number} x {name}" if number > 1 else name for name, number in Counter(cells).items()]
     more = f" and {len(kinds) - MOST_NAMED} more kinds" if len(kinds) > MOST_NAMED else ""
     return f"; on {', '.join(kinds[:MOST_NAMED])}{more}" if kinds else ""

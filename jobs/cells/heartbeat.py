@@ -13,11 +13,12 @@ from prosebench.store.storage import DamagedFile, read_json, write_json
 
 BEAT_SECONDS = 10.0
 EAGER_SECONDS = 1.0
-"""Least time between signs of life when chunks are short."""
+"""The shortest time in seconds between two signs of life when chunks are short."""
 SILENT_SECONDS = 90.0
-"""A worker that gave no sign for so long is taken for gone; several beats, for clocks and slow file systems."""
+"""A worker that gave no sign of life for this many seconds counts as gone. That is several beats, since
+clocks differ and file systems can be slow."""
 JOB = "PROSEBENCH_JOB"
-"""Variable that tells a worker the id of the scheduler's job that it belongs to."""
+"""The environment variable that tells a worker the id of the scheduler's job it belongs to."""
 _FILE = "heartbeat.json"
 
 
@@ -49,7 +50,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def stored(self, chunks: int) -> None:
-        """So many chunks are stored now."""
+        """Note that this many chunks are stored now."""
         self._chunks = chunks
         if time.monotonic() - self._last >= EAGER_SECONDS:
             self._beat()

@@ -23,9 +23,11 @@ from prosebench.flows.gpus import bind_gpu
 LOCKED_PAUSE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
 JOB_PATIENCE_SECONDS = SILENT_SECONDS + 5
-"""So long a job waits for cells that others hold: whoever died on one is silent by then. More would waste its node."""
+"""How many seconds a job without work waits for cells that other processes hold. A process that died on a
+cell counts as silent by then, so the cell is free; waiting longer would waste the job's node."""
 MOST_UNEXPLAINED_DEATHS = 3
-"""Workers may be killed between two cells; more such deaths than this mean that none can start."""
+"""How many workers may die while they are on no cell. A few may be killed between two cells; if more die, it
+is taken that none can start, and the run ends."""
 LIBRARY_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _DISK_FULL_STATUS = 28
 
@@ -111,7 +113,7 @@ def work(folders: Sequence[Path], desk: Desk, index: int | None = None) -> None:
         bind_gpu(index)
     # The terminal sends Ctrl-C to the whole group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Of these the parent, which may have handlers of its own, decides too; a lost parent is noticed.
+    # The parent, which may have handlers of its own, decides about these as well; if it is lost, that is noticed.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end_with_parent()
     if desk.in_job:
@@ -154,14 +156,15 @@ def one_thread_a_library() -> None:
 
 
 def _pass_on(processes: Sequence[BaseProcess]) -> None:
-    """Some schedulers signal a job's own process only, none that it has started."""
+    """Pass the signal on to the workers: some schedulers signal only the job's own process, and none that it
+    has started."""
     for process in processes:
         if process.pid and process.exitcode is None:
             os.kill(process.pid, signal.SIGUSR2)
 
 
 def _bury(process: BaseProcess, folders: Sequence[Path], desk: Desk) -> bool:
-    """Mark the cell that a dead worker was on; whether it was on one."""
+    """Mark the cell that a dead worker was on as failed. Returns whether it was on one."""
     folder = _cell_of(process, folders)
     if folder is None:
         return False

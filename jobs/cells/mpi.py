@@ -100,7 +100,7 @@ class MPIRanks(Ranks):
 
 
 def _wait(request: Any) -> None:
-    """Until a request is done. MPI itself would keep a core busy, which another rank may need."""
+    """Wait until a request is done. MPI's own wait would keep a core busy, which another rank may need."""
     begun = time.monotonic()
     while not request.Test():
         if time.monotonic() - begun > _SPIN_SECONDS:

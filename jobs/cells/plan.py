@@ -54,7 +54,8 @@ def plan_cells(suite: Suite) -> list[Cell]:
 
 
 def with_stored(cells: list[Cell], directory: Path) -> list[Cell]:
-    """The cells; for one whose weights nobody here knows, that of the run folder which is the same but for their hash.
+    """The cells, with those whose weights nobody here knows replaced by the cells of the run folder that are
+    the same but for their hash.
 
     So a machine without the weights finds what one with them has finished.
     """
@@ -95,7 +96,7 @@ def set_skips_aside(cells: list[Cell], directory: Path, references: Sequence[Pat
 
 
 _IDLE = {"cell.json", "lock"}
-"""Files in the folder of a cell on which nobody has worked."""
+"""A cell whose folder holds only these files has not been worked on."""
 
 
 def _without_hashes(cell: Cell) -> Cell:
@@ -119,7 +120,7 @@ def _lay_out_cell(directory: Path, cell: Cell) -> Path:
         if not (folder / "record.json").exists() and read_cell(folder) != cell:
             write_json(folder / "cell.json", cell.model_dump(mode="json"))
     else:
-        # Never a moment with a folder that lacks its cell.json: another process would take it for foreign.
+        # The folder must never lack its cell.json, even for a moment: another process would take it for foreign.
         fresh = directory / f".new-{uuid.uuid4().hex}"
         fresh.mkdir()
         write_json(fresh / "cell.json", cell.model_dump(mode="json"))

@@ -22,10 +22,11 @@ from prosebench.machine.joules import Reading, write_reading
 
 POWERCAP = Path("/sys/class/powercap")
 PAUSE_SECONDS = 30.0
-"""Between readings: at 300 W, a RAPL counter of 32 bits in units of 61 microjoules is round after 14 minutes."""
+"""Seconds between two readings of the counters. They must be read more often than they begin again at 0: a
+RAPL counter of 32 bits in units of 61 microjoules does so after 14 minutes at 300 W."""
 _NVML = "libnvidia-ml.so.1"
 _UUID_BYTES = 96
-"""NVML_DEVICE_UUID_V2_BUFFER_SIZE."""
+"""The size in bytes of the text in which NVML writes the UUID of a GPU (its NVML_DEVICE_UUID_V2_BUFFER_SIZE)."""
 
 
 class Counter(Protocol):
@@ -33,12 +34,12 @@ class Counter(Protocol):
 
     @property
     def part(self) -> str:
-        """Of what: "cpu", or "gpu" and its UUID."""
+        """The part of the machine whose energy it counts: "cpu", or "gpu" and its UUID."""
         ...
 
     @property
     def round_joules(self) -> float:
-        """The joules at which it begins again at 0; 0: never."""
+        """The joules at which the counter begins again at 0; 0 for one that never does."""
         ...
 
     def joules(self) -> float:

@@ -14,7 +14,7 @@ from prosebench.store.storage import TEMPORARY_SUFFIX
 
 BEAT_SECONDS = 5.0
 START_SECONDS = 600.0
-"""So long ranks may take to come together; imports from a busy file system can be slow."""
+"""How many seconds ranks may take until all have started. Imports from a busy file system can be slow."""
 
 
 def beat_as_rank(folder: Path, rank: int) -> None:
@@ -66,7 +66,8 @@ def _path(folder: Path, rank: int) -> Path:
 
 
 def _last_beat(folder: Path, rank: int) -> int:
-    """When the file of a rank was touched last, in nanoseconds of the file system's clock; 0 where there is none."""
+    """The time at which the file of a rank was last touched, in nanoseconds of the file system's clock; 0 for
+    no file."""
     try:
         return _path(folder, rank).stat().st_mtime_ns
     except FileNotFoundError:

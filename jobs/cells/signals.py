@@ -9,7 +9,8 @@ from types import FrameType
 from typing import NoReturn
 
 STOP_SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
-"""SIGUSR2: the time limit is near, or the job is preempted. SIGTERM: the job is being ended."""
+"""The signals that ask a worker to stop. SIGUSR2 says that the time limit is near, or that the job is
+preempted; SIGTERM says that the job is being ended."""
 GRACE_SECONDS = 5.0
 _asked: list[signal.Signals] = []
 

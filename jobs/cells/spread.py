@@ -28,7 +28,8 @@ from jobs.cells.worker import Desk, DiskFull, Outcome, assist, run_cell
 
 _STATUS: dict[Outcome, int] = {"done": 0, "failed": 21, "locked": 22}
 _UNAVAILABLE_STATUS, _DISK_FULL_STATUS, _STOPPED_STATUS = 23, 28, 64
-"""The last one has the number of the signal added."""
+"""Further exit statuses of a rank: cells cannot be spread over ranks here, the disk is full, or it was asked
+to stop. The number of the signal that asked is added to the last one."""
 _ENDED = "cell ended: "
 _LOOK_SECONDS, _WATCH_SECONDS = 0.05, 1.0
 _READER_SECONDS, _AFTERMATH_SECONDS = 5.0, 1.0
@@ -130,7 +131,7 @@ def spread_cell(folder: Path, desk: Desk) -> Outcome:
 
 
 def _wait_for(launched: "subprocess.Popen[str]", watch: RankWatch) -> list[int]:
-    """Until a launcher has ended, or has been ended since ranks went silent; these."""
+    """Wait until a launcher has ended, or until it was ended since ranks went silent. Returns these ranks."""
     assert launched.stdin is not None
     parent, looked = os.getppid(), time.monotonic()
     while launched.poll() is None:
@@ -159,8 +160,8 @@ def _end(launched: "subprocess.Popen[str]") -> None:
 
 
 def _untold(folder: Path, desk: Desk, status: int, silent: list[int], said: str) -> Outcome:
-    """How a cell ended whose first rank did not say so."""
-    # What kills the ranks, as the end of their job does, may be about to kill this process or to ask it to stop.
+    """The outcome of a cell whose first rank did not tell how it ended."""
+    # Whatever killed the ranks, such as the end of their job, may soon kill this process or ask it to stop.
     time.sleep(_AFTERMATH_SECONDS)
     if (folder / "record.json").exists():
         return "done"
@@ -180,7 +181,7 @@ def _untold(folder: Path, desk: Desk, status: int, silent: list[int], said: str)
 
 
 def _how(status: int) -> str:
-    """In words, the status by which a launcher tells how a rank ended: as a shell does, or the signal's number."""
+    """The exit status of a launcher in words: how a rank ended, as a shell tells it, or by a signal's number."""
     number = -status if status < 0 else status - 128 if status > 128 else status
     if number in set(signal.Signals):
         return f"status {status}, probably signal {signal.Signals(number).name}"
@@ -198,7 +199,7 @@ def _pass_on(stream: IO[str], said: deque[str], told: list[int]) -> None:
 
 
 def _program(name: str) -> str | None:
-    """A program of the path, or of this interpreter's environment."""
+    """The path of a program, found on PATH or in the environment of this interpreter."""
     beside = Path(sys.executable).parent / name
     return shutil.which(name) or (str(beside) if beside.is_file() else None)
 

@@ -144,7 +144,7 @@ def _work(folder: Path, desk: Desk, ranks: Ranks) -> None:
 
 
 def _beginning(chain: list[StoredChunk], books: "Books") -> tuple[int, Carry, Ledger, bool]:
-    """What further ranks need to go on after the chain: see `assist`."""
+    """What the further ranks need to go on after the stored chain: see `assist`."""
     last = chain[-1].chunk if chain else Chunk(ensemble=None, carry={})
     return len(chain), last.carry, books.account.ledger, last.done
 
@@ -168,7 +168,7 @@ class Books:
 
     @property
     def spent(self) -> int:
-        """Evaluations of sampling."""
+        """The evaluations of sampling that were spent so far."""
         return self.account.ledger.sampling.evaluations
 
     @property
@@ -223,7 +223,7 @@ def _set_up(folder: Path, desk: Desk, ranks: Ranks) -> tuple[Cell, Run, Method, 
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides numbers."""
+    """The versions of the packages that decide numbers."""
     return {name: version(name) for name in _VERSIONED} | {"python": platform.python_version()}
 
 
@@ -284,7 +284,7 @@ def _next_chunk(method: Method, run: Run, index: int, carry: Carry, books: Books
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a cell was done on: the device, by how many ranks, of how many threads each."""
+    """What a cell was done on: on which device, by how many ranks, and with how many threads each."""
 
     device: str
     ranks: int
@@ -292,13 +292,14 @@ class Hardware:
 
 
 def _hardware(target: Description) -> str:
-    """What computed the energies, in words, as far as the target says so."""
+    """The hardware that computed the energies, in words, as far as the target tells it."""
     device, name = str(target.get("device", "cpu")), target.get("hardware")
     return f"{device}: {name}" if name and device != "cpu" else device
 
 
 def _device(of_target: str, gpus: Sequence[int]) -> str:
-    """What computed a cell, in words: what the target says, and the GPUs on which torch was at work; or the CPU."""
+    """The hardware that computed a cell, in words: what the target says, and the GPUs on which torch was at
+    work; or the CPU."""
     if not gpus and not of_target.startswith("cuda"):
         return of_target
     from prosebench.flows.device import describe_device
@@ -338,7 +339,7 @@ def _leave(folder: Path, record: Record, chain: list[StoredChunk], hardware: Har
 
 
 def _numbers(chunk: Chunk, name: str) -> list[float | None]:
-    """What a chunk says of itself under a name: one number, several, or None for nothing and for what is not finite."""
+    """A diagnostic of a chunk: one number, or several; None for a number that is missing or not finite."""
     said = chunk.diagnostics.get(name)
     numbers = list(said) if isinstance(said, Sequence) else [said]
     return [None if number is None or not math.isfinite(number) else float(number) for number in numbers]

@@ -46,7 +46,7 @@ def run_command(submission: Submission, index: int, own: OwnJob) -> int:
 
 
 def _saved(submission: Submission) -> int:
-    """When a training run saved last, in nanoseconds; 0 where nothing is saved."""
+    """The time in nanoseconds at which a training run last saved; 0 where nothing is saved."""
     path = submission.directory / CHECKPOINT
     return path.stat().st_mtime_ns if path.exists() else 0
 
@@ -70,7 +70,7 @@ def _queue_again(submission: Submission, own: OwnJob, status: int) -> None:
 def torchrun(submission: Submission, own: OwnJob) -> list[str]:
     """The beginning of a command line that a job runs on each of its nodes to make their processes one world."""
     line = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={submission.processes}"]
-    # Agents that restart their processes on several nodes do not always find together again: the whole job starts anew.
+    # Agents that restart processes on several nodes do not always find each other, so the whole job starts anew.
     line.append("--max-restarts=0")
     if submission.nodes == 1:
         return [*line, "--standalone"]

@@ -15,16 +15,22 @@ from prosebench.record import Cell, cell_folders, read_provenance, read_record
 from prosebench.store.storage import DamagedFile
 
 CELL_SECONDS = 1.0
-"""What a cell takes besides evaluations: its topology, the gate, its files."""
+"""The seconds that a cell takes besides its evaluations: it makes its topology, passes the gate, and writes
+its files."""
 GUESSED_SECONDS = 60e-6
-"""An evaluation of TYPICAL_ATOMS on one core, before anything was measured."""
+"""The guessed seconds of one energy evaluation of TYPICAL_ATOMS atoms on one core. It is used until cells of
+the same kind have finished."""
 GUESSED_PROPOSAL_FLOP_PER_SECOND = {"cpu": 5e10, "gpu": 2e13}
-"""Of a flow that draws: 2 FLOP a weight and atom; on a GPU a twentieth of what it can, before anything was measured."""
+"""The guessed FLOP per second of a flow that draws, by kind of device; a proposal takes 2 FLOP for each
+weight and atom. On a GPU it is a twentieth of what the GPU can do. It is used until cells of the same kind
+have finished."""
 GUESSED_WEIGHTS = 285_000_000
-"""Of published flows."""
+"""The number of weights that is taken for a flow without a weights file on this machine: that of the
+published flows."""
 GUESSED_PREPARATION = 60_000
 GUESSED_EXPONENT = 1.5
-"""Between bonded terms (1) and all pairs (2)."""
+"""The guessed power with which the time of an evaluation grows with the number of atoms. The bonded terms
+grow with the power 1 and the sum over all pairs with 2, so the whole lies between them."""
 TYPICAL_ATOMS = 40
 _KIND = tuple[str, str, str, str, str]
 
@@ -99,7 +105,8 @@ def _kind(cell: Cell, gpu: bool) -> _KIND:
 
 
 def _weights(cell: Cell) -> str:
-    """What tells the flow of a cell: the hash of its weights, or their name, or its size; empty for dynamics."""
+    """What identifies the flow of a cell: the hash of its weights, or their name, or its size; empty for
+    dynamics."""
     return (
         _found(cell.settings, "weights_sha256")
         or _found(cell.settings, "weights")
@@ -108,7 +115,7 @@ def _weights(cell: Cell) -> str:
 
 
 def _found(settings: Mapping[str, Any], name: str) -> str:
-    """The first setting of that name, also in those of a proposal within."""
+    """The first setting of that name in the settings of a method, or in those of its proposal."""
     inner = (_found(value, name) for value in settings.values() if isinstance(value, Mapping))
     return str(settings.get(name) or "") or next((value for value in inner if value), "")
 

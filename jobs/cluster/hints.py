@@ -20,7 +20,8 @@ from prosebench.machine.joules import NODES, Reading, write_reading
 
 
 def ask_scheduler(states: Sequence[CellState], directory: Path) -> tuple[list[CellState], str]:
-    """The same states, better informed, and a line about the queue; unchanged where no scheduler answers.
+    """The same states with what the scheduler knows of them, and a line about the queue; unchanged where no
+    scheduler answers.
 
     Cells that wait say in which job. Cells whose job has left the queue are lost at once. Cells that stand
     still after a job has ended have accounting's word for how it ended.

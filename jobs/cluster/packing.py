@@ -10,7 +10,8 @@ from jobs.cluster.profile import Cluster, Need
 from prosebench.record import Cell
 
 SAFETY = 1.5
-"""Estimates are medians: time limits are asked for with this much to spare."""
+"""The factor between a time limit and the estimated time. Estimates are medians, so half of all cells take
+longer."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _number_of_jobs(works: list[Work], need: Need, cluster: Cluster, most: int) 
 
 
 def _fill(works: list[Work], number: int) -> list[list[Work]]:
-    """Longest first, each into the job that has least to do."""
+    """Distribute the work over jobs: the longest first, each to the job that has least to do."""
     jobs: list[list[Work]] = [[] for _ in range(number)]
     heap = [(0.0, index) for index in range(number)]
     for work in sorted(works, key=lambda one: -one.seconds):

@@ -64,7 +64,8 @@ class Need(BaseModel):
         return self
 
     def with_gpus(self, number: int) -> "Need":
-        """The same for a job of `number` workers with a GPU each; of as many as this need has GPUs for number 0."""
+        """The same need for a job of `number` workers with a GPU each; for number 0, of as many workers as
+        this need has GPUs."""
         workers = number or self.gpus * self.workers
         if not workers:
             return self.model_copy(update={"workers": 1})
@@ -174,7 +175,7 @@ def _for_scheduler(cluster: Cluster, name: str) -> Cluster:
 
 
 def _explain(error: ValidationError) -> str:
-    # What pydantic calls by Python's names is called otherwise in TOML.
+    # Pydantic names types as Python does; TOML has other names for them.
     said = explained(error).replace("valid tuple", "list in brackets").replace("valid dictionary", "table")
     known = f"; known keys: {', '.join(Cluster.model_fields)}" if said.startswith("unknown key") else ""
     return said + known

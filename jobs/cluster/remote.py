@@ -132,7 +132,7 @@ def _gpu_hours(array: Array, scheduler: Scheduler) -> float:
 
 
 def _hours(hours: float) -> str:
-    """Two digits, or all before the point."""
+    """A number of hours with two digits, or with all digits before the point."""
     return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
 
 

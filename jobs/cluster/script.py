@@ -7,7 +7,8 @@ from jobs.cluster.arrays import Submission
 from jobs.cluster.profile import Need
 
 MARK = "written by prosebench, to be given to"
-"""Stands in the second line of every script: what was written here may be removed here."""
+"""The words in the second line of every script. They mark a script as written here, so that it may be removed
+here."""
 
 _STOP = """\
 prosebench_stop() {
@@ -77,6 +78,6 @@ def _or_stop(step: str) -> list[str]:
 
 
 def _quoted(value: str) -> str:
-    """In double quotes: $HOME and the like are meant."""
+    """The text in double quotes, so that the shell replaces $HOME and the like."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`")
     return f'"{escaped}"'

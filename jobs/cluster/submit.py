@@ -183,7 +183,7 @@ def _work(cell: Cell, folder: Path, costs: CostModel, gpu: bool) -> Work:
 
 
 def _sources(directory: Path) -> list[Path]:
-    """This run folder and its neighbours."""
+    """The folders whose finished cells give the estimates: this run folder and its neighbours."""
     return sorted(
         {directory.resolve(), *(path.parent.resolve() for path in directory.resolve().parent.glob("*/cells"))}
     )
@@ -234,7 +234,8 @@ def _submit(submission: Submission, need: Need, cluster: Cluster) -> None:
 
 
 def _remove_stale(path: Path, written: Sequence[Path]) -> None:
-    """Remove what an earlier plan of more arrays has left: a script that is submitted again does its work twice."""
+    """Remove scripts that are left of an earlier plan with more arrays: a script that is submitted again does
+    its work twice."""
     for old in [path, *path.parent.glob(f"{glob.escape(path.stem)}-*{glob.escape(path.suffix)}")]:
         ours = old == path or old.stem.removeprefix(f"{path.stem}-").isdigit()
         if ours and old not in written and old.is_file() and MARK in old.read_text(errors="replace")[:200]:

@@ -22,7 +22,7 @@ from jobs.cluster.commands import run_command
 from jobs.cluster.schedulers.scheduler import NoScheduler, schedulers
 
 CORES = "PROSEBENCH_CORES"
-"""Variable that tells a command in a job how many cores it has."""
+"""The environment variable that tells a command in a job how many cores it has."""
 
 
 def run_task(folder: Path, index: int) -> int:

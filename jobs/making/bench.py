@@ -30,7 +30,7 @@ Row = dict[str, str | int | float]
 Watch = Callable[[Row], None]
 
 GROWING = ("replicas", "ladders", "particles", "chunk_evaluations", "chunk_proposals")
-"""Settings that say how much is done side by side: in weak scaling they grow with the ranks."""
+"""The settings that say how much is done side by side. In weak scaling they grow with the number of ranks."""
 
 
 class BenchFailed(RuntimeError):
@@ -152,7 +152,7 @@ def _rows(
     for turn in range(rounds):
         for number in sorted(set(numbers)):
             measured = {"strong": run(number, False)}
-            # On a machine of one, both are the same work.
+            # On a machine of size one, strong and weak scaling do the same work.
             measured["weak"] = measured["strong"] if number == 1 else run(number, True)
             for mode, (seconds, evaluations) in measured.items():
                 rows.append(

@@ -79,7 +79,7 @@ class Needs:
 
     @property
     def size_bytes(self) -> int:
-        """Of all files."""
+        """The size of all files together, in bytes."""
         return sum(file.size_bytes for file in self.files)
 
 
@@ -224,7 +224,7 @@ def _fault(known: Manifest, path: str, folder: Path) -> str:
 
 
 def _listing(source: Source, paths: list[str], begun: Manifest) -> list[Listed]:
-    """Those of some paths that a repository has, at one commit."""
+    """The files among some paths that a repository has, at one commit."""
     api = huggingface_hub.HfApi()
     known = [file for file in begun.files.values() if file.repository == source.repository]
     commit = next((file.commit for file in known if file.revision == source.revision), None)

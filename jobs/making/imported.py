@@ -178,7 +178,7 @@ def _import(
     ensemble = tidied(
         Ensemble(positions, energies, found.arrays.get("log_weights"), np.full(n, one.energy_evaluations))
     )
-    # Nothing is known of what was asked but its number.
+    # Of the declared evaluations only their number is known.
     spent = Counts(evaluations=one.energy_evaluations, energies=one.energy_evaluations)
     folder = directory / "cells" / cell.folder_name
     _refuse_another(folder, ensemble, path)
@@ -230,7 +230,8 @@ def _strain(median_kt: float, peptide: Peptide, target: Target) -> list[str]:
 
 
 def _refuse_another(folder: Path, ensemble: Ensemble, path: Path) -> None:
-    """Records do not change: the same frames may come again, others may not take their place."""
+    """Refuse frames other than those of the record: the same frames may come again, others may not take their
+    place."""
     if not (folder / "record.json").exists():
         return
     digest = hashlib.sha256(arrays_bytes(ensemble.arrays())).hexdigest()

@@ -16,7 +16,7 @@ from prosebench.suite import Suite
 MOST_NAMED = 4
 
 PeptideAtKelvin = tuple[str, float]
-"""A peptide and a temperature in kelvin: each has a reference of its own."""
+"""A peptide and a temperature in kelvin. Each such pair has its own reference."""
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,14 @@ from prosebench.peptide import Peptide
 TIME_STEP_FS = 2.0
 STEPS_PER_NS = round(1e6 / TIME_STEP_FS)
 FRAME_INTERVAL_PS = 10.0
-"""Time between kept frames of plain MD, as in the published references."""
+"""The time in ps between two frames that are kept of plain MD, as in the published references."""
 EXCHANGE_ACCEPTANCE = 0.3
-"""Share of exchanges between neighbouring levels that `levels_for` aims at."""
+"""The share of accepted exchanges between neighbouring levels that `levels_for` aims at."""
 FLOW_STEPS = 1000
-"""Steps of dynamics between two rounds of draws: what a flow misses is left to dynamics alone."""
+"""The number of steps of dynamics between two rounds of draws from the flow. States that the flow misses are
+reached by dynamics alone."""
 FLOW_WARM_UP = 1 / 6
-"""Share of the rounds with a flow before the first frame is kept."""
+"""The share of the rounds with a flow that pass before the first frame is kept."""
 _TRIAL_STEPS, _TRIAL_DRAWS = 200, 256
 """Length of the trials that `estimate_seconds` times: a second or two for each peptide."""
 

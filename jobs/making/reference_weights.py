@@ -22,10 +22,12 @@ from prosebench.store.places import PUBLISHED_WEIGHTS, published_weights, stored
 from prosebench.store.storage import DamagedFile, arrays_bytes, json_bytes, write_once
 
 MOST_FRAMES = 4_000
-"""Frames of a reference whose densities are computed: enough for a share of a tenth of a percent."""
+"""The largest number of frames of a reference whose densities are computed. It is enough to see a share of a
+tenth of a percent."""
 
 MOST_PARAMETERS = 20_000_000
-"""Parameters of the largest flow whose densities are computed on a CPU: a report must not take hours."""
+"""The largest number of parameters of a flow whose densities are computed on a CPU. With a larger one, a
+report would take hours."""
 
 
 class _Lacking(NamedTuple):
@@ -100,7 +102,8 @@ def _write_group(group: Sequence[_Lacking]) -> Iterator[str]:
     except WeightsOutOfReach:
         return
     except Exception as error:
-        # Weights of strangers, plug-ins, devices: whatever it is, the scores that need no flow are still made.
+        # Weights of strangers, plug-ins or devices may raise anything; scores that need no flow are made all
+        # the same.
         yield f"{cell.row}: {_said(error)}"
         return
     for one in group:

@@ -33,13 +33,16 @@ from prosebench.reference import Reference, build_reference
 from prosebench.reference.fixed_point import rounded
 
 HYDROGEN_MASS_DALTON = 3.0
-"""With hydrogens this heavy a step of 2 fs is as good as one of 1 fs (tests/statistical/test_heavy_hydrogens.py)."""
+"""The mass of hydrogens in dalton. With it a step of 2 fs is as good as one of 1 fs with normal masses
+(tests/statistical/test_heavy_hydrogens.py)."""
 FRICTION_PER_PS = 0.3
-"""Friction of plain MD, that of the published dynamics: the frames of a reference have real time between them."""
+"""The friction of plain MD in 1/ps, as in the published dynamics: the frames of a reference have real time
+between them."""
 TEMPERING_FRICTION_PER_PS = 2.0
-"""Friction of tempering, which keeps no time, and warms up sooner than with the published one."""
+"""The friction in 1/ps of tempering and of dynamics with a flow. Neither keeps real time, so that it may be
+higher than the published one: replicas warm up sooner with it."""
 TEMPERING_FRAMES = 4096
-"""Frames of the coldest level that tempering keeps for a reference."""
+"""The number of frames of the coldest level that tempering keeps for a reference."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class _Making:
 
     @property
     def cells(self) -> list[Cell]:
-        """Those that start at frames of tempering."""
+        """The cells that start at frames of tempering."""
         return [self.plain, *([self.with_flow] if self.with_flow else [])]
 
 
@@ -203,7 +206,7 @@ def _cell(
 
 
 def ensemble_path(directory: Path, cell: Cell) -> Path:
-    """Where the frames of a finished cell lie."""
+    """The path of the frames of a finished cell."""
     return _folder(cell, directory) / "ensemble.npz"
 
 
@@ -211,7 +214,8 @@ def _build(made: _Making, plan: ReferencePlan, directory: Path) -> MadeReference
     plain = made.plain
     peptide = Peptide.from_sequence(plain.peptide)
     tempered = _ensemble(made.hot, directory)
-    # Where the hot levels turned a peptide bond, the others know nothing of it.
+    # Frames with a peptide bond that the hot levels have turned are left out: no other way to the
+    # distribution has them.
     others = {
         "tempering": tempered.select(
             same_peptide_bonds(tempered.positions_nm, peptide.topology, peptide.start_nm)

@@ -32,11 +32,12 @@ from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks
 
 CENTRE_STD_NM = 0.2
-"""Spread of the centre times sqrt(atoms); about that of other flows, so that annealing moves all alike."""
+"""The standard deviation in nm of a frame's centre, times sqrt(atoms). It is about that of the other flows,
+so that annealing moves the frames of all flows alike."""
 
 DRAWN_TOGETHER = 256
 _NUMBERS_KEPT = 60
-"""Float32 numbers that a backward pass keeps of an atom for each channel of each layer, roughly."""
+"""The rough number of float32 values that a backward pass keeps for each atom, layer and channel."""
 
 
 class Arbg(SmoothFlow[Proposals]):
@@ -112,12 +113,12 @@ class Arbg(SmoothFlow[Proposals]):
     def placement(
         self, peptide: Peptide, temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN
     ) -> Placement:
-        """A normal centre, and every orientation alike."""
+        """A normal density of the centre and a uniform one of the orientation."""
         return Placement(CENTRE_STD_NM / math.sqrt(peptide.n_atoms))
 
     @property
     def one_handed(self) -> bool:
-        """It was trained on such labels."""
+        """Whether the flow knows labels of one handedness only: yes, it was trained on such labels."""
         return True
 
     @property

@@ -18,13 +18,14 @@ WIDEST_RAD = 1.2
 NARROWEST_RAD = 0.02
 SMALLEST_LOG_SCALE, LARGEST_LOG_SCALE = -4.0, 2.5
 FREQUENCIES = (0.5, 1.0, 2.0)
-"""Of sines and cosines of a standardised coordinate, which the coordinates after it are told."""
+"""The frequencies of the sines and cosines of a standardised coordinate. These are features for the densities
+of the coordinates after it."""
 
 N_FEATURES = 1 + 2 * len(FREQUENCIES)
 
 
 def features(v: Tensor) -> Tensor:
-    """What later coordinates are told of a standardised one: (...,) -> (..., N_FEATURES)."""
+    """The features of a standardised coordinate that later coordinates see: (...,) -> (..., N_FEATURES)."""
     scaled = v[..., None] * v.new_tensor(FREQUENCIES)
     return torch.cat([v[..., None].clamp(-6, 6), scaled.sin(), scaled.cos()], dim=-1)
 
@@ -77,7 +78,7 @@ def _wrapped(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _exact(parameters: Tensor) -> Tensor:
-    """In float32 at least: products of a network may come in bfloat16."""
+    """The values in float32 or better, since the products of a network may come in bfloat16."""
     return parameters.to(torch.promote_types(parameters.dtype, torch.float32))
 
 

@@ -59,7 +59,8 @@ def to_cartesian(internal: Tensor, scaffold: Scaffold) -> Tensor:
 
 
 def place(internal: Tensor, x: Tensor, scaffold: Scaffold, rank: int) -> Tensor:
-    """Where the atom of a rank is (frames, 3), from its internal coordinates (frames, 3) and the atoms before it."""
+    """The position (frames, 3) of the atom of a rank, from its internal coordinates (frames, 3) and the atoms
+    before it."""
     if rank < 3:
         return _first_place(internal, rank)
     # A slice of one: an index of no dimension would make the host wait for the device.
@@ -71,7 +72,8 @@ def place(internal: Tensor, x: Tensor, scaffold: Scaffold, rank: int) -> Tensor:
 
 
 def _first_place(internal: Tensor, rank: int) -> Tensor:
-    """Where one of the first three atoms is (frames, 3): at 0, on the first axis, in the plane of the first two."""
+    """The position (frames, 3) of one of the first three atoms: at 0, on the first axis, or in the plane of
+    the first two."""
     distance, angle = internal[:, 0], internal[:, 1]
     zero = torch.zeros_like(distance)
     if rank < 2:
@@ -87,7 +89,7 @@ def _local(internal: Tensor) -> Tensor:
 
 
 def _along(local: Tensor, parent: Tensor, behind: Tensor, beside: Tensor) -> Tensor:
-    """parent + bond, all (..., 3)."""
+    """The end of a bond that starts at the parent: parent + bond, all (..., 3)."""
     one, two, three = _axes(behind - parent, beside - parent)
     return parent + local[..., :1] * one + local[..., 1:2] * two + local[..., 2:] * three
 
@@ -109,7 +111,8 @@ def axes(x: Tensor, scaffold: Scaffold, ranks: slice) -> tuple[Tensor, Tensor, T
 
 
 def _axes(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The first along a vector, the second in the plane with another, the third orthogonal to both."""
+    """Orthonormal axes: the first along a vector, the second in the plane with another, the third orthogonal
+    to both."""
     one = first / _length(first)[..., None]
     height = second - _dot(second, one)[..., None] * one
     two = height / _length(height)[..., None]
@@ -117,7 +120,7 @@ def _axes(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _angle(a: Tensor, b: Tensor) -> Tensor:
-    """Angle between vectors, exact also where they are nearly parallel."""
+    """The angle in rad between two vectors, exact also where they are nearly parallel."""
     return torch.atan2(_length(torch.linalg.cross(a, b.expand_as(a))), _dot(a, b))
 
 

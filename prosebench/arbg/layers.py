@@ -18,7 +18,7 @@ NEAREST_NM, FARTHEST_NM = 0.08, 0.9
 
 
 class Pairs(nn.Module):
-    """Numbers that say where a placed atom is, as seen from an atom that is to be placed."""
+    """The features that say where a placed atom is, as seen from an atom that is to be placed."""
 
     shells: Tensor
 
@@ -114,7 +114,8 @@ class Past:
         self._kept, self._length = torch.empty(shape, dtype=like.dtype, device=like.device), 0
 
     def add(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys and values (frames, heads, tokens so far, head_dim), those of the new tokens last."""
+        """Add the keys and values of new tokens. Returns all of them (frames, heads, tokens so far,
+        head_dim), the new ones last."""
         end = self._length + key.shape[2]
         self._kept[0, :, :, self._length : end], self._kept[1, :, :, self._length : end] = key, value
         self._length = end

@@ -19,10 +19,12 @@ from prosebench.arbg.layers import Layer, Pairs
 from prosebench.arbg.scaffold import N_KEYS, SEEN, TWINS, Scaffold
 
 N_TOLD = 5
-"""Numbers that a token is told of an atom: distance, angle, and the dihedral as a deviation or as sine and cosine."""
+"""A token is told this many numbers of an atom: one for its distance, one for its angle, and three for its
+dihedral (a deviation where it is stiff, a sine and a cosine where it turns)."""
 
 UNDEFINED = 2
-"""Tokens at the beginning that have no axes yet."""
+"""The number of first tokens that have no axes: they place the second and the third atom, and fewer than
+three atoms span no axes."""
 
 
 class Known(NamedTuple):
@@ -30,17 +32,21 @@ class Known(NamedTuple):
 
     scaffold: Scaffold
     condition: Tensor
-    """(atoms, channels)"""
+    """What the network knows of each atom, of shape (atoms, channels)."""
     pairs: Tensor | None
-    """(tokens, tokens, hidden)"""
+    """What it knows of each pair of atoms, of shape (tokens, tokens, hidden); None where the network does not
+    look at pairs."""
     mean: Tensor
     std: Tensor
-    """(atoms, 3)"""
+    """Like `mean`, of shape (atoms, 3): the standard deviation of each internal coordinate; 1 where no table
+    standardises it."""
     turning: Tensor
     stiff: Tensor
-    """indices of tokens"""
+    """Indices of tokens: `turning` has those whose dihedral turns freely, `stiff` those whose dihedral is
+    stiff."""
     hidden: Tensor
-    """(tokens, tokens): -inf where a token must not be seen"""
+    """What is added to attention logits, of shape (tokens, tokens): -inf where a token must not see another,
+    else 0."""
 
 
 @dataclass
@@ -150,8 +156,9 @@ class Network(nn.Module):
         return self.of_placed(told_of[:, tokens]) + self.of_seen(seen_from) + what
 
     def see(self, x: Tensor, known: Known, tokens: slice) -> Tensor | None:
-        """Where placed atoms are for some tokens (frames, tokens, placed, pair channels); None where the network does
-        not look. The first tokens have no axes yet, and see 0. x (frames, atoms, 3) in nm."""
+        """The features (frames, tokens, placed, pair channels) of where placed atoms are, as seen from some
+        tokens; None where the network does not look. The first tokens have no axes yet, and see 0. x (frames,
+        atoms, 3) is in nm."""
         if self.pairs is None or known.pairs is None:
             return None
         first, scaffold = max(tokens.start, UNDEFINED), known.scaffold
@@ -169,7 +176,7 @@ class Network(nn.Module):
 
 
 def no_coordinate(scaffold: Scaffold) -> Tensor:
-    """(atoms, 3): coordinates that no table standardises: those that do not exist, and dihedrals that turn."""
+    """Which coordinates (atoms, 3) no table standardises: those that do not exist, and dihedrals that turn."""
     without = torch.zeros(scaffold.n_atoms, 3, dtype=torch.bool, device=scaffold.turns.device)
     without[:, 2] = scaffold.turns
     without[0], without[1, 1:], without[2, 2] = True, True, True
@@ -186,7 +193,8 @@ def standardised(internal: Tensor, known: Known) -> Tensor:
 
 
 def told(v: Tensor, turns: Tensor) -> Tensor:
-    """What tokens are told of placed atoms: (frames, atoms, N_TOLD) of standardised coordinates (frames, atoms, 3)."""
+    """What tokens are told of placed atoms (frames, atoms, N_TOLD), from standardised coordinates (frames,
+    atoms, 3)."""
     dihedral = v[..., 2]
     zero = torch.zeros_like(dihedral)
     return torch.stack(

@@ -18,7 +18,8 @@ from prosebench.arbg.layers import Past
 from prosebench.arbg.network import N_TOLD, Known, Network, told
 
 UNIFORMS, NORMALS = 4, 3
-"""Random numbers of each kind that an atom takes: one of both for a coordinate, and a turn of the whole circle."""
+"""How many random numbers of each kind an atom takes: one of both kinds for each of its three coordinates,
+and one more uniform number for a dihedral that turns through the whole circle."""
 
 
 @torch.no_grad()
@@ -41,7 +42,7 @@ def draw(network: Network, known: Known, uniforms: Tensor, normals: Tensor) -> t
         v, log_density = _coordinates(network, state, rank, turns[rank], uniforms[:, rank], normals[:, rank])
         log_q += log_density
         away = v * known.std[rank]
-        # A normal on a line reaches beyond the circle: there it would be another dihedral, whose density is not this.
+        # A normal on the line reaches beyond the circle. A draw out there is another dihedral, of another density.
         log_q = log_q.where(away[:, 2].abs() <= torch.pi, torch.nan)
         internal[:, rank] = away + known.mean[rank]
         told_of[:, rank] = told(v[:, None], scaffold.turns[rank : rank + 1])[:, 0]

@@ -18,22 +18,26 @@ from prosebench.flows.molecule.local_frames import FIXED, placing
 from prosebench.frames.geometry import neighbours
 
 SEEN = 4
-"""Atoms that an atom is seen from directly: parent, the atom behind it, the one beside, and one more sister."""
+"""The number of atoms that an atom is directly seen from: its parent, the atom behind that, the one beside,
+and one more sister."""
 
 FAR_BONDS = 7
-"""Atoms this many bonds apart, or more, share a code."""
+"""All pairs of atoms that are this many bonds apart, or more, share one code."""
 
 MIDDLE_PLACE = 16
-"""Code of the residue that holds the first atom placed; those before and behind it count from here."""
+"""The code of the residue that holds the first atom placed. The codes of the residues before and behind it
+count down and up from this number."""
 
 ENDS = 4
-"""Codes of the end of the chain that a residue is: none, first, last, both."""
+"""The number of codes that say which end of the chain a residue is: none, first, last, both."""
 
 TWINS = 3
-"""Most atoms of one type that share a parent: the hydrogens of a methyl or an ammonium group."""
+"""The largest number of atoms of one type that share a parent: the hydrogens of a methyl or an ammonium
+group."""
 
 N_KEYS = 64 * 32 * 2 * TWINS * ENDS
-"""Number of table keys: atom type, residue type, side of the middle bond, number among its twins, end of the chain."""
+"""The number of keys of the table: each is one atom type, residue type, side of the middle bond, number among
+its twins, and end of the chain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +113,7 @@ class Scaffold:
         return cls(**tensors, levels=tuple(map(torch.from_numpy, _levels(seen_from))))
 
     def to(self, device: torch.device | str) -> "Scaffold":
-        """The same on another device."""
+        """The same scaffold on another device."""
         moved = {one.name: getattr(self, one.name).to(device) for one in fields(self) if one.name != "levels"}
         return Scaffold(**moved, levels=tuple(level.to(device) for level in self.levels))
 
@@ -117,7 +121,8 @@ class Scaffold:
 def _context(
     seen_from: NDArray[np.int64], order: NDArray[np.int64], rank: NDArray[np.int64], bonded: list[list[int]]
 ) -> NDArray[np.int64]:
-    """(atoms, 4): ranks of parent, behind, beside and of the last sister placed before, `atoms` where there is none."""
+    """The ranks (atoms, 4) of parent, behind, beside and of the last sister placed before; `atoms` where
+    there is none."""
     none = len(order)
     context = np.full((none, SEEN), none)
     context[1, 0], context[2, :2] = 0, (0, 1)
@@ -130,7 +135,7 @@ def _context(
 
 
 def _twins(parent: NDArray[np.int64], atom_type: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(atoms,): how many atoms of the same type were placed before on the same parent."""
+    """How many atoms (atoms,) of the same type were placed before on the same parent."""
     pairs = list(zip(parent.tolist(), atom_type.tolist(), strict=True))
     # The first three atoms have no parents of their own.
     return np.array([pairs[3:i].count(pair) if i > 3 else 0 for i, pair in enumerate(pairs)])
@@ -139,7 +144,7 @@ def _twins(parent: NDArray[np.int64], atom_type: NDArray[np.int64]) -> NDArray[n
 def _bonds_apart(
     order: NDArray[np.int64], rank: NDArray[np.int64], bonded: list[list[int]]
 ) -> NDArray[np.int64]:
-    """(atoms, atoms): bonds between two ranks, at most FAR_BONDS."""
+    """The number of bonds (atoms, atoms) between two ranks, at most FAR_BONDS."""
     apart = np.full((len(order), len(order)), FAR_BONDS)
     for start in range(len(order)):
         apart[start, start], front = 0, [start]
@@ -151,7 +156,7 @@ def _bonds_apart(
 
 
 def _levels(seen_from: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Ranks from 3 on, in groups of which each needs only those before it."""
+    """The ranks from 3 on, in groups; the atoms of a group need only atoms of earlier groups."""
     level = np.zeros(len(seen_from), dtype=np.int64)
     for i in range(3, len(seen_from)):
         level[i] = 1 + level[seen_from[i]].max()

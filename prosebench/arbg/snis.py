@@ -4,7 +4,8 @@ from prosebench.arbg.flow import Arbg
 from prosebench.flows.snis import FlowSNIS, SmoothFlowSNIS
 
 CONTRACT_SPREAD_NM = 0.9 * 0.35
-"""Of the wells on which flows are checked: nine tenths of the median width of what "wells" proposes."""
+"""The standard deviation in nm of the wells on which this flow is checked: nine tenths of the median width of
+what the weights "wells" propose (`Method.contract_spread_nm` gives the reason)."""
 
 
 class ArbgSNIS(SmoothFlowSNIS):

@@ -15,7 +15,8 @@ from prosebench.training.data import TrainingData
 
 FRAMES_A_PEPTIDE = 64
 FEWEST = 32
-"""Coordinates seen less often than this take the numbers of the same atom anywhere in the chain."""
+"""A coordinate with fewer samples than this has no reliable mean and spread of its own. It takes those of the
+same atom anywhere in the chain."""
 
 
 def measure(data: TrainingData) -> Table:
@@ -53,8 +54,9 @@ def _table(sums: Tensor, middle: Tensor) -> Table:
 
 
 def _with_neighbours(sums: Tensor) -> Tensor:
-    """Sums (3, keys, coordinates) of ones, and of two other powers or functions; those of rare keys are replaced by the
-    sums over all places in the chain. Such keys also share the middle that their deviations are about."""
+    """Sums (3, keys, coordinates) with those of rare keys replaced by the sums over all places in the chain.
+    The first of the three counts samples, the other two sum powers or functions of the values. Keys that are
+    joined also share the middle that their deviations are measured from."""
     by_end = sums.unflatten(1, (-1, ENDS))
     anywhere = by_end.sum(dim=2, keepdim=True).expand_as(by_end)
     return torch.where(by_end[:1] < FEWEST, anywhere, by_end).flatten(1, 2)

@@ -34,7 +34,8 @@ class ArbgLoss(nn.Module):
         self.network, self.recipe, self.low_precision = network, recipe, low_precision
 
     def forward(self, internal: Tensor, scaffold: Scaffold, energies_kt: Tensor, weight: float) -> Tensor:
-        """internal (frames, atoms, 3), energies_kt (frames,), weight of their dispersion -> (frames,)."""
+        """The loss (frames,) of internal coordinates (frames, atoms, 3) with energies_kt (frames,) and the
+        weight of their dispersion."""
         with torch.autocast(internal.device.type, torch.bfloat16, enabled=self.low_precision):
             log_q = self.network(internal, self.network.know(scaffold))
         log_q = log_q.double() - log_volume(internal.double())

@@ -7,7 +7,7 @@ from prosebench.arbg.network import Network
 from prosebench.flows.weights.format import WeightFormat
 
 BUNDLED = Path(__file__).parent / "models"
-"""Folder of the models that come with prosebench, `NAME.npz` each."""
+"""The folder of the models that come with prosebench, one file `NAME.npz` for each."""
 
 FORMAT = WeightFormat(
     kind="an autoregressive flow",
@@ -18,6 +18,7 @@ FORMAT = WeightFormat(
     sizes=SHIPPED,
     whole=("mean", "std"),
 )
-"""Its table of means and spreads stays in float32 where the rest is halved."""
+"""How the weights are stored. The table of means and spreads stays in float32, also where all else is halved
+to float16."""
 
 load_weights, save_weights = FORMAT.load, FORMAT.save

@@ -16,10 +16,12 @@ from prosebench.reference import Reference, build_reference
 
 MAX_CHUNKS = 100_000
 MAX_IDLE_CHUNKS = 1000
-"""So many chunks in a row may cost nothing and give nothing, as those of a training do."""
+"""The largest number of chunks in a row that may cost no evaluation and give no frame. A method that trains
+has such chunks."""
 FRAMES = 5_000
 _MASS_DALTON = 0.2
-"""So light that a step of 1 fs covers a sixtieth of a period: dynamics samples the wells within few steps."""
+"""The mass in dalton of every atom. It is so light that a step of 1 fs covers a sixtieth of a period, and
+dynamics samples the wells within few steps."""
 _REFERENCE_FRAMES = 12_000
 
 
@@ -94,14 +96,16 @@ class Case:
 
 @dataclass
 class Trial:
-    """One run of a method, with the account of its meter and how often the target was asked: see `count_calls`."""
+    """One run of a method, with the account of its meter and a count of the target's evaluations: see
+    `count_calls`."""
 
     run: Run
     account: Account
     asked: Callable[[], int]
 
     def frames(self, method: Method | Callable[[], Method]) -> Ensemble:
-        """All frames of a method (see `run_chunks`). Raises ContractBroken where there are none, or books differ."""
+        """All frames of a method (see `run_chunks`). Raises ContractBroken if there are none, or if the meter
+        did not count all evaluations of the target."""
         stopped: list[BudgetExhausted] = []
         chunks = run_chunks(method, self.run, lambda: self.spent, stopped)
         require(
@@ -134,7 +138,8 @@ def run_chunks(
     spent: Callable[[], int] | None = None,
     stopped: list[BudgetExhausted] | None = None,
 ) -> list[Chunk]:
-    """All chunks of a run. Given a function that makes methods, a new one does each chunk, from a stored carry.
+    """Do all chunks of a run. Given a function that makes methods, a new one does each chunk, from a stored
+    carry.
 
     spent is the account's word for what was spent (default: the meter's); what ended the run at its budget is put into
     stopped. Raises ContractBroken for chunks that are not sound (`prosebench.method.check_chunk`), or without end.

@@ -17,7 +17,7 @@ from prosebench.peptide import Peptide
 from prosebench.store.storage import read_arrays
 
 TOLERANCE = 1e-6
-"""Of the largest number of a quantity, in float64."""
+"""The largest allowed error of a quantity in float64, as a share of its largest number."""
 
 
 def check_ecnf(path: Path, device: str | None = None) -> list[Check]:

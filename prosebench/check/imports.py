@@ -10,7 +10,8 @@ from prosebench.method import Method
 _OURS = ("prosebench", "baselines")
 _ENERGIES = ("openmm", "simtk", "prosebench.energy")
 _HARMLESS = ("prosebench.energy.target", "prosebench.energy.dynamics")
-"""Words and starts of dynamics: a method that moves replicas needs them, and no energy comes from them."""
+"""Modules of `prosebench.energy` that a method may import. One that moves replicas needs the types, the
+checks and the start velocities in them, and no energy comes from them."""
 
 
 def energy_imports(method: type[Method]) -> list[str]:
@@ -24,7 +25,8 @@ def energy_imports(method: type[Method]) -> list[str]:
 
 
 def _of_module(module: str, top: str, seen: set[str]) -> Iterator[str]:
-    """The same of a module and of those of its package that it imports; seen: names of those that were looked at."""
+    """The imports of energies in a module, and in those of its package that it imports; seen: names of
+    modules already looked at."""
     file = _source(module)
     if file is None or module in seen:
         return

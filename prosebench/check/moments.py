@@ -12,26 +12,30 @@ from prosebench.ensemble import Ensemble
 from prosebench.frames.importance import normalise
 
 N_SIGMA = 4.0
-"""Standard errors that a moment may be off. They come from batch means, which follow Student's t with N_BATCHES - 1
-degrees of freedom: a sound method exceeds this in one of 5,000 moments."""
+"""A moment may be off by this many standard errors. These come from batch means, which follow Student's t
+with N_BATCHES - 1 degrees of freedom: a sound method exceeds the limit in one of 5,000 moments."""
 N_BATCHES = 50
 SEEN_SIGMA = N_SIGMA + 1.65
-"""A bias of so many standard errors is seen with a probability of 95 %."""
+"""A bias of this many standard errors is seen with a probability of 95 %: one side of a normal distribution
+has 5 % beyond 1.65 standard deviations."""
 TRAJECTORY_BUDGET = 50_000
 PROPOSAL_BUDGET = 10_000
-"""First budget of methods whose frames are weighted proposals, and not those of a trajectory."""
+"""The first budget, in evaluations, of methods that return weighted proposals. Those that return a trajectory
+begin with TRAJECTORY_BUDGET."""
 LONGEST = 60
-"""The check runs up to so many times the first budget until it would see the bias."""
+"""The longest run of the check, in units of its first budget. Runs grow up to here until the check would see
+the bias."""
 EXACT_DRAWS = 2000
 MOST_FRAMES = 100_000
 REJECTION_BUDGET = 100_000
 STRETCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 TELLING_SHARE = 0.15
-"""Where this share of moves is accepted, leaving out the rejected ones shifts the energy of a stiff atom most."""
+"""The wells are made so stiff that the share of accepted moves comes close to this. There, leaving out the
+rejected moves shifts the energy of a stiff atom most."""
 
 
 class Moment(NamedTuple):
-    """A mean (with its standard error), what is right, and the standard deviation of what was averaged."""
+    """A mean with its standard error, the right value, and the standard deviation of what was averaged."""
 
     mean: float
     error: float
@@ -153,7 +157,7 @@ def _averaged(
     shifts = target.shifts(frames_nm)
     return {
         "mean energy (kT)": target.energy(frames_nm) if energies_kt is None else energies_kt,
-        # Of every second atom: the mean of them all is 0 in free wells, whatever the method does.
+        # Every second atom is averaged: in free wells the mean of all is 0, whatever the method does.
         "mean position (nm)": shifts[:, ::2].mean(axis=(1, 2)),
         "variance (nm^2)": (shifts**2).mean(axis=(1, 2)),
     }

@@ -15,7 +15,8 @@ from prosebench.check.doctor import Finding
 
 KERNEL_ROWS = 512
 KERNEL_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.2}
-"""Largest deviation of a product of random matrices of that size from double precision, relative to its spread."""
+"""The largest allowed deviation of a product of two random matrices of KERNEL_ROWS rows from the product in
+double precision, relative to the spread of that product."""
 ENERGY_TOLERANCE_KJ_MOL = 0.05
 REDUCE_SECONDS = 120
 
@@ -25,7 +26,7 @@ ROWS = {
     "networks": "flows, annealing from them, training",
     "ranks": "cells over several ranks",
 }
-"""Rows of a suite by what they need of a node."""
+"""The rows of a suite, by the part of a node that they need."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class NodeFinding(Finding):
 
 
 def examine_node() -> Iterator[NodeFinding]:
-    """One finding after the other; nothing is written."""
+    """Examine this node, one finding after the other; nothing is written."""
     cores = len(os.sched_getaffinity(0))
     yield NodeFinding("node", "ok", f"{socket.gethostname()}: {cores} cores, {_memory_gb():.0f} GB")
     yield from _gpus()
@@ -196,7 +197,7 @@ def task_number() -> int:
 
 
 def _told(variables: Sequence[str], otherwise: int) -> int:
-    """The number in the first of these variables of the environment that is set."""
+    """The number in the first of these environment variables that is set."""
     return int(next((os.environ[name] for name in variables if name in os.environ), otherwise))
 
 

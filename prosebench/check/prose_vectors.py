@@ -32,7 +32,7 @@ def check_prose(path: Path, device: str | None = None) -> list[Check]:
 
 
 def check_tarflow(path: Path, device: str | None = None) -> list[Check]:
-    """The same for a plain TarFlow (additive condition)."""
+    """Compare both directions of a plain TarFlow (additive condition), as `check_prose` does for Prose."""
     return _check(path, device)
 
 

@@ -15,7 +15,8 @@ from prosebench.store.storage import arrays_bytes
 SMALL_BUDGETS = (37, 500)
 REAL_BUDGET = 2000
 FROZEN_SHARE = 0.01
-"""A trajectory of which fewer frames than this are distinct goes nowhere in any budget of a suite."""
+"""The smallest allowed share of distinct frames. A trajectory with fewer hardly moves, and gets nowhere
+within the budgets of a suite."""
 
 
 def settings_are_json(case: Case) -> str:
@@ -126,7 +127,8 @@ def seeds_are_honoured(case: Case) -> str:
 
 
 def prefixes_are_prefixes(case: Case) -> str:
-    """Where small budgets are said to be prefixes of large ones, a run of the small one alone gives the same frames."""
+    """If a method says that small budgets are prefixes of large ones, a run of the small one alone gives the
+    same frames."""
     if case.skipped() or not case.method.prefixes:
         return "does not apply"
     small, large = (
@@ -165,7 +167,8 @@ def frames_are_single(case: Case) -> str:
 
 
 def moves_on_a_peptide(case: Case) -> str:
-    """With its own settings a trajectory moves on the force field: as many frames differ as moves are accepted."""
+    """A trajectory moves on the force field with the method's own settings: as many frames differ as moves
+    are accepted."""
     if case.method.contract_spread_nm is not None or not case.method.prefixes:
         return "does not apply"
     sequence = case.peptide.sequence
@@ -193,7 +196,8 @@ def count_distinct(ensemble: Ensemble) -> int:
 
 
 def _same_as_before(ensemble: Ensemble) -> NDArray[np.bool_]:
-    """Which frames (n,) equal the one before; of those at one evaluation, as of replicas, in whatever order."""
+    """Which frames (n,) equal the one before. Frames at one evaluation, as those of replicas, may come in any
+    order."""
     frames = ensemble.positions_nm
     same = (frames[1:] == frames[:-1]).all(axis=(1, 2))
     return np.concatenate([[False], same])

@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _after_a_stop(line: list[str]) -> str:
-    """What becomes of the work of a command line, by its words, after a signal has ended it."""
+    """What happens to the work of a command, given by its words, after a signal has ended it."""
     command = line[0] if line else ""
     given = dict(zip(line, [*line[1:], ""], strict=True)) | dict(
         word.split("=", 1) for word in line if "=" in word
@@ -109,6 +109,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _is_ours(error: ValueError) -> bool:
-    """Whether it was raised here, about an input; what a library raises in the midst of our work is our mistake."""
+    """Whether our own code raised the error, about an input. An error that a library raises in the midst of
+    our work is our mistake."""
     module = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
     return module.partition(".")[0] in ("prosebench", "baselines", "jobs", "analysis")

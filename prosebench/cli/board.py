@@ -130,7 +130,7 @@ def _run_again(
 
 
 def _otherwise(theirs: "Record", ours: "Record") -> str:
-    """In what a cell was computed otherwise there than here."""
+    """The differences between how a cell was computed there and here."""
     sides = [
         {name: str(value) for name, value in {**record.target, **record.versions}.items()}
         for record in (theirs, ours)

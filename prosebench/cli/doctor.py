@@ -43,7 +43,8 @@ def _schedulers() -> "Iterator[Finding]":
 
 
 NODE_MINUTES = 10
-"""Time limit of a check on a node; loading everything from a slow file system takes the most of it."""
+"""The time limit in minutes of a check on a node. Most of it goes into loading everything from a slow file
+system."""
 
 
 @app.command()
@@ -111,7 +112,7 @@ def _on_this_node() -> int:
     from prosebench.check.node import NodeFinding, examine_node, task_number, verdict
 
     findings: list[NodeFinding] = []
-    # Of processes that were started together, all try, and one speaks.
+    # If several processes were started together, all of them try, and one prints.
     if task_number():
         return 0 if verdict(list(examine_node()))[1] else 1
     for one in examine_node():
@@ -123,7 +124,8 @@ def _on_this_node() -> int:
 
 
 def _on_nodes(profile: "Cluster") -> int:
-    """The same as a job of each kind that the profile asks for, one after the other; 1 where a node is not ready."""
+    """Try everything in a job of each kind that the profile asks for, one after the other; 1 where a node is
+    not ready."""
     from jobs.cluster.remote import submit_each
 
     worst, begun = 0, time.strftime("%Y%m%d-%H%M%S")

@@ -117,7 +117,8 @@ References = Annotated[
 Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core.")]
 
 FIRST_LINE_SECONDS = 10.0
-"""Until the first line where there is no terminal; each later one takes half as long again."""
+"""Seconds until the first line of progress where there is no terminal. The pause before each later line is
+half as long again, so that the log of a long run stays short."""
 
 
 def split(text: str, option: str = "") -> list[str]:
@@ -198,7 +199,8 @@ def require_scheduler(executor: str) -> None:
 
 @contextmanager
 def showing(first: str = "") -> Iterator[Callable[[str], None]]:
-    """A line that changes on a terminal; elsewhere one is printed now and then. Takes what is being done."""
+    """Show what is being done: a line that changes on a terminal, elsewhere one now and then. Yields the
+    function that takes the text."""
     pause, last = FIRST_LINE_SECONDS, time.monotonic()
     with err.status(Text(first)) as status:
 

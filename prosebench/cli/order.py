@@ -13,7 +13,7 @@ IN_USE: dict[str, tuple[str, ...]] = {
     "Bring a method": ("new-method", "check", "train"),
     "Look at a machine": ("doctor", "bench"),
 }  # fmt: skip
-"""Names of commands by heading; one that is not named here comes last."""
+"""The names of the commands under each heading. A command that is not named here comes last."""
 
 
 class InOrder(TyperGroup):

@@ -74,7 +74,8 @@ def _row(
 
 
 def divergence_ways(tbg: Ecnf, peptide: Peptide, frames: int) -> dict[str, Callable[[], Any]]:
-    """One evaluation of the velocity, of it with the exact divergence, and one backward pass, for some frames."""
+    """Three ways for some frames: the velocity alone, the velocity with its exact divergence, and one
+    backward pass."""
     nodes, dtype = tbg.nodes(peptide), next(tbg.field.parameters()).dtype
     x = torch.randn(frames, peptide.n_atoms, 3, dtype=dtype, device=tbg.device)
     t = torch.full((frames,), 0.5, dtype=dtype, device=tbg.device)

@@ -21,8 +21,9 @@ from prosebench.ecnf.network import Edges, Layer, Pairs, VelocityField, centred,
 from prosebench.ecnf.nodes import Nodes
 
 BLOCK_NUMBERS = {"cpu": 2**18, "cuda": 2**28}
-"""Numbers in the largest temporary array, where atoms are taken in blocks, by kind of device: as many as stay in a
-core's cache, and as many as make few launches of many numbers each on a GPU."""
+"""The size of the largest temporary array in numbers, by kind of device; atoms are worked on in blocks to
+keep to it. On a CPU this is what stays in a core's cache; on a GPU it is large, so that few launches do much
+work each."""
 
 
 class Slopes(NamedTuple):
@@ -39,20 +40,21 @@ class Slopes(NamedTuple):
     gate: Tensor
 
     def message(self, change: Tensor, edge_out: Tensor) -> Tensor:
-        """Change of the message for one change (frames, i, j, channels) of `Edges.first`."""
+        """The change of the message, for one change (frames, i, j, channels) of `Edges.first`."""
         heard = self.scale * ((self.first * change) @ edge_out.T)
         return heard + self.raw * (self.gate * change).sum(dim=-1, keepdim=True)
 
     def matrices(self, edge_out: Tensor) -> Tensor:
-        """The same for any change, as matrices (frames, i, channels out, j, channels in)."""
+        """The change of the message as matrices (frames, i, channels out, j, channels in), for any change of
+        `Edges.first`."""
         weight = self.first[:, :, None] * edge_out[:, None]
         scale, raw = self.scale.transpose(2, 3)[..., None], self.raw.transpose(2, 3)[..., None]
         return torch.addcmul(weight * scale, raw, self.gate[:, :, None])
 
 
 class Tangents(NamedTuple):
-    """Derivatives to all directions: of positions (frames, atoms, 3, directions), and of features
-    (frames, atoms, channels, directions), None while they are 0."""
+    """Derivatives to all directions: those of positions (frames, atoms, 3, directions), and those of features
+    (frames, atoms, channels, directions), which are None while they are 0."""
 
     x: Tensor
     h: Tensor | None
@@ -97,7 +99,7 @@ def hutchinson(
 
 
 def _slope(x: Tensor) -> Tensor:
-    """Derivative of silu."""
+    """The derivative of the activation function silu."""
     s = torch.sigmoid(x)
     return s * (1.0 + x * (1.0 - s))
 
@@ -121,14 +123,14 @@ def _slopes(layer: Layer, edges: Edges) -> Slopes:
 def _next_tangents(
     layer: Layer, slopes: Slopes, pairs: Pairs, at_first: Pairs, edges: Edges, tangents: Tangents, h: Tensor
 ) -> Tangents:
-    """Tangents after a layer."""
+    """The derivatives to all directions after a layer."""
     atoms, directions = tangents.x.shape[1], tangents.x.shape[3]
     receiver, sender, now, then = layer.edge_weights()
     weight = layer.edge_out.weight
     change = tangents.x[:, :, None] - tangents.x[:, None]
     squares = _of_squares(pairs.differences, change)
     if tangents.h is None:
-        # Features stand still, and so far both squared distances are one.
+        # In the first layer features do not change with positions, and both squared distances are the same.
         line = (now + then).expand_as(slopes.first)
         pull = (slopes.pull @ (now + then))[..., None] * squares
         heard = slopes.message(line, weight).transpose(2, 3) @ squares

@@ -33,9 +33,11 @@ from prosebench.peptide import Peptide
 from prosebench.ranks import ALONE, Ranks
 
 GPU_BATCH = 256
-"""Frames that fill a GPU: for each of them, derivatives to all coordinates are carried along."""
+"""The number of frames that fill a GPU. It is small because derivatives to all coordinates are carried along
+for each frame."""
 ARRAYS_KEPT = 8
-"""Arrays of derivatives of all features that are there at once, beside those of all pairs."""
+"""The number of arrays with derivatives of all features that are in memory at once, beside those of all
+pairs. The batch that fits into a GPU is estimated with it."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,8 @@ class Ecnf:
         return log_q
 
     def log_density(self, peptide: Peptide, frames_nm: Tensor) -> Tensor:
-        """The same of a tensor. With equal steps, autograd can go through it, and keeps the states of all steps."""
+        """The log-density (n,) of a tensor of frames. With equal steps, autograd can go through it, and keeps
+        the states of all steps."""
         if self.integration.divergence != "exact":
             raise ValueError("a density that is asked for must be exact; set divergence = 'exact'")
         u = (frames_nm - frames_nm.mean(dim=1, keepdim=True)) / self.config.nm_per_unit
@@ -170,7 +173,7 @@ class Ecnf:
         return _log_normal(z) - gain - (3 * peptide.n_atoms - 3) * math.log(self.config.nm_per_unit)
 
     def nodes(self, peptide: Peptide) -> Nodes:
-        """What the field is told of a peptide. Raises ValueError for one of a wrong length."""
+        """What the field is told of a peptide. Raises ValueError for a peptide that is too short or too long."""
         return Nodes.of(peptide.topology, self.config).to(self.device, self._dtype)
 
     def _integrate(

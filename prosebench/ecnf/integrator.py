@@ -12,7 +12,8 @@ from torch import Tensor
 
 Parts = tuple[Tensor, ...]
 Rate = Callable[[Tensor, Parts], Parts]
-"""Time (frames,), and parts of the state, each (frames, ...) -> their derivatives."""
+"""The right-hand side of the equation: from the time (frames,) and the parts of the state, each (frames,
+...), to the time derivatives of these parts."""
 
 TIMES = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 STAGES = (
@@ -24,17 +25,20 @@ STAGES = (
     (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
     (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
 )
-"""The last row is the step of order 5, and the state where the next one starts."""
+"""The coefficients of each stage. The last row is the step of order 5, and also the state where the next step
+starts."""
 ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
-"""The step of order 5 less that of order 4."""
+"""The coefficients of the error estimate: the step of order 5 minus that of order 4."""
 
 SAFETY, LEAST_FACTOR, MOST_FACTOR = 0.9, 0.2, 10.0
 STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 4}
-"""Steps after which frames that have ended are left out, by kind of device: to count them, the host waits for a GPU."""
+"""After this many steps, frames that have ended are left out; by kind of device. To count them the host must
+wait for a GPU, so there it looks less often."""
 FIRST_SHARE = 0.01
-"""A first step changes the state by about this share of its size (II.4, step a of the automatic choice)."""
+"""The first step changes the state by about this share of its size (II.4, step a of the automatic choice)."""
 LEAST_STEP = 1e-5
-"""Share of the interval below which a step means that the equation cannot be integrated."""
+"""The smallest step, as a share of the interval. If a shorter one were needed, the equation counts as one
+that cannot be integrated."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def integrate_fixed(rate: Rate, parts: Parts, start: float, end: float, *, steps
 def _step(
     rate: Rate, t: Tensor, parts: Parts, slope: Parts, step: Tensor
 ) -> tuple[Parts, Parts, list[Tensor]]:
-    """One step (frames,) of all: the new state, its slope, and the estimated error of each part."""
+    """Take one step (frames,) of every frame: the new state, its slope, and the estimated error of each part."""
     slopes, new = [slope], parts
     for time, weights in zip(TIMES[1:], STAGES[1:], strict=True):
         new = _moved(parts, slopes, weights, step)
@@ -122,7 +126,8 @@ def _combined(weights: tuple[float, ...], slopes: list[Tensor], step: Tensor) ->
 
 
 def _spread(values: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Numbers of frames (frames,) in a shape that goes with a part, in its precision or another."""
+    """The values (frames,), one a frame, in a shape that goes with a part of the state, in its precision or
+    another."""
     return values.to(dtype or like.dtype).view(-1, *[1] * (like.ndim - 1))
 
 

@@ -14,9 +14,11 @@ from prosebench.ecnf.config import EcnfConfig
 from prosebench.ecnf.nodes import Nodes
 
 SOFTENING = 1e-8
-"""Added to squared distances under the root, in squared normalised units, so that its derivative exists at 0."""
+"""A small number that is added to squared distances under the root, in squared normalised units, so that the
+root has a derivative at 0."""
 FIRST_PULL = 1e-3
-"""Gain of the last map of a pull in a new network: it starts close to standing still."""
+"""The gain with which the last map of a pull is initialised. It is small, so that a new network hardly moves
+the atoms."""
 
 
 class Pairs(NamedTuple):
@@ -29,7 +31,7 @@ class Pairs(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor) -> "Pairs":
-        """From positions (frames, atoms, 3)."""
+        """The geometry of all pairs at positions (frames, atoms, 3)."""
         differences = x[:, :, None] - x[:, None]
         squares = differences.square().sum(dim=-1)
         return cls(differences, squares, (squares + SOFTENING).sqrt())

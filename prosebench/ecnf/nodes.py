@@ -52,10 +52,10 @@ class Nodes:
         return cls(torch.cat(features), torch.cat(real))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Nodes":
-        """The same on another device, with features of a type."""
+        """The same nodes on another device, with features of the given type."""
         return Nodes(self.features.to(device, dtype), self.real.to(device))
 
 
 def _one_hot(codes: NDArray[np.int64], n: int) -> Tensor:
-    """Codes counted from 1 (atoms,) -> (atoms, n)."""
+    """One-hot vectors of codes that count from 1: (atoms,) -> (atoms, n)."""
     return F.one_hot(torch.from_numpy(codes) - 1, n).float()

@@ -31,12 +31,13 @@ class EcnfProposal:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         return self.peptide.n_atoms
 
     @property
     def placement(self) -> Placement:
-        """The centre of as many normals of the prior as there are atoms; every orientation."""
+        """The density of the mean of as many normals of the prior as there are atoms, and a uniform density
+        of the orientation."""
         return Placement(self.ecnf.config.nm_per_unit / math.sqrt(self.n_atoms))
 
     @property

@@ -117,7 +117,7 @@ class TrainableEcnf:
 
 
 def _centred(x: NDArray[np.floating], real: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Frames (n, atoms, 3) without the mean of their real atoms; 0 where padded."""
+    """Frames (n, atoms, 3) minus the mean of their real atoms; 0 where padded."""
     mean = x.sum(axis=1, keepdims=True, where=real) / real.sum(axis=1, keepdims=True)
     return np.where(real, x - mean, 0.0).astype(np.float32)
 

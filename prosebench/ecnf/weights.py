@@ -9,10 +9,10 @@ from prosebench.flows.weights.format import WeightFormat
 from prosebench.store.places import PUBLISHED_WEIGHTS
 
 PUBLISHED = {"tbg-up-to-4aa": PUBLISHED_WEIGHTS["tbg-up-to-4aa"]}
-"""Published weights by name."""
+"""The published weights of this network, by their names."""
 
 BUNDLED = Path(__file__).parent / "models"
-"""Folder of the models that come with prosebench, `NAME.npz` each."""
+"""The folder of the models that come with prosebench, one file `NAME.npz` for each."""
 
 _LAYER = {
     "edge_in": "edge_mlp.0",
@@ -27,7 +27,7 @@ NAMES = {
     "embedding": "egnn.embedding",
     **{f"layers.*.{ours}": f"egnn.gcl_*.{theirs}" for ours, theirs in _LAYER.items()},
 }
-"""Our name of every module, and its published name; * stands for a number."""
+"""Our name of every module and its published name, in which * stands for a number."""
 
 
 def published_name(name: str) -> str:
@@ -38,7 +38,8 @@ def published_name(name: str) -> str:
 
 
 def _unused(config: EcnfConfig) -> tuple[str, ...]:
-    """Maps of a published file that no velocity depends on: features after the last layer, and their read-out."""
+    """Linear maps of a published file that no velocity depends on: they change the features after the last
+    layer, or read them out."""
     return "egnn.embedding_out.", f"egnn.gcl_{config.layers - 1}.node_mlp."
 
 

@@ -20,5 +20,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """For tab completion."""
+    """The names that tab completion offers, those that are imported later included."""
     return sorted({*globals(), *__all__})

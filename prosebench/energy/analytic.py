@@ -43,7 +43,7 @@ class HarmonicTarget:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         return len(self.centre_nm)
 
     @property
@@ -62,7 +62,7 @@ class HarmonicTarget:
         return self.variance_nm2 * (1 - self.free / self.n_atoms)
 
     def shifts(self, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Where the atoms of frames (n, atoms, 3) are, relative to their wells."""
+        """The shifts (n, atoms, 3) of a frame's atoms from their wells, in nm."""
         frames = check_frames(frames_nm, self.n_atoms)
         return (remove_center(frames) if self.free else frames) - self.centre_nm
 
@@ -131,7 +131,7 @@ class StretchedTarget:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         return self.wells.n_atoms
 
     @property

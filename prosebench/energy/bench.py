@@ -29,16 +29,16 @@ YARDSTICK = "openmm-cpu"
 QUANTITIES = ("energy", "energy and gradient", "MD step")
 GPU = "gpu"
 BATCHES = {"native": 1024, GPU: 16_384, YARDSTICK: 32, "openmm-reference": 4}
-"""Frames or replicas per call; OpenMM takes them one by one."""
+"""The number of frames or replicas per call of each engine. OpenMM takes them one by one."""
 
 MD_STEPS = {"native": 10, GPU: 100}
 LEAST_SECONDS = 0.05
-"""Length of a measurement: calls are repeated to fill it."""
+"""The least duration of a measurement in seconds. Calls are repeated to fill it."""
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One engine's way to one quantity: call `run` and it does `work` frames or steps."""
+    """How one engine computes one quantity: a call of `run` does `work` frames or steps."""
 
     engine: str
     threads: int

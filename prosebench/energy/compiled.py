@@ -72,7 +72,7 @@ class LangevinBatch(ctypes.Structure):
 
 
 def library_path() -> Path | None:
-    """Where the library is; None if it was not built."""
+    """The path of the library; None if it was not built."""
     return next(iter(sorted((Path(__file__).parent / "native").glob("_kernel*.so"))), None)
 
 

@@ -14,13 +14,14 @@ def maxwell_velocities(
     rng: np.random.Generator,
     hydrogen_mass_dalton: float | None = None,
 ) -> NDArray[np.float64]:
-    """Velocities (replicas, atoms, 3) in nm/ps from the Maxwell-Boltzmann distribution, one replica a temperature."""
+    """Velocities (replicas, atoms, 3) in nm/ps from the Maxwell-Boltzmann distribution; each replica has its
+    own temperature."""
     masses = masses_dalton(peptide, hydrogen_mass_dalton)
     spread = np.sqrt(BOLTZMANN_KJ_MOL_K * temperatures_kelvin[:, None, None] / masses[:, None])
     return spread * rng.standard_normal((len(temperatures_kelvin), peptide.n_atoms, 3))
 
 
 def evenly_spaced(budget: int, frames: int) -> NDArray[np.int64]:
-    """At most `frames` step numbers, evenly spaced up to and with `budget`."""
+    """At most `frames` step numbers between 1 and `budget`, evenly spaced; the last one is `budget`."""
     number = min(frames, budget)
     return np.arange(1, number + 1, dtype=np.int64) * budget // number

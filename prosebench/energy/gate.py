@@ -14,11 +14,13 @@ ABSOLUTE_TOLERANCE_KJ_MOL = 5e-3
 RELATIVE_TOLERANCE = 5e-6
 
 _SHAKES_NM = (0.0, 0.002, 0.005, 0.005, 0.01, 0.01)
-"""Standard deviations of the noise on the frames of a gate, one a frame: enough to reach into every term."""
+"""Each frame of `make_gate` is the start structure with normal noise on every coordinate; this is the
+standard deviation of the noise in nm, one number a frame. The first frame is the start structure itself. The
+noise on the others is large enough to change every term of the energy."""
 
 
 class GateClosed(RuntimeError):
-    """The target of this machine does not compute the energies that were stored; nothing is run on it."""
+    """The target of this machine does not give the stored energies, so nothing is run on it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Gate:
 
     @property
     def allowed_kj_mol(self) -> NDArray[np.float64]:
-        """How far a target's energies (n,) may lie from the stored ones."""
+        """How far in kJ/mol a target's energies (n,) may be from the stored ones."""
         return ABSOLUTE_TOLERANCE_KJ_MOL + RELATIVE_TOLERANCE * np.abs(self.energies_kj_mol)
 
 
@@ -44,7 +46,7 @@ def measure_gate(
 
 
 def make_gate(peptide: Peptide, force_field: ForceField) -> Gate:
-    """Gate frames of a peptide: its start structure, shaken more and more."""
+    """A gate of a peptide: its start structure, shaken more and more strongly."""
     rng = np.random.default_rng(0)
     start = peptide.start_nm
     shaken = [start + rng.normal(scale=shake, size=start.shape) for shake in _SHAKES_NM]

@@ -85,7 +85,7 @@ class Account:
 
 
 class _Calls(NamedTuple):
-    """All that a meter can do: functions that share a target and an account, and show neither."""
+    """Everything that a meter can do: functions that share a target and an account, and show neither of them."""
 
     facts: tuple[int, float, int]
     energy: Callable[..., NDArray[np.float64]]
@@ -120,7 +120,7 @@ class Meter:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         return self._calls.facts[0]
 
     @property
@@ -135,7 +135,7 @@ class Meter:
 
     @property
     def spent(self) -> int:
-        """Evaluations of sampling so far."""
+        """The evaluations of sampling so far."""
         return self._calls.spent()
 
     @property
@@ -205,7 +205,7 @@ def _sealed(target: Target, budget: int, account: Account) -> _Calls:
             raise BudgetExhausted(budget, asked, granted, result)
 
     def energy(frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
-        # What only looks like an array could tell another length than it has.
+        # An object that only looks like an array could report a length that is not its own.
         frames = np.asarray(frames_nm)
         granted = grant(len(frames))
         with _clocked_as_target(account):
@@ -261,7 +261,7 @@ def _sealed(target: Target, budget: int, account: Account) -> _Calls:
 
 @contextmanager
 def _clocked_as(account: Account, phase: Phase) -> Iterator[None]:
-    """Until it is left, what happens is of this phase; the phases within it have their seconds for themselves."""
+    """Within this context, time is counted for this phase; a phase inside it has its seconds for itself."""
     clock = account.clock
     before, started, inner = account.phase, time.perf_counter(), _all_phases(clock)
     account.phase = phase
@@ -287,7 +287,8 @@ def _all_phases(clock: Clock) -> float:
 
 
 def count_calls(target: Target) -> tuple[Target, Callable[[], int]]:
-    """The same target, and how many evaluations it has been asked for: one a frame, or a step of a replica.
+    """The same target, and a function that tells how many evaluations it has been asked for: one a frame, or
+    a step of a replica.
 
     A worker compares this count with its account: they differ where a method got at the target beside the meter.
     """

@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from prosebench.energy.meter import Meter
 
 _LINE_SEARCH = 20
-"""Evaluations of one line search at most."""
+"""The largest number of evaluations in one line search."""
 _KEPT_PAIRS = 10
-"""Steps whose curvature is remembered."""
+"""The number of latest steps whose curvature is remembered."""
 _LONGEST_NM = 0.02
-"""How far a step moves any coordinate at most: further away, a quadratic says nothing of a molecule."""
+"""The longest way in nm that a step may move a coordinate. Beyond it, the quadratic approximation says
+nothing about a molecule."""
 _SUFFICIENT = 1e-4
-"""Share of the decrease that the slope promises with which a step is taken (Armijo)."""
+"""A step is accepted when the energy falls by at least this share of what the slope promises (Armijo's
+condition)."""
 _SMALLEST_DECREASE = 2e-9
-"""Relative decrease of the energy below which the minimum counts as reached."""
+"""The minimum counts as reached when a step lowers the energy by less than this share of it."""
 
 
 class _Point(NamedTuple):
@@ -33,7 +35,7 @@ class _Point(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """A step, the change of the gradient along it, and the product of both."""
+    """A step, the change of the gradient along it, and the scalar product of the two."""
 
     step: NDArray[np.float64]
     change: NDArray[np.float64]
@@ -41,7 +43,8 @@ class _Pair(NamedTuple):
 
 
 def minimisation_limit(max_steps: int) -> int:
-    """The most evaluations that `minimised` takes: two a step, and the line search that passes this number."""
+    """The largest number of evaluations that `minimised` takes: two a step, and the line search that exceeds
+    this number."""
     return 2 * max_steps + _LINE_SEARCH if max_steps else 0
 
 
@@ -88,7 +91,8 @@ def _direction(gradient: NDArray[np.float64], pairs: deque[_Pair]) -> NDArray[np
 
 
 def _line_search(meter: Meter, here: _Point, direction: NDArray[np.float64]) -> tuple[_Point | None, int]:
-    """The first of ever shorter steps that lowers the energy enough, or None; and the evaluations that it took."""
+    """The first of ever shorter steps that lowers the energy enough, or None; and the number of evaluations
+    it took."""
     slope, furthest = _dot(here.gradient, direction), float(np.abs(direction).max())
     if not slope < 0.0:
         return None, 0
@@ -102,7 +106,7 @@ def _line_search(meter: Meter, here: _Point, direction: NDArray[np.float64]) -> 
 
 
 def _remember(pairs: deque[_Pair], here: _Point, there: _Point) -> None:
-    """Keep a step whose curvature is positive: others have no place in the inverse Hessian."""
+    """Keep a step if its curvature is positive; any other would spoil the inverse Hessian."""
     step, change = there.positions_nm - here.positions_nm, there.gradient - here.gradient
     curvature = _dot(step, change)
     if curvature > 1e-10 * _dot(change, change):
@@ -110,5 +114,5 @@ def _remember(pairs: deque[_Pair], here: _Point, there: _Point) -> None:
 
 
 def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """The sum of all products, rounded once."""
+    """The scalar product: the sum of all products, rounded once."""
     return math.fsum((a * b).ravel().tolist())

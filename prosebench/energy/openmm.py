@@ -107,7 +107,8 @@ class OpenMMEnergy:
                 if "NaN" not in str(error):
                     raise
                 failed[replica] = True
-        # Only what was read on the way makes OpenMM's Reference platform complain.
+        # OpenMM's Reference platform complains of NaN only where a state was read on the way, so the end is
+        # checked here.
         failed |= ~(np.isfinite(positions) & np.isfinite(velocities)).all(axis=(1, 2))
         positions[failed] = velocities[failed] = np.nan
         return LangevinResult(PhaseState(positions, velocities), frames, energies, failed)

@@ -29,7 +29,8 @@ class TargetSettings(BaseModel):
     platform: str = "CPU"
     precision: Literal["single", "mixed", "double"] | None = None
     device: Literal["cpu", "cuda"] = Field(default="cpu", exclude_if=lambda device: device == "cpu")
-    """Left out of a cell's file where it is the CPU: cells from before there was a choice keep their identity."""
+    """The device that computes. It is left out of a cell's file if it is the CPU, so that cells from before
+    there was a choice keep their identity."""
 
     @model_validator(mode="after")
     def _only_what_the_engine_heeds(self) -> "TargetSettings":
@@ -48,7 +49,7 @@ class TargetSettings(BaseModel):
         return self
 
     def on_cpu(self) -> "TargetSettings":
-        """The same physics by the same engine on a CPU."""
+        """These settings with the same physics and engine, on a CPU."""
         return self.model_copy(update={"device": "cpu"})
 
 

@@ -29,7 +29,7 @@ class ShardedTarget:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         return self.target.n_atoms
 
     @property
@@ -82,6 +82,7 @@ class ShardedTarget:
         return self.target.describe()
 
     def _shares(self, number: int) -> list[slice]:
-        """Neighbouring frames, as evenly as can be; one empty share where there are none."""
+        """The frames in shares of neighbours, as equal as possible; one empty share where there are no
+        frames."""
         ends = np.linspace(0, number, max(1, min(self.ranks.size, number)) + 1).astype(int).tolist()
         return [slice(first, end) for first, end in pairwise(ends)]

@@ -107,7 +107,7 @@ class Target(Protocol):
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         ...
 
     @property

@@ -9,7 +9,8 @@ import torch
 from prosebench.flows.gpus import allotted_gpus, driver_version
 
 DEVICE_VARIABLE = "PROSEBENCH_DEVICE"
-"""The device of all networks of a process, where a caller names none; "cpu" leaves allotted GPUs alone."""
+"""The environment variable that names the device of all networks of a process, unless a caller names one.
+"cpu" leaves GPUs unused that were allotted to the process."""
 
 
 class DeviceError(ValueError):
@@ -51,7 +52,7 @@ def _first_device() -> str:
 
 
 def why_no_gpu() -> str:
-    """Why torch cannot use a GPU here: its wheel, the driver, or what CUDA says."""
+    """The reason why torch cannot use a GPU here: its wheel, the driver, or what CUDA says."""
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is built for CPUs alone; install its wheel for CUDA"
     if not driver_version():
@@ -99,13 +100,14 @@ def is_gpu(device: str | torch.device) -> bool:
 
 
 def memory_bytes(device: str | torch.device) -> int:
-    """All memory of a GPU: what is free now would make numbers depend on who else is there."""
+    """The whole memory of a GPU in bytes. What is free now would make numbers depend on who else uses it."""
     return int(torch.cuda.get_device_properties(device).total_memory)
 
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Inside, float32 matrix products on a GPU may round their factors to 10 bits of mantissa, or may not."""
+    """Within this context, float32 matrix products on a GPU may, or may not, round their factors to 10 bits
+    of mantissa."""
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "tf32" if allowed else "ieee"
     try:
@@ -116,7 +118,8 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 @contextmanager
 def repeatable(device: str | torch.device) -> Iterator[None]:
-    """Inside, kernels of a GPU give the same sums every time, where torch has such kernels; it warns where not."""
+    """Within this context, kernels of a GPU give the same sums every time, where torch has such kernels; it
+    warns where not."""
     if not is_gpu(device):
         yield
         return

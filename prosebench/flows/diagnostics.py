@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from prosebench.frames.importance import clean_log_weights, pareto_tail_size
 
 CLASH_NM = 0.08
-"""Two atoms closer than this clash, bonded or not: the shortest bond (O-H) has 0.096 nm."""
+"""Two atoms closer than this, in nm, clash, whether bonded or not: the shortest bond (O-H) has 0.096 nm."""
 
 
 class MirroredFrames(Protocol):
@@ -17,15 +17,15 @@ class MirroredFrames(Protocol):
 
     @property
     def frames_nm(self) -> NDArray[np.float32]:
-        """(n, atoms, 3), after mirroring."""
+        """The frames (n, atoms, 3) in nm, after mirroring."""
 
     @property
     def mirrored(self) -> NDArray[np.bool_]:
-        """Which were mirrored (n,)."""
+        """Which frames (n,) were mirrored."""
 
     @property
     def still_wrong(self) -> NDArray[np.bool_]:
-        """Which have a wrong chirality centre even so (n,)."""
+        """Which frames (n,) have a wrong chirality centre even after mirroring."""
 
     def log_weights(self, energies_kt: NDArray[np.float64]) -> NDArray[np.float64]:
         """Importance weights (n,); -inf where there is none."""
@@ -53,7 +53,8 @@ def clashing(frames_nm: NDArray[np.floating]) -> NDArray[np.bool_]:
 def extend_tail(
     tail: NDArray[np.float64] | None, log_weights: NDArray[np.float64], most: int
 ) -> NDArray[np.float64]:
-    """Running summary of log-weights: log sum w, log sum w^2, then the largest, enough of them for k-hat of `most`."""
+    """A summary of the log-weights so far: log sum w, log sum w^2, then the largest ones, enough of them for
+    the k-hat of `most` weights."""
     new = clean_log_weights(log_weights)
     before = np.full(2, -np.inf) if tail is None else tail
     largest = np.sort(np.concatenate([before[2:], new]))[-pareto_tail_size(most) - 1 :]

@@ -36,7 +36,7 @@ from prosebench.ranks import ALONE, Ranks
 
 TRAINING_TEMPERATURE_KELVIN = 310.0
 CHUNK_FRAMES = 1024
-"""Frames of `sample` that share a random stream."""
+"""The number of frames of `sample` that are drawn from one random stream."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,8 @@ class Proposals:
         mirror: bool = True,
         **more: Any,
     ) -> Self:
-        """Of frames as drawn (n, atoms, 3), in float64, with their log-densities; more is what a subclass has.
+        """Make proposals of frames as they were drawn (n, atoms, 3), in float64, with their log-densities;
+        more is what a subclass has.
 
         Mirroring is the published protocol: the density stays that of the frame before it.
         """
@@ -100,7 +101,8 @@ Watch = Callable[[Drawn, NDArray[np.float64]], None]
 
 
 class UnknownPeptide(ValueError):
-    """A flow is asked for a peptide beyond what it was trained on; the message says what, and how to insist."""
+    """A flow was asked for a peptide that its training did not cover; the message says why, and how to
+    insist."""
 
 
 class Flow(ABC, Generic[Drawn]):
@@ -110,11 +112,11 @@ class Flow(ABC, Generic[Drawn]):
     """
 
     weight_format: ClassVar[WeightFormat[Any, Any]]
-    """How its weights are stored, and where."""
+    """The way in which the weights of this kind of flow are stored, and the places where they are found."""
 
     joins_streams: ClassVar[bool] = False
-    """Whether all that `propose` draws from its generator has one row a proposal, by `standard_normal` or `integers`:
-    then a GPU takes several random streams at once (`prosebench.flows.streams`)."""
+    """Whether `propose` draws only arrays with one row a proposal from its generator, by `standard_normal` or
+    `integers`. If so, a GPU takes several random streams at once (`prosebench.flows.streams`)."""
 
     def __init__(
         self, network: nn.Module, source: dict[str, Any] | None = None, device: str | None = None
@@ -178,7 +180,8 @@ class Flow(ABC, Generic[Drawn]):
         """The densities of centre and orientation that are taken out: those of the flow, as far as they are known."""
 
     def unknown(self, peptide: Peptide, *, any_length: bool = False) -> str | None:
-        """What of a peptide lies beyond what the flow was trained on, or None: its length, or some residues."""
+        """What the flow was not trained on in a peptide, its length or some residues; None if it knows the
+        peptide."""
         longest = self.config.max_residues
         if len(peptide.sequence) > longest and not any_length:
             return f"was made for peptides of up to {longest} residues"
@@ -188,7 +191,7 @@ class Flow(ABC, Generic[Drawn]):
 
     @property
     def one_handed(self) -> bool:
-        """Whether the flow knows equivalent hydrogens with labels of one handedness alone."""
+        """Whether the flow knows only labels of one handedness for equivalent hydrogens."""
         return False
 
     def as_drawn(
@@ -277,7 +280,7 @@ class Flow(ABC, Generic[Drawn]):
         watch: Watch[Drawn],
         weigh: Weigh[Drawn],
     ) -> Ensemble:
-        """The same, with the function that weighs proposals by their energies."""
+        """What `sample` does, with the function that weighs proposals by their energies."""
         if n < 1:
             raise ValueError(f"{n} frames were asked for; ask for at least one")
         if seed < 0:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _ALLOTTED = (VISIBLE, "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
-"""Where a scheduler says which GPUs a process may use; the first that is there counts."""
+"""The environment variables in which a scheduler says which GPUs a process may use. The first one that is set
+counts."""
 _NONE = ("", "-1", "none", "nodevfiles")
 _DRIVER, _DRIVER_VERSION = Path("/proc/driver/nvidia/gpus"), Path("/sys/module/nvidia/version")
 
@@ -29,8 +30,8 @@ def visible_gpus() -> list[str]:
 
 
 def bind_gpu(index: int) -> None:
-    """Leave one GPU visible to this process, the first worker or rank with index 0, the next one another, as far as
-    they go. To be called before anything has looked for GPUs; nothing happens where there is none."""
+    """Leave one GPU visible to this process. The worker or rank with index 0 gets the first one, the next
+    gets another, as far as they go."""
     found = visible_gpus()
     if found:
         os.environ[VISIBLE] = found[index % len(found)]

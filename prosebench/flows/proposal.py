@@ -15,9 +15,10 @@ from prosebench.peptide import Peptide
 from prosebench.proposal import Draws, finite_or_nothing
 
 GRADIENT_BYTES = 2**30
-"""Memory of a backward pass on a CPU."""
+"""The memory in bytes that a backward pass may take on a CPU. It decides how many frames go through it
+together."""
 GRADIENT_SHARE = 0.3
-"""Share of all memory of a GPU for it."""
+"""The share of a GPU's whole memory that a backward pass may take there."""
 
 
 class SmoothFlow(Flow[Drawn]):
@@ -30,7 +31,7 @@ class SmoothFlow(Flow[Drawn]):
 
     @abstractmethod
     def gradient_bytes(self, peptide: Peptide) -> int:
-        """Memory that a backward pass keeps of one frame, roughly."""
+        """The rough memory in bytes that a backward pass keeps for one frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +49,12 @@ class FlowProposal:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of a frame."""
+        """The number of atoms in a frame."""
         return self.peptide.n_atoms
 
     @property
     def placement(self) -> Placement:
-        """That of the flow."""
+        """The placement of the flow."""
         return self.flow.placement(self.peptide, self.temperature_kelvin)
 
     @property

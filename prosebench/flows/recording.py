@@ -10,7 +10,8 @@ import torch
 
 
 class Recording:
-    """Stages of work, in this order, on arrays that stay where they are; nothing in them may look at numbers.
+    """Stages of work, done in this order, on arrays that stay in one place; no stage may look at the numbers
+    in them.
 
     The first run launches everything as it comes, which also lets libraries make what they need before anything can be
     recorded. The second one records each stage as a graph; from then on they are repeated. Numbers are the same.

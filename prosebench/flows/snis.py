@@ -29,7 +29,7 @@ from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
 from prosebench.peptide import Peptide
 
 LogWeights = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From energies (n,) in kT to log-weights (n,)."""
+"""A function from energies (n,) in kT to log-weights (n,)."""
 
 
 class FlowSettings(MethodSettings):
@@ -88,7 +88,7 @@ class FlowSNIS(Method):
     independent = True
 
     def skip(self, run: Run) -> str | None:
-        """A peptide that the flow was not made for."""
+        """Skip a peptide that the flow was not made for."""
         return self.settings.reason_to_skip(run.peptide)
 
     def frame_log_weights(
@@ -142,7 +142,7 @@ class SmoothFlowSNIS(FlowSNIS):
 
 
 def ess_alone(proposals: Proposals) -> Mapping[str, LogWeights]:
-    """One way of weighting proposals, whose ESS is called ess."""
+    """A single way of weighting proposals; its ESS is called ess."""
     return {"ess": proposals.log_weights}
 
 

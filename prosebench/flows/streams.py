@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from prosebench.flows.device import is_gpu
 
 GPU_CHUNK = 16_384
-"""Proposals of a chunk on a GPU: some seconds of work, and a full batch for each of eight ranks."""
+"""The number of proposals of a chunk on a GPU. It gives some seconds of work, and a full batch to each of
+eight ranks."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Streams:
         device: str,
         together: int = GPU_CHUNK,
     ) -> "Streams":
-        """For chunk `index` after a carry: streams of `size` proposals, with at most `most` in all, and on a GPU about
-        so many together."""
+        """The streams of chunk `index`, after a carry: each gives `size` proposals, all of them `most` at
+        most, and on a GPU about as many as `together` says."""
         first = int(carry.get("stream", np.array(index)))
         if not is_gpu(device):
             return cls([(first, min(size, most))], {})
@@ -49,7 +50,8 @@ class Streams:
         return sum(n for _, n in self.sizes)
 
     def generator(self, of_stream: Callable[[int], np.random.Generator]) -> np.random.Generator:
-        """What proposals are drawn with; the arrays that it is asked for have one row a proposal."""
+        """The generator that proposals are drawn with; the arrays that it is asked for have one row a
+        proposal."""
         if len(self.sizes) == 1:
             return of_stream(self.sizes[0][0])
         return cast(np.random.Generator, _Joined([(of_stream(number), n) for number, n in self.sizes]))

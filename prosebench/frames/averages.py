@@ -17,11 +17,13 @@ from scipy.special import chdtri
 Floats = NDArray[np.floating]
 
 _LEVEL = 0.01
-"""Of the test whether blocks are independent of their neighbours: the share of independent blocks that fail it."""
+"""The level of the test whether blocks are independent of their neighbours: this share of independent blocks
+fails it."""
 _FEWEST_BLOCKS = 8
-"""Where blocks depend on each other up to the end, the error is that of so many blocks at least: it is too small."""
+"""The smallest number of blocks from which an error is taken. Where even so few blocks depend on each other,
+the test is not passed, and the error is too small."""
 _COLUMN_NUMBERS = 4_000_000
-"""Numbers of influences that are held in memory at once."""
+"""The largest number of influences that are held in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class Estimate:
 
 
 def _with_error(value: float, error: float) -> str:
-    """Two digits of the error, and the value to the same place."""
+    """An error written with two digits, and its value to the same decimal place."""
     if not np.isfinite(error) or error <= 0.0:
         return f"{value:.4g} ± {error:.2g}"
     digits = max(0, 1 - int(np.floor(np.log10(error))))
@@ -152,7 +154,8 @@ class Frames:
 
 
 def _places(points: Floats, edges: Sequence[Floats]) -> NDArray[np.int64]:
-    """Number (n,) of the bin of each point (n, 1 or 2), -1 for one in none; the last bin has its upper edge, too."""
+    """The number (n,) of the bin of each point (n, 1 or 2), -1 for a point in none; the last bin includes its
+    upper edge."""
     place, outside = np.zeros(len(points), dtype=np.int64), np.zeros(len(points), dtype=bool)
     for values, of in zip(points.T, edges, strict=True):
         index = np.searchsorted(of, values, side="right") - 1
@@ -163,7 +166,7 @@ def _places(points: Floats, edges: Sequence[Floats]) -> NDArray[np.int64]:
 
 
 def _parts(bins: NDArray[np.int64], n_frames: int) -> Iterator[NDArray[np.int64]]:
-    """Bins in portions that fit into memory."""
+    """The bins in portions that fit into memory."""
     size = max(1, _COLUMN_NUMBERS // n_frames)
     for first in range(0, len(bins), size):
         yield bins[first : first + size]

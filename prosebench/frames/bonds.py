@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from prosebench.peptide.labels import atom_label
 
 COVALENT_RADII_NM = {"H": 0.031, "C": 0.076, "N": 0.071, "O": 0.066, "S": 0.105}
-"""Covalent radii by element (Cordero et al., Dalton Trans. 2008, 2832); two of them add up to a bond."""
+"""The covalent radii in nm by element (Cordero et al., Dalton Trans. 2008, 2832). The radii of two atoms add
+up to the length of their bond."""
 SHORTEST, LONGEST = 0.78, 1.28
-"""Bounds of the length of a bond, relative to the sum of the two radii. The bonds of peptides lie between 0.86 (C=O)
-and 1.06; where two atoms have changed places, a carbon in place of a hydrogen for instance, it is 0.72 or 1.33 at best.
+"""The bounds of a bond's length, relative to the sum of the two radii. The bonds of peptides lie between 0.86
+(C=O) and 1.06. Where two atoms have changed places, a carbon and a hydrogen for instance, it is 0.72 or 1.33
+at best.
 """
 TORN_NM = 0.4
-"""A bond longer than this joins two halves of a molecule that a periodic box has cut, or is none."""
+"""A bond longer than this, in nm, is none, or it joins two halves of a molecule that a periodic box has cut."""
 _FRAMES_PER_BLOCK = 4096
 _FRAMES_TO_JUDGE = 1000
 

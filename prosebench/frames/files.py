@@ -14,16 +14,19 @@ from prosebench.store.storage import TEMPORARY_SUFFIX, make_folder
 
 TRAJECTORIES = (".xtc", ".dcd", ".pdb")
 FORMATS = (*TRAJECTORIES, ".npz")
-"""What an ensemble can be written as; an .npz file alone holds energies and log-weights, too."""
+"""The kinds of files that an ensemble can be written as. Only an .npz file holds energies and log-weights,
+too."""
 
 MOST_WRITABLE_NM = 900.0
-"""No format holds every number: the columns of a PDB file end before 1000 nm."""
+"""The largest coordinate in nm that is written. No format holds every number: the columns of a PDB file end
+before 1000 nm."""
 
 _WRITE_ERRORS = {".xtc": (OSError, RuntimeError), ".dcd": (OSError, TypeError)}
-"""What mdtraj's writers raise where a disk is full. That of DCD means an OSError and stumbles over its message."""
+"""The errors that mdtraj's writers raise if a disk is full. The writer of DCD files fails with a TypeError
+while it makes the message of its OSError."""
 
 _DCD_HEADER_BYTES = 276
-"""A DCD file begins with three records: numbers, title, number of atoms."""
+"""The size in bytes of the three records with which a DCD file begins: numbers, title, number of atoms."""
 
 
 def files_of(path: Path) -> list[Path]:
@@ -105,7 +108,8 @@ def _save_whole(trajectory: mdtraj.Trajectory, path: Path) -> None:
 
 
 def _frames_in(path: Path, n_atoms: int) -> int:
-    """Whole frames in a file. A DCD file's are told from its size: its reader talks to the terminal."""
+    """The number of whole frames in a file. For a DCD file it comes from the size: mdtraj's reader prints to
+    the terminal."""
     if path.suffix == ".dcd":
         return (path.stat().st_size - _DCD_HEADER_BYTES) // (3 * (4 * n_atoms + 8))
     with mdtraj.open(str(path)) as file:

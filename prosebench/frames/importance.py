@@ -12,7 +12,8 @@ from scipy.special import logsumexp
 
 PUBLISHED_FILTER_FRACTION = 0.002
 RELIABLE_PARETO_K = 0.7
-"""Above this k-hat, no practical number of samples makes estimates reliable (Vehtari et al. 2024)."""
+"""The limit of k-hat. Above it, no practical number of samples makes estimates reliable (Vehtari et al.
+2024)."""
 _LEAST_TAIL = 5
 _LEAST_EXCESS = 1e-300
 

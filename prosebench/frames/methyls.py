@@ -10,7 +10,8 @@ from prosebench.peptide.start_structure import PROCHIRAL
 Frames = NDArray[np.floating]
 
 EXCHANGED_SHARE = 0.9
-"""A program that names the groups the other way round does so in all frames; a poor sampler, in some."""
+"""Two methyl groups count as exchanged if more than this share of the frames has them so. A program that
+names them the other way round does so in all frames; a poor sampler exchanges them in some."""
 
 
 def exchanged_methyls(frames_nm: Frames, peptide: Peptide) -> tuple[NDArray[np.int64], list[str]]:

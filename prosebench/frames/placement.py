@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 EnergiesAndGradients = tuple[NDArray[np.float64], NDArray[np.float64]]
 _FIXED_AXES = np.eye(3)
 _quiet = np.errstate(invalid="ignore", divide="ignore", over="ignore")
-"""Frames may be anything that a proposal draws: without finite numbers, they have no density."""
+"""Numpy's warnings are off where a proposal's frames are computed on. A proposal may draw anything, and a
+frame without finite numbers simply has no density."""
 
 
 def middle_plane(topology: mdtraj.Topology) -> tuple[int, int, int]:
@@ -44,7 +45,7 @@ class Orientation:
 
     @classmethod
     def of(cls, topologies: Sequence[mdtraj.Topology], std_rad: float) -> "Orientation":
-        """For frames of one topology, or one a frame."""
+        """The orientation density for frames of one topology, or with one topology for each frame."""
         return cls(np.array([middle_plane(topology) for topology in topologies]), std_rad)
 
     @_quiet

@@ -16,15 +16,16 @@ from prosebench.store.hub import first_line
 from prosebench.store.storage import DamagedFile, read_arrays
 
 KNOWN_ARRAYS = ("positions_nm", "energies_kt", "log_weights", "evaluations")
-"""What an .npz file of frames may hold: positions, and per frame energy in kT, log-weight, evaluations spent so far."""
+"""The arrays that an .npz file of frames may hold: positions, and for each frame its energy in kT, its
+log-weight, and the evaluations spent so far."""
 TORN_SHARE = 0.01
-"""With more frames than this cut by a periodic box, a file is refused."""
+"""A file is refused if a periodic box cuts the molecule in more than this share of its frames."""
 
 WITHOUT_ATOMS = (
     ".xtc", ".trr", ".dcd", ".nc", ".ncdf", ".netcdf", ".crd", ".mdcrd", ".xyz", ".xyz.gz", ".lammpstrj", ".dtr",
     ".stk", ".rst7", ".restrt", ".inpcrd", ".ncrst",
 )  # fmt: skip
-"""Ends of names of the formats that hold coordinates alone."""
+"""The file endings of formats that hold coordinates, and no names of atoms."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -160,7 +161,7 @@ def _load_topology(path: Path) -> mdtraj.Topology:
 
 
 def _order(topology: mdtraj.Topology, peptide: Peptide, path: Path) -> NDArray[np.int64]:
-    """Where each atom of the peptide stands in a topology. Raises ValueError, naming what it lacks."""
+    """The place in a topology of each atom of the peptide. Raises ValueError, naming what it lacks."""
     labels = []
     for atom in topology.atoms:
         residue = standard_residue(atom.residue.name)

@@ -10,7 +10,8 @@ from pathlib import Path
 _HOME = Path(__file__).resolve().parents[2]
 
 COMMIT_FILE = "commit.txt"
-"""Written into a built package by setup.py: there no git tells the commit."""
+"""The name of the file in which setup.py writes the commit into a built package. An installed package has no
+git to ask."""
 
 
 def code_commit(home: Path = _HOME) -> str:

@@ -13,7 +13,8 @@ from prosebench.store.storage import DamagedFile, read_json, write_json
 
 FOLDER = "joules"
 NODES = "nodes"
-"""Part of a reading of a scheduler's accounting: the nodes of its jobs, with all that is in them."""
+"""The name under which a reading from a scheduler's accounting holds joules. These are of whole nodes, with
+all that is in them."""
 
 
 class Reading(BaseModel):
@@ -34,7 +35,7 @@ class Reading(BaseModel):
 
     @property
     def ended(self) -> float:
-        """Unix time in s."""
+        """The end of the reading, as Unix time in s."""
         return self.started + self.seconds
 
 
@@ -44,7 +45,7 @@ def write_reading(directory: Path, name: str, reading: Reading) -> None:
 
 
 def read_readings(directory: Path) -> list[Reading]:
-    """All readings of a run folder; what is damaged is left out."""
+    """All readings of a run folder; damaged ones are left out."""
     found = []
     for path in sorted((directory / FOLDER).glob("*.json")):
         try:

@@ -13,7 +13,8 @@ from openmm import app
 from prosebench.peptide.residues import ONE_LETTER
 
 HISTIDINES = {"HSE": "HIS", "HIE": "HIS"}
-"""Names of the tautomer that is supported: CHARMM's, of which OpenMM's list knows nothing, and Amber's."""
+"""Other names of the histidine tautomer that is supported: HSE is CHARMM's, which OpenMM's list does not
+have, and HIE is Amber's."""
 
 
 def standard_residue(name: str) -> str:

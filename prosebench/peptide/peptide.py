@@ -25,7 +25,7 @@ from prosebench.peptide.start_structure import (
 )
 
 _CAPS = ("ACE", "NME", "NMA", "NH2")
-"""Names of residues in PDB files that cap an end."""
+"""The names in PDB files of residues that cap an end of the chain."""
 
 
 class Peptide:

@@ -8,7 +8,7 @@ ONE_LETTER = {
     "GLY": "G", "HIS": "H", "ILE": "I", "LEU": "L", "LYS": "K", "MET": "M", "PHE": "F",
     "PRO": "P", "SER": "S", "THR": "T", "TRP": "W", "TYR": "Y", "VAL": "V",
 }  # fmt: skip
-"""Residue name to letter, in alphabetical order of the names."""
+"""The one-letter code of each residue name, in alphabetical order of the names."""
 
 SIDE_CHAINS: dict[str, tuple[str, ...]] = {
     "ALA": ("CB HB1 HB2 HB3",),
@@ -32,7 +32,8 @@ SIDE_CHAINS: dict[str, tuple[str, ...]] = {
     "TYR": ("CB HB2 HB3 CG", "CD1 HD1", "CE1 HE1", "CZ OH HH", "CE2 HE2", "CD2 HD2"),
     "VAL": ("CB HB", "CG1 HG11 HG12 HG13", "CG2 HG21 HG22 HG23"),
 }
-"""Side chains: the stem, then the pieces of a ring (walked once around) or the branches at a fork."""
+"""The atoms of each side chain: first the stem, then the pieces of a ring (once around it) or the branches of
+a fork."""
 
 
 def amide_hydrogens(residue_name: str, *, first: bool) -> tuple[str, ...]:

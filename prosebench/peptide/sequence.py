@@ -5,15 +5,15 @@ import re
 from prosebench.peptide.residues import ONE_LETTER
 
 MAX_RESIDUES = 50
-"""Longest peptide built here; beyond it, the minimisation of an extended chain takes minutes."""
+"""The largest number of residues of a peptide. For longer ones, minimising the extended chain takes minutes."""
 
 SUPPORTED = (
     f"2 to {MAX_RESIDUES} natural L amino acids with charged ends; no caps (ACE, NME), D or N-methyl residues"
 )
-"""What a peptide is here, in a few words, for messages and help."""
+"""A short definition of a peptide in this package, for messages and help texts."""
 
 _CAPS = ("ACE-", "-NME", "-NMA", "-NH2", "AC-")
-"""How caps are written beside a sequence."""
+"""The ways in which caps are written before or behind a sequence."""
 
 
 class PeptideError(ValueError):
@@ -34,7 +34,7 @@ def check_sequence(sequence: str) -> None:
 
 
 def _hint(sequence: str) -> str:
-    """What somebody may have meant by letters that are none of the 20, and that it cannot be sampled here."""
+    """A hint at what the letters may mean that are none of the 20, and that it cannot be sampled here."""
     if any(cap in sequence.upper() for cap in _CAPS):
         return f". Caps cannot be sampled here: peptides are {SUPPORTED}"
     if re.search(r"[Nn]-?[Mm]e|\(Me\)|\[", sequence):

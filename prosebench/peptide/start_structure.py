@@ -17,13 +17,16 @@ from prosebench.frames.geometry import chirality_centers, chirality_signs
 Positions = NDArray[np.float64]
 
 SHORTEST_CONTACT_NM = 0.15
-"""Atoms more than three bonds apart are never closer in a sound structure; a hydrogen bond may have 0.16."""
+"""The shortest distance in nm between atoms more than three bonds apart in a sound structure. A hydrogen bond
+may have 0.16."""
 LONGEST_BOND_NM = 0.20
-"""Longer than any bond of a peptide (C-S: 0.182); reached when a bond pierces a ring or a chain is broken."""
+"""The longest bond in nm of a sound structure; the longest one in peptides is C-S with 0.182. A bond that
+pierces a ring, or a broken chain, exceeds it."""
 NATURAL_SIGNS = {("ILE", "CB"): 1, ("THR", "CB"): -1, ("VAL", "CB"): -1, ("LEU", "CG"): -1}
-"""Signs of side-chain centres by the IUPAC names (neighbours sorted by name); CA of an L residue has 1."""
+"""The signs of chirality centres in side chains by the IUPAC names (neighbours sorted by name). CA of an L
+residue has the sign 1."""
 PROCHIRAL = (("VAL", "CB"), ("LEU", "CG"))
-"""Centres that two like methyl groups make; only the names of the groups tell their hands apart."""
+"""Centres with two equal methyl groups. Only the names of these groups tell the two hands apart."""
 
 
 def extended(sequence: str) -> tuple[app.Topology, Positions]:

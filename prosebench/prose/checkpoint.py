@@ -35,7 +35,7 @@ ARGUMENTS, FINISHED = "arguments.json", "finished-arguments.json"
 WEIGHTS, LOCK = "weights.npz", "improve.lock"
 BLOCKS, TEMPORARIES = "[0-9]*-[0-9]*-[0-9]*.npz", f".*{TEMPORARY_SUFFIX}"
 SETUP = "setup"
-"""Name, in the file of the arguments, of what changes no more than the last digits."""
+"""The key, in the file of the arguments, of what can change only the last digits of results."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def _check_files(folder: Path) -> None:
 
 
 def _compare(folder: Path, arguments: Mapping[str, Any], setup: Mapping[str, Any]) -> str:
-    """What of the setup is another than when the run was begun, in words, or "". Raises ValueError for arguments."""
+    """What in the setup differs from when the run was begun, in words, or "". Raises ValueError where
+    arguments differ."""
     was = read_json(folder / ARGUMENTS)
     was = was if isinstance(was, dict) else {}
     different = _differences(was, arguments)

@@ -15,7 +15,9 @@ from prosebench.frames.placement import Orientation
 Positive = Annotated[int, Field(gt=0)]
 
 ORIENTATION_STD_RAD = 0.1
-"""Of flows in local coordinates: wide beside bonds, and narrow enough that their ends move along straight lines."""
+"""The standard deviation in rad of the orientations that flows in local coordinates are trained in. It moves
+the end of a bond much more than the bond stretches, and it is so small that the ends of bonds move along
+nearly straight lines."""
 
 SHIPPED = Path(__file__).parent / "sizes"
 

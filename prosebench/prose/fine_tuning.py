@@ -29,8 +29,8 @@ from prosebench.training.schedule import one_cycle
 Frames = NDArray[np.float32]
 
 PIECE_FRAMES = 64
-"""A batch of fine-tuning is cut into pieces of so many frames, and their gradients are summed in order: ranks share
-the pieces, and the sum is the same however many ranks there are."""
+"""The number of frames in one piece of a batch of fine-tuning. Ranks share the pieces, and the gradients of
+the pieces are summed in order, so that the sum is the same for any number of ranks."""
 
 
 class TuningSettings(LatentSettings):
@@ -50,7 +50,8 @@ class TuningSettings(LatentSettings):
 
 
 def draw_buffer(frames: Frames, log_weights: NDArray[np.float64], rng: np.random.Generator) -> Frames | None:
-    """As many frames as there are, drawn by their weights after the published filter; None without a weight."""
+    """As many frames as there are, drawn by their weights after the published filter; None where no frame has
+    a weight."""
     kept = filter_top(log_weights)
     if not np.isfinite(clean_log_weights(log_weights[kept])).any():
         return None
@@ -131,7 +132,7 @@ def put_weights(network: Network, arrays: Mapping[str, NDArray[Any]]) -> None:
 def _draw_batch(
     network: Network, peptide: Peptide, frames: Frames, size: int, rng: np.random.Generator, spread: float
 ) -> Tensor:
-    """Some of the frames, augmented, in normalised units."""
+    """A batch drawn from the frames, augmented, in normalised units."""
     chosen: NDArray[np.floating] = frames[rng.integers(len(frames), size=size)] / network.config.nm_per_unit
     if network.config.coordinates == "local":  # a frame that was mirrored has labels of the other hand
         chosen = one_handed(chosen, [peptide.topology])
@@ -195,5 +196,5 @@ def _sum_gradients(
 
 
 def _sum(values: Sequence[Tensor]) -> Tensor:
-    """In their order."""
+    """The sum of some arrays, added in their order."""
     return functools.reduce(torch.add, values)

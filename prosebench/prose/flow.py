@@ -44,10 +44,11 @@ from prosebench.ranks import ALONE, Ranks
 CentreDensity = Literal["gaussian", "published"]
 
 RECOMPUTED_FRAMES = 256
-"""Frames whose densities are computed again together."""
+"""The number of frames whose densities are computed again in one batch."""
 
 _NUMBERS_KEPT = 40
-"""Float32 numbers that a backward pass keeps of an atom for each channel of each layer, with an expansion of 4."""
+"""The number of float32 values that a backward pass keeps for each atom, layer and channel, if the expansion
+is 4."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,19 +175,20 @@ class Prose(SmoothFlow[ProseProposals]):
     def placement(
         self, peptide: Peptide, temperature_kelvin: float = TRAINING_TEMPERATURE_KELVIN
     ) -> Placement:
-        """That of the training, widened as the latent is."""
+        """The placement of the training, made wider as the latent is at other temperatures."""
         spread = latent_spread(temperature_kelvin)
         centre_std_nm = self.config.nm_per_unit * math.sqrt(spread / peptide.n_atoms)
         return Placement(centre_std_nm, self.config.orientation([peptide.topology], spread))
 
     @property
     def one_handed(self) -> bool:
-        """Those in local coordinates were trained on such labels."""
+        """Whether the flow knows labels of one handedness only: those in local coordinates were trained on
+        such labels."""
         return self.config.coordinates == "local"
 
     @property
     def length_unit_nm(self) -> float:
-        """The normalised unit."""
+        """The normalised unit of length in nm."""
         return self.config.nm_per_unit
 
     def gradient_bytes(self, peptide: Peptide) -> int:

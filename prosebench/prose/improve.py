@@ -27,16 +27,17 @@ from prosebench.prose.fine_tuning import Frames, TuningSettings, draw_buffer, fi
 from prosebench.prose.flow import CentreDensity, Prose
 
 BLOCK_PROPOSALS = 1000
-"""Proposals that share a random stream, and are kept together."""
+"""The number of proposals in a block: they share a random stream, and are stored together."""
 BATCH = 500
-"""Decides rounding, so it is not left to the free memory."""
+"""The number of proposals that are drawn together. It decides rounding, so it is fixed and does not depend on
+the free memory."""
 
 Watch = Callable[[int, str, float], None]
 Store = Callable[[Prose, list[Ensemble]], None]
 
 
 def warn_if_any(caution: str) -> None:
-    """Warn of what was said, unless nothing was."""
+    """Give a warning with this text, unless it is empty."""
     if caution:
         warnings.warn(caution, stacklevel=2)
 
@@ -183,7 +184,8 @@ def _setup(prose: Prose) -> dict[str, Any]:
 
 
 def _sha256(prose: Prose) -> str:
-    """Of config and weights: files of other names, descriptions or precisions may hold the same flow."""
+    """The SHA-256 of config and weights. It is not that of a file: files with other names, descriptions or
+    precisions may hold the same flow."""
     digest = hashlib.sha256(prose.config.model_dump_json(exclude={"description"}).encode())
     for array in weights_of(prose.network).values():
         digest.update(array.tobytes())

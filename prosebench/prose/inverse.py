@@ -30,13 +30,15 @@ from prosebench.prose.prepared_layers import Cache, Precision, PreparedBlock, St
 from prosebench.ranks import ALONE, Ranks
 
 LARGEST_BATCH = 512
-"""Beyond this, a larger batch made nothing faster on a CPU."""
+"""The largest batch on a CPU. In our measurements a larger one was no faster."""
 
 GPU_BATCH = 2048
-"""Frames that fill a GPU: weights are read once for all of them, and each token's products are of so many rows."""
+"""The number of frames that fill a GPU. The weights are read once for all of them, and the matrix products of
+each token have this many rows."""
 
 MEMORY_SHARE = 0.5
-"""Part of the memory that keys, values and activations may take: of what is free on a CPU, of all on a GPU."""
+"""The share of memory that keys, values and activations may take: of the free memory on a CPU, of the whole
+on a GPU."""
 
 
 def inverse(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -46,8 +48,8 @@ def inverse(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor
 
 
 def inverse_reference(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """The same numbers in the straightforward way: a test oracle, and what benchmarks measure beside the fast
-    way.
+    """The same numbers as `inverse` in the straightforward way: a test oracle, and what benchmarks measure
+    beside the fast way.
 
     The layers of the network on one token at a time, conditions computed for every frame, keys and values of
     the past grown by concatenation.
@@ -61,7 +63,8 @@ def inverse_reference(network: Network, z: Tensor, tokens: Tokens) -> tuple[Tens
 
 
 def _placed(config: ProseConfig, x: Tensor, log_det: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """From what the blocks leave, local coordinates where a flow has them, to x, with the log-determinant of all."""
+    """The positions x, and the log-determinant of everything, from what the blocks leave: local coordinates
+    where a flow has them."""
     if config.coordinates == "cartesian":
         return x, log_det
     x, change = to_cartesian(x, tokens.placing, tokens.turns)
@@ -156,7 +159,8 @@ class PeptideInverter:
         return self._work.x[: len(z)].clone(), self._work.log_det[: len(z)].clone()
 
     def _stages(self, work: "_Work") -> list[Callable[[], None]]:
-        """What turns z into x, in place: block after block, then from local coordinates."""
+        """The stages that turn z into x, in place: block after block, then from local coordinates to
+        positions."""
 
         def undo(block: PreparedBlock, order: Tensor, steps: list[Step]) -> None:
             moved = work.tokens[order]
@@ -191,7 +195,7 @@ class _Work:
 
     @classmethod
     def of(cls, config: ProseConfig, z: Tensor, precision: Precision) -> "_Work":
-        """For frames z (frames, atoms, 3), which they begin with."""
+        """The arrays for a batch, filled with the latent z (frames, atoms, 3)."""
         caches = [Cache.empty(z, config, precision) for _ in range(config.layers_per_block)]
         tokens = z.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         return cls(tokens, torch.empty_like(z), z.new_zeros(len(z)), caches)
@@ -222,7 +226,7 @@ def _values_a_frame(config: ProseConfig, atoms: int) -> int:
 
 
 def free_bytes() -> int:
-    """Memory that is free on this machine; where it does not say, a quarter of all it has."""
+    """The free memory of this machine in bytes; if the machine does not say, a quarter of all it has."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

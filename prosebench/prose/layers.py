@@ -12,7 +12,8 @@ from prosebench.flows.sinusoid import sinusoid
 from prosebench.prose.config import ProseConfig
 
 OUTPUT_SCALE_BIAS = -2.0
-"""Where the bias of an output scale starts: sigmoid(-2) = 0.12 lets a new layer change its input a little."""
+"""The start value of the bias of an output scale. With sigmoid(-2) = 0.12 a new layer changes its input only
+a little."""
 
 
 class Embedding(nn.Module):
@@ -124,7 +125,7 @@ class PlainLayer(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def conditions(self, condition: Tensor) -> Tensor:
-        """The condition as it is."""
+        """The condition, unchanged."""
         return condition
 
     def forward(self, h: Tensor, condition: Tensor | None = None, past: Past | None = None) -> Tensor:

@@ -19,7 +19,7 @@ from prosebench.prose.config import ProseConfig
 from prosebench.prose.layers import AdaptiveLayer, Embedding, Modulation, Past, PlainLayer
 
 POSITION_SCALE = 0.01
-"""Where the scale of the token positions starts."""
+"""The start value of the scale of the token positions."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Block(nn.Module):
 
         With a past (one a layer), x holds one token and earlier ones are in the past.
         """
-        # Bonds are as stiff as one part in a hundred: coordinates are never rounded to what autocast would take.
+        # Bond lengths spread by about one part in a hundred, so coordinates are never rounded to the type of
+        # autocast.
         with torch.autocast(x.device.type, enabled=False):
             h = self.project_in(x)
         h = h + conditions.positions

@@ -13,9 +13,9 @@ from prosebench.prose.layers import AdaptiveLayer, Modulation, PlainLayer, SwiGL
 from prosebench.prose.network import Block
 
 Precision = Literal["float32", "tf32", "bfloat16"]
-"""How a GPU draws. "tf32" lets products inside the layers round their factors to 10 bits of mantissa; "bfloat16"
-also keeps keys and values in bfloat16. Maps between coordinates and channels are float32 always. On a CPU, where there
-is no TF32, its products are those of float32."""
+"""The precision in which a GPU draws. With "tf32", products inside the layers round their factors to 10 bits
+of mantissa; "bfloat16" also keeps keys and values in bfloat16. Maps between coordinates and channels are
+always in float32. A CPU has no TF32, so its products are those of float32."""
 
 _MKL = torch.backends.mkl.is_available() and hasattr(torch.ops.mkl, "_mkl_linear")
 
@@ -105,7 +105,7 @@ class PreparedBlock:
 
 
 class _Layer:
-    """One layer on one token of every frame, h (frames, channels)."""
+    """One layer, applied to one token of every frame: h (frames, channels)."""
 
     def __init__(self, layer: nn.Module) -> None:
         core = layer.core if isinstance(layer, AdaptiveLayer) else layer
@@ -159,7 +159,7 @@ class _Core:
 
 
 class _Transition:
-    """SwiGLU."""
+    """The SwiGLU part of a layer."""
 
     def __init__(self, transition: SwiGLU) -> None:
         self.up, self.down = PackedLinear(transition.up.weight), PackedLinear(transition.down.weight)

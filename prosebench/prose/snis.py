@@ -17,7 +17,8 @@ from prosebench.prose.flow import CentreDensity, Prose, ProseProposals
 from prosebench.prose.prepared_layers import Precision
 
 CONTRACT_SPREAD_NM = 0.9 * 0.35
-"""Of the wells on which flows are checked: nine tenths of the median width of what "breathing" proposes."""
+"""The standard deviation in nm of the wells on which this flow is checked: nine tenths of the median width of
+what the weights "breathing" propose (`Method.contract_spread_nm` gives the reason)."""
 
 
 class LatentSettings(MethodSettings):
@@ -38,7 +39,7 @@ class ProseSettings(FlowSettings, LatentSettings):
 
     weights: str = "prose-mini"
     com: CentreDensity = "gaussian"
-    # Cells of the default have the id that they had before there was a choice.
+    # With the default, a cell has the same id as before there was a choice.
     precision: Precision = Field("float32", exclude_if=lambda value: value == "float32")
 
     def loading(self) -> dict[str, Any]:
@@ -73,7 +74,7 @@ class ProseSNIS(SmoothFlowSNIS):
         return self.settings.latent_kelvin(target_kelvin)
 
     def weightings(self, proposals: ProseProposals) -> Mapping[str, LogWeights]:
-        """With every density of the centre, the chosen one first."""
+        """A weighting with every density of the centre, the chosen one first."""
         return centre_weightings(proposals, self.settings.com)
 
 

@@ -12,10 +12,10 @@ from prosebench.prose.network import Network
 from prosebench.store.places import PUBLISHED_WEIGHTS
 
 PUBLISHED = {name: PUBLISHED_WEIGHTS[name] for name in ("prose-up-to-8aa", "tarflow-up-to-8aa")}
-"""Published weights by name."""
+"""The published weights of this network, by their names."""
 
 BUNDLED = Path(__file__).parent / "models"
-"""Folder of the models that come with prosebench, `NAME.npz` each."""
+"""The folder of the models that come with prosebench, one file `NAME.npz` for each."""
 
 _LAYER = {
     "attention.norm": "attention.norm",
@@ -55,7 +55,7 @@ NAMES = {
     "blocks.*.layers.*.transition.up": "blocks.*.attn_blocks.*.transition.transition.swish_linear.0",
     "blocks.*.layers.*.transition.down": "blocks.*.attn_blocks.*.transition.transition.linear_out",
 }
-"""Our name of every module or parameter, and its published name; * stands for a number."""
+"""Our name of every module or parameter, and its published name, in which * stands for a number."""
 
 
 def published_name(name: str) -> str:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from prosebench.ensemble import Ensemble
 
 STEPS_PER_NM = 20_000
-"""Steps of 5e-5 nm; 16 bits reach 1.64 nm on either side of the centre, more than an octapeptide needs."""
+"""The number of steps in a nanometre: a step is 5e-5 nm. With 16 bits, coordinates reach 1.64 nm on either
+side of the centre, more than an octapeptide needs."""
 
 
 def rounded(
@@ -36,14 +37,14 @@ def within_reach(positions_nm: NDArray[np.floating]) -> bool:
 
 
 def as_integers(positions_nm: NDArray[np.floating]) -> NDArray[np.int16]:
-    """Nearest steps (n, atoms, 3) of positions; ValueError where one is out of reach."""
+    """The positions as whole numbers of steps (n, atoms, 3), rounded; ValueError where one is out of reach."""
     if not within_reach(positions_nm):
         raise ValueError("a position is not finite, or further than 1.64 nm from the centre of its frame")
     return np.rint(positions_nm.astype(np.float64) * STEPS_PER_NM).astype(np.int16)
 
 
 def as_positions(steps: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Positions in nm of whole steps."""
+    """The positions in nm of whole numbers of steps."""
     return (steps / STEPS_PER_NM).astype(np.float32)
 
 

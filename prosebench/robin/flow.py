@@ -38,10 +38,11 @@ from prosebench.robin.weights import FORMAT
 
 DEFAULT_BATCH = 64
 PILOT_FRAMES = 256
-"""Draws on which the width of the centre is measured."""
+"""The number of draws on which the width of the centre's density is measured."""
 PILOT_SEED = 0
 CHI_SQUARE_MEDIAN = 2.3660
-"""Of three degrees of freedom."""
+"""The median of chi-square with three degrees of freedom. Divided by it, the median squared distance of a
+normal centre from 0 gives the variance along one axis."""
 
 
 class Robin(Flow[Proposals]):

@@ -21,10 +21,10 @@ from prosebench.flows.sinusoid import sinusoid
 from prosebench.robin.config import RobinConfig
 
 NORM_EPSILON = 1e-6
-"""Added to mean squares before their root is taken; of the published network."""
+"""The number that is added to mean squares before their root is taken, as in the published network."""
 
 Pair = tuple[Tensor, Tensor]
-"""Keys and values, (frames | 1, heads, tokens, channels / heads) each."""
+"""The keys and the values, each of shape (frames | 1, heads, tokens, channels / heads)."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Overview(nn.Module):
         self.out = nn.Linear(config.channels, config.channels)
 
     def keys_and_values(self, condition: Tensor) -> Pair:
-        """Of the atoms of one peptide, from (atoms, channels)."""
+        """The keys and values of the atoms of one peptide, from their conditions (atoms, channels)."""
         weight, bias = self.qkv.weight[self.channels :], self.qkv.bias[self.channels :]
         keys, values = F.linear(condition, weight, bias)[None].chunk(2, dim=-1)
         return split(keys, self.heads), split(values, self.heads)
@@ -97,7 +97,7 @@ class Cache:
         self.keys, self.values, self.filled = like.new_empty(shape), like.new_empty(shape), 0
 
     def grow(self, keys: Tensor, values: Tensor) -> Pair:
-        """Add those of one more token; all of them so far."""
+        """Add the keys and values of one more token, and return all of them so far."""
         self.keys[:, :, self.filled], self.values[:, :, self.filled] = keys[:, :, 0], values[:, :, 0]
         self.filled += 1
         return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
@@ -178,5 +178,5 @@ def split(values: Tensor, heads: int) -> Tensor:
 
 
 def joined(values: Tensor) -> Tensor:
-    """The way back."""
+    """The reverse of `split`: (frames, heads, tokens, channels / heads) -> (frames, tokens, channels)."""
     return values.transpose(1, 2).flatten(2)

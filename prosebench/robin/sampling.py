@@ -9,7 +9,7 @@ from prosebench.robin.bins import from_bins, inside, log_width_nm, to_bins
 from prosebench.robin.network import Cache, Known, Network
 
 LOGITS_BYTES = 2**28
-"""Memory of the logits of the tokens that are looked at together."""
+"""The memory in bytes for the logits of the tokens that are worked on together."""
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ def log_density(network: Network, known: Known, u: Tensor) -> Tensor:
 
 
 def log_probabilities(network: Network, known: Known, bins: Tensor) -> Tensor:
-    """Of each bin (n, 3 atoms) after those before it, float64."""
+    """The log-probability (n, 3 atoms), in float64, of each bin, given those before it."""
     before = torch.cat([torch.zeros_like(bins[:, :1]), bins[:, :-1]], dim=1)
     h = network(before, known)
     # The logits of all tokens together would not fit into memory.
@@ -53,7 +53,7 @@ def log_probabilities(network: Network, known: Known, bins: Tensor) -> Tensor:
 
 
 def _of_all_bins(network: Network, h: Tensor) -> Tensor:
-    """Log-probabilities (..., bins), float64."""
+    """The log-probabilities (..., bins) of all bins, in float64."""
     logits = network.logits(h).double() / network.config.logit_temperature
     return logits.log_softmax(dim=-1)
 

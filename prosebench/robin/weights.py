@@ -13,10 +13,10 @@ from prosebench.robin.network import Network
 from prosebench.store.places import PUBLISHED_WEIGHTS
 
 PUBLISHED = {"robin-up-to-8aa": PUBLISHED_WEIGHTS["robin-up-to-8aa"]}
-"""Published weights by name."""
+"""The published weights of this network, by their names."""
 
 BUNDLED = Path(__file__).parent / "models"
-"""Folder of the models that come with prosebench, `NAME.npz` each."""
+"""The folder of the models that come with prosebench, one file `NAME.npz` for each."""
 
 NAMES = {
     "bin": "token_embed",
@@ -36,18 +36,19 @@ NAMES = {
     "norm": "final_norm",
     "logits": "output_proj",
 }
-"""Our name of every module but one, and its published name; * stands for a number."""
+"""Our name of every module and its published name, in which * stands for a number. WHOLE has the one that is
+missing."""
 
 WHOLE = {
     "overview.qkv.weight": "global_cond_attn.in_proj_weight",
     "overview.qkv.bias": "global_cond_attn.in_proj_bias",
 }
-"""Our names of parameters whose published names do not end as ours."""
+"""The published names of parameters that do not end like ours, by our names."""
 
 ROWS = {"bins": "token_embed", "max_atoms": "atom_pos_embed", "atom_rows": "cond_embed.atom_embed"} | {
     "residue_rows": "cond_embed.residue_embed"
 }
-"""Numbers of rows that a checkpoint decides, and where."""
+"""The keys of the config that a checkpoint decides, each with the table whose number of rows it is."""
 
 
 def published_name(name: str) -> str:

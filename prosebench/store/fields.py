@@ -23,13 +23,14 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
 Kelvin = Annotated[float, Field(gt=0, le=1e5, allow_inf_nan=False)]
 AskedKelvin = Annotated[float, AfterValidator(check_kelvin)]
-"""A temperature that a person asks for: what is probably in degrees Celsius is refused."""
+"""A temperature in kelvin that a user asks for. A number that is probably in degrees Celsius is refused."""
 
 Name = Annotated[str, Field(pattern=r"^[0-9A-Za-z_(][ -.0-\[\]-~]*$", max_length=100)]
-"""Of a suite, row or method: it ends up in names of files, so it has no slash, and begins with no dot."""
+"""The name of a suite, a row or a method. It becomes part of file names, so it has no slash and does not
+begin with a dot."""
 
 OneLetterCode = Annotated[str, Field(pattern=r"^[A-Z]+$", max_length=60)]
-"""A peptide in one-letter code."""
+"""The sequence of a peptide in one-letter codes."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -41,10 +42,10 @@ def _printable(text: str) -> str:
 
 
 Text = Annotated[str, Field(max_length=MOST_TEXT), AfterValidator(_printable)]
-"""One line for people to read: what would break a terminal or a table is refused."""
+"""One line of text for people to read. Characters that would break a terminal or a table are refused."""
 
 SomeText = Annotated[str, Field(min_length=1, max_length=MOST_TEXT), AfterValidator(_printable)]
-"""A `Text` that says something."""
+"""A `Text` that is not empty."""
 
 
 def one_line(text: str) -> str:
@@ -112,4 +113,4 @@ def _is_text(value: str) -> bool:
 
 
 Settings = Annotated[dict[str, Any], AfterValidator(_plain)]
-"""Settings of a method: whatever JSON can hold, finite and of a sane size."""
+"""The settings of a method: whatever JSON can hold, with finite numbers and of a limited size."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 DATA_VARIABLE = "PROSEBENCH_DATA"
-"""Environment variable that names a folder of published files, as `prosebench fetch` makes it."""
+"""The environment variable that names a folder of published files, such as `prosebench fetch` fills."""
 
 TIMEOUT_SECONDS = 5.0
 

@@ -30,7 +30,8 @@ class HubFile(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Its name in a fetched folder, one level below it: files of other repositories have their names before it."""
+        """The path of the file in a fetched folder, always one level below it. A file that has no folder in
+        its repository gets one with the repository's name."""
         return self.file if "/" in self.file else f"{self.repository.rpartition('/')[2]}/{self.file}"
 
 
@@ -40,7 +41,7 @@ PUBLISHED_WEIGHTS = {
     "tbg-up-to-4aa": HubFile("transferable/ecnf++_up_to_4aa.pth", "ecnf++_up_to_4aa"),
     "robin-up-to-8aa": HubFile("robin.ckpt", "robin-8aa", "danyalrehman17/robin-transferable"),
 }
-"""Published weights by name."""
+"""The published weights of all networks, by their names."""
 
 
 def bundled_folder() -> Path:

@@ -21,10 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_JSON_BYTES = 2**26
-"""A JSON file beyond this size is none of ours: the record of a million steps with ten numbers each is smaller."""
+"""The largest size in bytes of a JSON file that is read. The record of a million steps with ten numbers each
+is smaller."""
 
 TEMPORARY_SUFFIX = ".partial"
-"""End of the names of files that are being written; before it stand the machine and the process that write."""
+"""The ending of the names of files that are still being written. The name of the machine and the number of
+the process that write stand before it."""
 
 
 class DamagedFile(ValueError):
@@ -171,7 +173,7 @@ class ArrayHead(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Size in memory."""
+        """The size in memory."""
         return self.dtype.itemsize * math.prod(self.shape)
 
 

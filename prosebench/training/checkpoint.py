@@ -21,9 +21,10 @@ from prosebench.training.schedule import Ema
 class TrainingState:
     """How far a run is.
 
-    Steps done, where the stream of each process stands, frames of all processes, seconds of steps, steps skipped
-    because their gradient was not finite, the curve, losses and gradient norms of the steps of its next row, and what
-    of the data was left out, with the reason (known to every process once it is stored).
+    It holds the steps done, where the stream of each process stands, the frames of all processes, the seconds
+    of steps, the steps skipped because their gradient was not finite, the curve, losses and gradient norms of
+    the steps of its next row, and what of the data was left out, with the reason (known to every process once
+    it is stored).
     """
 
     positions: list[Position]

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from prosebench.store.storage import write_bytes
 
 Row = dict[str, float]
-"""Numbers of a stretch of a run: step, frames, seconds, loss, ...; nll, ess, ... where it was validated."""
+"""The numbers of one stretch of a run, by name: step, frames, seconds, loss ...; and nll, ess ... if it was
+validated."""
 
 LOSSES = {"nll": "NLL per dimension (nats)", "flow-loss": "flow-matching loss"}
-"""Validation losses by their name in a row, and what an axis says of them."""
+"""The validation losses by their names in a row, each with the label of its axis."""
 
 SMOOTHING = 20
-"""Most rows that the drawn loss is averaged over."""
+"""The largest number of rows over which the drawn training loss is smoothed."""
 
 
 def write_curve(rows: Sequence[Row], folder: Path) -> None:

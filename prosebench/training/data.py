@@ -28,7 +28,7 @@ Mix = Literal["peptide", "mixed"]
 
 
 Cut = Callable[[], "FrameBatch"]
-"""A batch that is yet to be put together."""
+"""A function that puts a batch together when it is needed."""
 
 
 class TrainingDataError(ValueError):
@@ -44,13 +44,13 @@ class FrameBatch:
 
     @property
     def peptides(self) -> tuple[str, ...]:
-        """One sequence where all frames are of it, else one a frame."""
+        """The sequence, if all frames are of one peptide; else one sequence a frame."""
         return self.sequences[:1] if len(set(self.sequences)) == 1 else self.sequences
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where the next batch of a stream stands."""
+    """The position of the next batch in a stream."""
 
     epoch: int = 0
     window: int = 0

@@ -42,7 +42,7 @@ class Energies:
         self._targets: dict[str, Target] = {}
 
     def __call__(self, peptide: Peptide, frames_nm: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(n,) of frames (n, atoms, 3) of one peptide."""
+        """The energies (n,) in kT of frames (n, atoms, 3) of one peptide."""
         if peptide.sequence not in self._targets:
             self._targets[peptide.sequence] = make_target(peptide, TargetSettings())
         return self._targets[peptide.sequence].energy(frames_nm)

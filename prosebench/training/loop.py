@@ -34,12 +34,13 @@ from prosebench.training.trainable import Trainable, make_trainable
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.npz"
 MOST_SKIPPED = 20
-"""More steps in a row than this without a finite gradient end a run."""
+"""A run ends if more steps in a row than this have no finite gradient."""
 
 
 T = TypeVar("T")
 Prepared = tuple[tuple[Any, ...], int, Position]
-"""Arguments of the module, number of frames, and where the stream of batches stands behind them."""
+"""A batch ready for the module: its arguments, the number of frames, and the position of the stream of
+batches after it."""
 
 
 @dataclass
@@ -117,7 +118,8 @@ class Training:
         return progress
 
     def _prepared(self) -> Iterator[Prepared]:
-        """Batches from here on, each ready for the module, with its number of frames and the position after it."""
+        """The batches from here on, each made ready for the module, with its number of frames and the
+        position after it."""
         recipe, rank, step = self.recipe, self.processes.rank, self.progress.step
         batches = self.stream.batches(self.progress.positions[rank])
         while True:
@@ -213,7 +215,8 @@ class Training:
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, each made by a thread while the one before it is worked on: so a GPU need not wait for it."""
+    """The same items, each made by a thread while the one before it is worked on, so that a GPU need not wait
+    for it."""
     with ThreadPoolExecutor(max_workers=1) as maker:
         coming = maker.submit(next, items)
         while True:
@@ -223,11 +226,11 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 Validation = list[tuple[Peptide, Ensemble | None]]
-"""Validation peptides with frames of their references, where they have one."""
+"""The validation peptides, each with frames of its reference if it has one."""
 
 
 def validation_frames(recipe: ValidationRecipe) -> Validation:
-    """What is validated on. Raises PeptideError for a sequence that is none."""
+    """The frames to validate on. Raises PeptideError for a sequence that is none."""
     return [_peptide_and_frames(sequence, recipe) for sequence in recipe.peptides]
 
 

@@ -13,7 +13,8 @@ from prosebench.training.recipe import Recipe
 from prosebench.training.trainable import Trainable, make_trainable
 
 COPIES = {"adamw": 5, "muon": 4}
-"""Arrays of the size of the weights: these, gradients, their running average, and the optimiser's one or two means."""
+"""The number of arrays as large as the weights, by optimiser: the weights, the gradients, the running average
+of the weights, and the one or two means of the optimiser."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class StepMemory:
 
 
 def step_memory(recipe: Recipe, peptide: Peptide) -> StepMemory:
-    """Measured on the CPU, without a step: what autograd keeps of three frames less what it keeps of two."""
+    """The memory of a step, measured on the CPU without doing one: what autograd keeps of three frames minus
+    what it keeps of two is that of one frame."""
     trainable = make_trainable(recipe.model_copy(update={"compile": "no"}), "cpu")
     parameters = list(trainable.module.parameters())
     numbers = sum(one.numel() for one in parameters)

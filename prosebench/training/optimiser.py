@@ -9,7 +9,8 @@ from torch.optim import Optimizer
 from prosebench.training.recipe import OptimiserRecipe
 
 COORDINATES = 6
-"""A token's scale and shift: the narrowest width of a map that reads or writes coordinates."""
+"""The largest width of the narrow side of a map that reads or writes coordinates: the scale and shift of a
+token are six numbers."""
 
 
 class RunOptimiser:
@@ -45,11 +46,11 @@ class RunOptimiser:
             part.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs."""
+        """The state of the optimisers, for a checkpoint."""
         return {"parts": [part.state_dict() for part in self._parts]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Back to a stored state."""
+        """Go back to a stored state."""
         for part, stored in zip(self._parts, state["parts"], strict=True):
             part.load_state_dict(stored)
 

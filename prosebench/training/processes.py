@@ -24,8 +24,8 @@ class Processes:
 
     @classmethod
     def from_environment(cls) -> "Processes":
-        """From the variables that torchrun sets; joins the others (NCCL on GPUs, Gloo on CPUs). Raises DeviceError for
-        GPUs that are allotted but cannot be used."""
+        """This process from the variables that torchrun sets. It joins the others (NCCL on GPUs, Gloo on
+        CPUs)."""
         cuda = is_gpu(choose_device())
         device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu"
         if cuda:
@@ -46,7 +46,7 @@ class Processes:
         return module if self.world == 1 else DistributedDataParallel(module, broadcast_buffers=False)
 
     def mean(self, value: float) -> float:
-        """Mean over all processes."""
+        """The mean of a number over all processes."""
         if self.world == 1:
             return value
         total = torch.tensor(value, dtype=torch.float64, device=self.device)
@@ -54,7 +54,7 @@ class Processes:
         return float(total) / self.world
 
     def any(self, value: bool) -> bool:
-        """Whether it is so in any process."""
+        """Whether the condition holds in any process."""
         return self.mean(float(value)) > 0.0
 
     def gather(self, value: T) -> list[T]:
@@ -66,7 +66,7 @@ class Processes:
         return [one for one in values if one is not None]
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes are here."""
         if self.world > 1:
             dist.barrier()
 

@@ -22,7 +22,7 @@ class RecipeError(ValueError):
 
 
 RECOMPUTE_IS_UNKNOWN = 'recompute is for Prose and TarFlow; leave it out, or set recompute = "no"'
-"""What a trainable says that keeps everything for the backward pass."""
+"""The error message of a trainable that can only keep everything for the backward pass."""
 
 
 class _Part(BaseModel):
@@ -132,7 +132,7 @@ def load_recipe(name_or_path: str | Path, settings: Sequence[str] = ()) -> Recip
 
 
 def _known(place: tuple[int | str, ...]) -> str:
-    """Keys of the part of a recipe that a place is in."""
+    """The keys that are known in the part of a recipe where something is wrong."""
     field = Recipe.model_fields.get(str(place[0])) if len(place) > 1 else None
     part = field.annotation if field else Recipe
     known = (

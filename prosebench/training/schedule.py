@@ -28,12 +28,12 @@ class Ema:
 
     @torch.no_grad()
     def update(self) -> None:
-        """After a step of the optimiser."""
+        """Take in the weights after a step of the optimiser."""
         torch._foreach_lerp_(list(self.average.values()), list(self._weights.values()), 1.0 - self.decay)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Inside, the module has the averaged weights."""
+        """Within this context, the module has the averaged weights."""
         self._swap()
         try:
             yield

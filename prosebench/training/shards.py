@@ -25,7 +25,7 @@ SHARDS = "webdatasets/single_frames"
 TOPOLOGIES = "pdb_tarfiles/train.tar"
 
 FRAMES_CHECKED = 16
-"""So many frames of each peptide in a shard have their bonds tested."""
+"""The number of frames of each peptide in a shard whose bonds are tested."""
 
 Member = tuple[str, bytes]
 Frames = NDArray[np.float32]

@@ -28,7 +28,8 @@ class Trainable(Protocol):
     module: nn.Module
 
     def __init__(self, recipe: Recipe, device: str) -> None:
-        """From recipe.model, precision and compile; weights drawn from recipe.seed. ValueError for a wrong model."""
+        """Make it from recipe.model, precision and compile; weights are drawn from recipe.seed. ValueError
+        for a wrong model."""
 
     def prepare(
         self,

@@ -35,7 +35,8 @@ class _Problem(ctypes.Structure):
 
 
 class Plan(NamedTuple):
-    """Which row's mass goes to which column, flow by flow (k,), and the prices of the columns (m,)."""
+    """A transport plan: flow by flow (k,), which row's mass goes to which column; and the prices of the
+    columns (m,)."""
 
     rows: Integers
     columns: Integers

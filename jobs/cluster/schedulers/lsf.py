@@ -16,7 +16,8 @@ from jobs.cluster.schedulers.scheduler import NoScheduler, Options, OwnJob, Queu
 from jobs.cluster.script import script_text
 
 NOT_HANDED_ON = re.compile(r"(LSB_|LS_JOBPID|LSF_BSUB|BSUB_|LSFUSER)|PMI_|PMIX_")
-"""Variables that belong to a job around us, or stand for options; where the cluster is found is none of these."""
+"""Environment variables that are not handed on to the scheduler's commands: they belong to the job that this
+process runs in, or stand for options. Those that say where the cluster is do not match."""
 PENDING = {"PEND", "PSUSP", "WAIT", "PROV"}
 ENDED = {"DONE", "EXIT", "ZOMBI"}
 DEFAULT_ARRAY_SIZE = 1000
@@ -67,7 +68,7 @@ class Lsf(OneHost):
         return script_text(submission, need, [f"#BSUB {line}" for line in lines], ending, self.title)
 
     def how_to_submit(self, script: Path) -> str:
-        """bsub reads a script's options from its input alone."""
+        """The command line: bsub reads a script's options only from its input."""
         return f"bsub < {shlex.quote(str(script))}"
 
     def submit(self, script: Path) -> None:
@@ -75,7 +76,7 @@ class Lsf(OneHost):
         _ask("bsub", given=script.read_text())
 
     def queued(self, names: Sequence[str]) -> list[QueuedJob]:
-        """Jobs as bjobs has them."""
+        """The jobs in the queue, as bjobs lists them."""
         return [
             QueuedJob(
                 name, index, job, state.lower(), reason if state in PENDING else "", user, state in PENDING
@@ -90,7 +91,7 @@ class Lsf(OneHost):
             _ask("bkill", *(_long(job.job) for job in jobs))
 
     def ended(self, names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:
-        """Jobs that have ended in the last hour or so: longer, LSF does not know them."""
+        """The jobs that have ended in the last hour or so; LSF does not know them for longer."""
         return {
             (name, index): (job, "COMPLETED" if state == "DONE" else f"FAILED (exit code {code})")
             for job, index, state, _, name, code, _ in _jobs(names)
@@ -98,12 +99,12 @@ class Lsf(OneHost):
         }
 
     def max_array_size(self) -> int:
-        """MAX_JOB_ARRAY_SIZE of the cluster."""
+        """The largest size of an array: MAX_JOB_ARRAY_SIZE of the cluster."""
         found = re.search(r"MAX_JOB_ARRAY_SIZE\s*=\s*(\d+)", _ask("bparams", "-a"))
         return int(found[1]) if found else DEFAULT_ARRAY_SIZE
 
     def own_job(self, environment: Mapping[str, str]) -> OwnJob:
-        """The job by the variables that LSF sets."""
+        """The job of this process, by the variables that LSF sets."""
         job, index = environment.get("LSB_JOBID", ""), int(environment.get("LSB_JOBINDEX", "0") or 0)
         return OwnJob(f"{job}_{max(0, index - 1)}" if job else "", "", number=int(job or 0))
 
@@ -112,12 +113,13 @@ class Lsf(OneHost):
         _ask("brequeue", _long(job))
 
     def version(self) -> str:
-        """Version, after the master has answered."""
+        """The version of LSF, after its master has answered."""
         return _ask("lsid").strip().splitlines()[0]
 
 
 def _jobs(names: Sequence[str]) -> list[tuple[str, int, str, str, str, str, str]]:
-    """Id as here, index from 0, state, user, submission, exit code and reason of all jobs of these names."""
+    """For each job of these names: its id as used here, index from 0, state, user, submission, exit code and
+    reason."""
     try:
         said = _ask("bjobs", "-a", "-u", "all", "-noheader", "-o", f"{_COLUMNS} delimiter='|'")
     except NoScheduler as error:
@@ -147,7 +149,7 @@ def _option(name: str, value: str | int | bool) -> str:
 
 
 def _report(submission: Submission) -> str:
-    """File of LSF's own report on each job; none where a % in the path would be read as standing for something."""
+    """The file for LSF's own report on each job; none if a % in the path would be taken for a placeholder."""
     return "/dev/null" if "%" in str(submission.logs) else f"{submission.logs}/%J_%I.lsf"
 
 

@@ -35,15 +35,15 @@ class OneHost(Scheduler):
             )
 
     def gpus(self, need: Need) -> int:
-        """Those of its workers or ranks."""
+        """The GPUs of a job: those of its workers or ranks."""
         return need.gpus * need.workers * need.ranks
 
     def rank_launcher(self, cluster: Cluster, need: Need) -> list[str]:
-        """mpi_launcher of the profile, or mpirun."""
+        """The mpi_launcher of the profile, or mpirun."""
         return shlex.split(cluster.mpi_launcher or "mpirun")
 
     def being_preempted(self, job: str) -> bool:
-        """Not known while it happens."""
+        """Whether a job is being preempted: never, since these schedulers do not tell while it happens."""
         return False
 
 

@@ -19,7 +19,8 @@ from jobs.cluster.script import script_text
 NOT_HANDED_ON = re.compile(
     r"PBS_(?!(CONF_FILE|SERVER|DEFAULT|EXEC|HOME)$)|NCPUS$|OMP_NUM_THREADS$|PMI_|PMIX_"
 )
-"""Variables that belong to a job around us; where the server is found is none of these."""
+"""Environment variables that are not handed on to the scheduler's commands: they belong to the job that this
+process runs in. Those that say where the server is do not match."""
 PENDING = {"Q": "queued", "H": "held", "W": "waiting", "T": "moving", "M": "moved", "S": "suspended"}
 RUNNING = {"R": "running", "E": "exiting", "B": "running"}
 ENDED = {"F", "X"}
@@ -74,7 +75,7 @@ class Pbs(OneHost):
         return script_text(submission, need, [f"#PBS {line}" for line in lines], ending, self.title)
 
     def how_to_submit(self, script: Path) -> str:
-        """qsub with the script."""
+        """The command line: qsub with the script."""
         return f"qsub {shlex.quote(str(script))}"
 
     def submit(self, script: Path) -> None:
@@ -82,7 +83,7 @@ class Pbs(OneHost):
         _ask("qsub", str(script))
 
     def queued(self, names: Sequence[str]) -> list[QueuedJob]:
-        """Jobs as qstat has them."""
+        """The jobs in the queue, as qstat lists them."""
         return [
             QueuedJob(
                 one["Job_Name"],
@@ -104,7 +105,7 @@ class Pbs(OneHost):
             _ask("qdel", *dict.fromkeys(long.get(job.job, _in_array(job.job)) for job in jobs))
 
     def ended(self, names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:
-        """Jobs as the server's history has them, where it keeps one."""
+        """The jobs that have ended, from the server's history if it keeps one."""
         found = {}
         for job, one in _jobs(names, "-x"):
             if one.get("job_state") in ENDED:
@@ -112,22 +113,22 @@ class Pbs(OneHost):
         return found
 
     def max_array_size(self) -> int:
-        """max_array_size of the server."""
+        """The largest size of an array: max_array_size of the server."""
         found = re.search(r"max_array_size = (\d+)", _ask("qmgr", "-c", "print server max_array_size"))
         return int(found[1]) if found else DEFAULT_ARRAY_SIZE
 
     def own_job(self, environment: Mapping[str, str]) -> OwnJob:
-        """The job by the variables that PBS sets."""
+        """The job of this process, by the variables that PBS sets."""
         job, index = environment.get("PBS_JOBID", ""), environment.get("PBS_ARRAY_INDEX", "0")
         number = re.match(r"\d+", job)
         return OwnJob(f"{number[0]}_{index}" if number else "", "", number=int(number[0]) if number else 0)
 
     def requeue(self, job: str) -> None:
-        """qrerun, which many sites leave to operators."""
+        """Put the own job back into the queue by qrerun, which many sites allow to operators only."""
         _ask("qrerun", _long_names().get(job, _in_array(job)))
 
     def version(self) -> str:
-        """Version, after the server has answered."""
+        """The version of PBS, after its server has answered."""
         _ask("qstat", "-B")
         return _ask("qstat", "--version").strip()
 
@@ -149,7 +150,7 @@ def _jobs(names: Sequence[str], *more: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _how(status: Any) -> str:
-    """How a job ended. One that was deleted before it started has no exit status."""
+    """How a job ended. A job that was deleted before it started has no exit status."""
     if status is None:
         return "ENDED (no exit status)"
     return "COMPLETED" if int(status) == 0 else f"FAILED (exit status {status})"
@@ -172,7 +173,7 @@ def _long_names() -> dict[str, str]:
 
 
 def _in_array(job: str) -> str:
-    """123_4 as it is called in an array: 123[4]."""
+    """The id 123_4 as a job of an array is called: 123[4]."""
     number, _, index = job.partition("_")
     return f"{number}[{index}]"
 

@@ -25,7 +25,7 @@ _PATIENCE_SECONDS = 60
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 20.0
 
 Options = dict[str, str | int | bool]
-"""Options of a scheduler by their names without dashes; True stands for one without a value."""
+"""The options of a scheduler by their names without dashes. True stands for an option without a value."""
 
 
 class NoScheduler(OSError):
@@ -71,20 +71,23 @@ class Scheduler(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     tried: ClassVar[bool]
-    """Whether it was run on a real cluster of its kind, and not on a stand-in for its commands alone."""
+    """Whether this class was tried on a real cluster of its kind, and not only on a stand-in for the
+    scheduler's commands."""
 
     submit_command: ClassVar[str]
     set_by_us: ClassVar[frozenset[str]]
-    """Options that make resuming, following and cancelling work; a profile may not change them."""
+    """Options that prosebench sets itself, so that jobs can be resumed, followed and cancelled. A profile may
+    not change them."""
 
     time_limit: ClassVar[str]
-    """The option of a job's time limit, from which its warning is reckoned; a profile says it as `minutes`."""
+    """The option for a job's time limit. The warning before its end is reckoned from it, so a profile states
+    the limit as `minutes`."""
 
     whole_node: ClassVar[Options]
-    """Options by which a job has its node to itself."""
+    """The options by which a job gets a node to itself."""
 
     told: ClassVar[tuple[str, ...]]
-    """Options that a plan shows."""
+    """The options that are shown in a plan."""
 
     @property
     def label(self) -> str:
@@ -156,16 +159,16 @@ class Scheduler(ABC):
         """Whether a job is being ended to make room for another one (rather than because somebody cancelled it)."""
 
     def there(self) -> bool:
-        """Whether its commands are on this machine."""
+        """Whether the scheduler's commands are on this machine."""
         return shutil.which(self.submit_command) is not None
 
     @abstractmethod
     def version(self) -> str:
-        """What answers. Raises NoScheduler where nothing does."""
+        """The version of the scheduler that answers. Raises NoScheduler where none does."""
 
 
 def merged(options: Options, extra: Options) -> Options:
-    """Options with those of a profile in their place; what is False there is left out."""
+    """The options, replaced by those of a profile where it has some; what is False there is left out."""
     return {name: value for name, value in (options | extra).items() if value is not False}
 
 
@@ -250,7 +253,7 @@ class Pace:
         self._pause, self._asked = _FIRST_PAUSE_SECONDS, float("-inf")
 
     def is_due(self) -> bool:
-        """Whether it is time. Whoever is told so asks now: the next pause begins."""
+        """Whether it is time to ask. If so, the caller asks now, and the next pause begins."""
         if time.monotonic() - self._asked <= self._pause:
             return False
         self._asked, self._pause = time.monotonic(), min(1.5 * self._pause, _LONGEST_PAUSE_SECONDS)
@@ -258,7 +261,7 @@ class Pace:
 
 
 def this_user() -> str:
-    """Who this process belongs to, as schedulers name it."""
+    """The name of the user that this process belongs to, as schedulers know it."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

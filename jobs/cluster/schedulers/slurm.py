@@ -24,12 +24,14 @@ from jobs.cluster.script import directive, program, script_text
 NOT_HANDED_ON = re.compile(
     r"(?!SLURM_(CONF|CLUSTERS)$)(SLURM|SBATCH|SALLOC|SRUN|SQUEUE|SCANCEL|SACCT|SINFO|SCONTROL|PMI|PMIX)_|SLURMD_"
 )
-"""Variables that belong to a job around us, or stand for options; where the cluster is found is none of these."""
+"""Environment variables that are not handed on to the scheduler's commands: they belong to the job that this
+process runs in, or stand for options. Those that say where the cluster is do not match."""
 PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
-"""States of a job that has not started, or waits for its next start."""
+"""The states of a job that has not started, or that waits to be started again."""
 DEFAULT_ARRAY_SIZE = 1000
 NOT_COUNTED = 2**32 - 2
-"""What accounting says of a job whose energy it does not know (NO_VAL), or the like of 64 bits."""
+"""The number that accounting gives for a job whose energy it does not know (NO_VAL). It and larger numbers,
+such as its like of 64 bits, are not counted."""
 MPI_LAUNCHER = "srun --mpi=pmi2"
 
 
@@ -68,7 +70,7 @@ class Slurm(Scheduler):
         return merged(options, need.extra)
 
     def gpus(self, need: Need) -> int:
-        """Those of its workers or ranks, or as many as gres or another option asks for."""
+        """The GPUs of a job: those of its workers or ranks, or as many as gres or another option asks for."""
         options = self.options(need, need.minutes)
         asked = [need.gpus * need.workers * need.ranks]
         for name in ("gres", "gpus", "gpus-per-node", "gpus-per-task"):
@@ -121,7 +123,7 @@ class Slurm(Scheduler):
         _ask("sbatch", "--parsable", "--export=ALL", str(script))
 
     def queued(self, names: Sequence[str]) -> list[QueuedJob]:
-        """Jobs as squeue has them."""
+        """The jobs in the queue, as squeue lists them."""
         columns = "%j|%F|%K|%T|%u|%r"
         said = _ask("squeue", "--noheader", "--array", f"--name={','.join(names)}", f"--format={columns}")
         return jobs_in(said, names)
@@ -133,7 +135,7 @@ class Slurm(Scheduler):
             _ask("scancel", f"--name={','.join(names)}", f"--user={this_user()}")
 
     def ended(self, names: Sequence[str]) -> dict[tuple[str, int], tuple[str, str]]:
-        """Jobs as accounting has them."""
+        """The jobs that have ended, from accounting."""
         question = ["--noheader", "--parsable2", "--allocations", "--format=JobName,JobID,State"]
         said = _ask("sacct", *question, f"--name={','.join(names)}", "--starttime=now-90days")
         ended = {}
@@ -146,19 +148,20 @@ class Slurm(Scheduler):
         return ended
 
     def joules(self, names: Sequence[str]) -> float:
-        """Energy by a plug-in that the site may have; without one, accounting says 0 or nothing."""
+        """The energy in joules from a plug-in that a site may have; without one, accounting says 0 or
+        nothing."""
         question = ["--noheader", "--parsable2", "--allocations", "--format=ConsumedEnergyRaw"]
         said = _ask("sacct", *question, f"--name={','.join(names)}", "--starttime=now-90days")
         counted = [int(line) for line in said.split() if line.isdigit()]
         return float(sum(joules for joules in counted if joules < NOT_COUNTED))
 
     def max_array_size(self) -> int:
-        """MaxArraySize of the controller, which is one above the largest index."""
+        """The largest size of an array: MaxArraySize of the controller, which is one above the largest index."""
         found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
         return int(found[1]) if found else DEFAULT_ARRAY_SIZE
 
     def own_job(self, environment: Mapping[str, str]) -> OwnJob:
-        """The job by the variables that SLURM sets."""
+        """The job of this process, by the variables that SLURM sets."""
         array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
         job = environment.get("SLURM_JOB_ID", "")
         return OwnJob(
@@ -183,7 +186,7 @@ class Slurm(Scheduler):
         return found is not None and found[1] not in ("None", "N/A")
 
     def version(self) -> str:
-        """Version, after the controller has answered."""
+        """The version of SLURM, after its controller has answered."""
         state = _ask("scontrol", "ping")
         if " UP" not in state.upper():
             raise NoScheduler(f"no controller answers: {state.strip()}")

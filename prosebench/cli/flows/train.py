@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 GPU_MEMORIES_GB = (24, 48, 80, 141)
-"""Of GPUs that one meets on clusters: A10 and the like, L40S, H100, H200."""
+"""Memory in GB of the GPUs that are common on clusters: A10 and the like, L40S, H100, H200."""
 
 
 @app.command()

@@ -13,7 +13,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 SMALLEST_RADIUS_RATIO = 0.6
-"""Of an offset radius to any scaled radius: the kernels' series of the Born integral need it. Amber's have 0.67."""
+"""The smallest allowed ratio of any offset radius to any scaled radius. The kernels' series of the Born
+integral need it; Amber's radii have 0.67."""
 
 
 class UnsupportedForce(ValueError):
@@ -104,7 +105,7 @@ PAIR_TERMS = tuple(
     for inverse in ("*(1/f-{shift})", "/f")
 )
 CONSTANTS = {"solventDielectric", "soluteDielectric", "kappa", "offset", "cutoff", "neckScale", "neckCut"}
-"""Names that an expression may set to a number."""
+"""Names that may be set to a number within an expression."""
 
 
 @cache

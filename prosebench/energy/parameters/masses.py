@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prosebench.peptide import Peptide
 
 HYDROGEN_BELOW_DALTON = 1.5
-"""Atoms lighter than this are hydrogens."""
+"""An atom with a mass below this, in dalton, is a hydrogen."""
 
 
 def masses_dalton(peptide: Peptide, hydrogen_mass_dalton: float | None = None) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Every number of the energy, read out of an OpenMM ``System``.
+"""All parameters of the energy, read from an OpenMM ``System``.
 
 Units are OpenMM's own: nm, kJ/mol, elementary charges, daltons, radians. What cannot be represented exactly
 is refused with `UnsupportedForce`, which names the force; nothing is approximated and nothing is left out.
@@ -37,7 +37,8 @@ COULOMB_KJ_MOL_NM = 138.93545764438198
 
 MAX_PERIODICITY = 6
 SINE_NOISE = 1e-9
-"""Tables write pi with 12 digits; a sine below this is that rounding and is taken as 0 (1e-9 of one torsion).
+"""A sine of a phase below this is taken as 0. Parameter files write pi with 12 digits, so that the sine of pi
+is not exactly 0; a term so small is 1e-9 of one torsion.
 """
 
 
@@ -150,7 +151,7 @@ def _read_torsions(force: mm.PeriodicTorsionForce) -> dict[str, Any]:
 
 
 def _no_pairs(n_atoms: int) -> dict[str, Any]:
-    """Pair values of a System without a NonbondedForce."""
+    """The pair parameters of a System that has no NonbondedForce."""
     pairs = pair_indices(n_atoms)
     zeros = {name: np.zeros(len(pairs)) for name in ("pair_c12", "pair_c6", "pair_charge")}
     return {

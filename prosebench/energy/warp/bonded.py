@@ -10,7 +10,8 @@ from prosebench.energy.warp.molecule import Molecule
 from prosebench.energy.warp.replica import Replica, add, barrier, exact_way, vector
 
 SMALLEST_CROSS = wp.constant(1.0e-12)
-"""Of the squared cross product of two arms in nm^4: a straight angle has no direction to push in (as in OpenMM)."""
+"""A lower limit in nm^4 of the squared cross product of the two arms of an angle (as in OpenMM). It keeps the
+inverse finite at a straight angle, where there is no direction to push in."""
 
 
 @wp.func

@@ -105,7 +105,7 @@ def descreen_both(m: Molecule, pair: int, i: int, j: int, squared: float) -> wp.
 
 @wp.func
 def born_integrals(m: Molecule, replica: Replica, lane: int) -> None:
-    """The integral of every atom."""
+    """The Born integral of every atom."""
     for first in range(0, m.n_atoms, wp.block_dim()):
         i = wp.min(first + lane, m.n_atoms - 1)
         x = vector(replica.position, i)

@@ -21,20 +21,23 @@ from prosebench.energy.warp.replica import FLOATS_AN_ATOM
 Floats = NDArray[np.float64]
 
 THREADS_A_BLOCK = 32
-"""One warp: its threads wait for each other at no cost."""
+"""The number of threads of a block: one warp, whose threads wait for each other at no cost."""
 
 BLOCKS_A_MULTIPROCESSOR = {86: 16, 87: 16, 89: 24, 120: 24, 121: 24}
-"""As many as one holds at once, by architecture (CUDA C++ Programming Guide, table of compute capabilities)."""
+"""How many blocks a multiprocessor holds at once, by architecture (CUDA C++ Programming Guide, table of
+compute capabilities)."""
 
 BLOCKS_OF_OTHERS = 32
-"""Of data centre GPUs since Ampere."""
+"""How many blocks a multiprocessor of any other architecture holds: that of data centre GPUs since Ampere."""
 
 FRAMES_A_LAUNCH = 65_536
 STEPS_A_LAUNCH = 500
-"""Less than a second on a GPU: an interrupt is heeded between launches."""
+"""The number of steps of one launch. It takes less than a second on a GPU, so that an interrupt, which is
+heeded between launches, need not wait long."""
 
 GRID_NM = 2.0
-"""Frames are read relative to their middle atom, rounded to this length, as by the native kernel."""
+"""The grid spacing in nm. Frames are read relative to the grid point nearest to their middle atom, as by the
+native kernel."""
 
 
 class WarpEnergy:
@@ -168,7 +171,7 @@ def _pieces(frames: NDArray[np.floating]) -> list[NDArray[np.floating]]:
 
 
 def _launch_ends(n_steps: int, keep: NDArray[np.int64]) -> list[int]:
-    """Steps after which a launch ends: where frames are kept, and before a launch gets long."""
+    """The step numbers after which a launch ends: where frames are kept, and before a launch gets too long."""
     return (
         np.union1d(np.r_[STEPS_A_LAUNCH : n_steps + 1 : STEPS_A_LAUNCH, n_steps], keep).astype(int).tolist()
     )

@@ -16,10 +16,12 @@ from prosebench.energy.warp.pairs import pair_energies
 from prosebench.energy.warp.replica import FLOATS_AN_ATOM, Replica, barrier, shared_floats
 
 CENTRING_INTERVAL = wp.constant(wp.uint64(256))
-"""Steps of the whole run after which molecules are moved back to the origin, as in the native kernel."""
+"""The number of steps of the whole run after which a molecule is moved back to the origin, again and again,
+as in the native kernel."""
 
 ATOMS_A_SIZE = 32
-"""Kernels are compiled for molecules of up to 32, 64, 96.. atoms: shared memory has a size of the source."""
+"""Kernels are compiled for molecules of up to 32, 64, 96 ... atoms: the size of shared memory is fixed when
+the source is compiled."""
 
 
 @wp.struct
@@ -84,7 +86,8 @@ def centre(replica: Replica, n_atoms: int, lane: int) -> None:
 def step(
     m: Molecule, replica: Replica, bath: Bath, noise: float, number: int, step_number: wp.uint64, lane: int
 ) -> None:
-    """One step of the "middle" scheme with the forces of the present positions; number is that of the replica."""
+    """One step of the "middle" scheme with the forces at the present positions; number is the number of the
+    replica."""
     half_step = 0.5 * bath.time_step
     for block in range(lane, (3 * m.n_atoms + 3) // 4, wp.block_dim()):
         xi = normals(block, bath.first_replica + wp.uint32(number), step_number, bath.key)

@@ -76,7 +76,8 @@ def has_pair(n_atoms: int, i: int, row: int) -> bool:
 
 
 def ring(n_atoms: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Which of the pairs i < j, i slowest, stands at (row, first atom) of the ring, and whether reversed; both flat."""
+    """The place, among the pairs i < j (i slowest), of the pair at (row, first atom) of the ring, and whether
+    it is reversed; both flat."""
     first = np.arange(n_atoms)[None, :]
     second = (first + np.arange(1, n_atoms // 2 + 1)[:, None]) % max(1, n_atoms)
     low, high = np.minimum(first, second), np.maximum(first, second)

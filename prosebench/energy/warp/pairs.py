@@ -16,7 +16,8 @@ from prosebench.energy.warp.replica import Replica, add, barrier, vector
 LOG_2 = wp.constant(0.693147180559945309417)
 QUARTER_LOG2_E = wp.constant(0.360673760222240852)
 PARTIAL_SUM = wp.constant(8)
-"""So many pair energies are summed at most before they go to the sum in double: long sums of floats lose digits."""
+"""At most this many pair energies are summed in single precision before they go into the sum in double: long
+sums in single precision lose digits."""
 
 
 @wp.func

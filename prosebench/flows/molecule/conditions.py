@@ -19,10 +19,10 @@ ATOM_TYPES = (
     "HZ", "HZ2", "HZ3", "N", "ND1", "ND2", "NE", "NE1", "NE2", "NH1", "NH2", "NZ",
     "O", "OD", "OE", "OG", "OG1", "OH", "OXT", "SD", "SG",
 )  # fmt: skip
-"""The 54 atom types in alphabetical order; the code of a type is its place here, counted from 1."""
+"""The 54 atom types in alphabetical order. The code of a type is its place in this list, counted from 1."""
 
 RESIDUE_TYPES = tuple(ONE_LETTER)
-"""Residue names in alphabetical order; the code of a residue is its place here, counted from 1."""
+"""The residue names in alphabetical order. The code of a residue is its place in this list, counted from 1."""
 
 ACID_OXYGENS = {"OD1": "OD", "OD2": "OD", "OE1": "OE", "OE2": "OE"}
 

@@ -35,13 +35,15 @@ from prosebench.frames.geometry import neighbours
 from prosebench.frames.placement import middle_plane
 
 FIXED = 3
-"""References to atoms count from here on: 0, 1 and 2 are points beside the first atom along the fixed axes."""
+"""A reference of this number, or above, is an atom: atom i has the reference i + FIXED. The references 0, 1
+and 2 are points beside the first atom, along the fixed axes."""
 
 NO_REFERENCES = (0, 1, 2)
-"""Of the first atom and of padding: any that give axes."""
+"""The references of the first atom and of padding, whose coordinates need none: any three that give axes will
+do."""
 
 CUT = 1.0 - 1e-6
-"""Largest dihedral, as a part of a half turn: t is infinite at 1."""
+"""The largest dihedral that is taken, as a part of a half turn. The coordinate t is infinite at 1."""
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 SQRT_2 = math.sqrt(2)
@@ -58,7 +60,7 @@ class Placing:
 
 
 def placing(topology: mdtraj.Topology) -> Placing:
-    """How the atoms of a peptide with bonds are placed."""
+    """The placing of a peptide's atoms; needs a topology with bonds."""
     bonded = neighbours(topology)
     is_hydrogen = [atom.element.symbol == "H" for atom in topology.atoms]
     third, root, second = middle_plane(topology)
@@ -86,7 +88,7 @@ def placing(topology: mdtraj.Topology) -> Placing:
 
 
 def _in_ring(one: int, other: int, bonded: list[list[int]]) -> bool:
-    """Whether a bond is part of a ring: then nothing turns about it freely."""
+    """Whether a bond is part of a ring, so that nothing can turn about it freely."""
     seen, front = {one}, [i for i in bonded[one] if i != other]
     while front and other not in seen:
         seen.update(front)

@@ -22,7 +22,7 @@ ORDER_KEYS = (
     "n2c_backbone-first_variant_flip",
     "n2c_residue-by-residue_variant",
 )
-"""The eight orders by their published names, in the order of the blocks that use them."""
+"""The published names of the eight orders, in the order of the blocks that use them."""
 
 
 def atom_order(topology: mdtraj.Topology, key: str) -> NDArray[np.int64]:

@@ -40,12 +40,14 @@ class Tokens:
     def of(
         cls, topologies: Sequence[mdtraj.Topology], orders: Sequence[str], padded_length: int | None = None
     ) -> "Tokens":
-        """Tokens of one peptide for many frames, or of one peptide a frame; `orders` has one key a block."""
+        """The tokens of one peptide for many frames, or of one peptide for each frame; `orders` has one key a
+        block."""
         return cls.join([cls._of_one(topology, orders) for topology in topologies], padded_length)
 
     @classmethod
     def join(cls, parts: Sequence["Tokens"], padded_length: int | None = None) -> "Tokens":
-        """One batch from several, padded to the longest, or further: cheap, for parts that are kept."""
+        """Join several batches to one, padded to the longest or further. This is cheap, so that parts may be
+        kept."""
         atoms = padded_length or max(part.mask.shape[1] for part in parts)
         parts = [part._padded(atoms - part.mask.shape[1]) for part in parts]
         joined = {
@@ -70,7 +72,7 @@ class Tokens:
         )
 
     def _padded(self, more: int) -> "Tokens":
-        """With `more` atoms of padding behind."""
+        """The same tokens with `more` atoms of padding at the end."""
         if more == 0:
             return self
         atoms = self.mask.shape[1]
@@ -90,11 +92,11 @@ class Tokens:
 
     @cached_property
     def placing(self) -> tuple[list[int], list[list[int]]]:
-        """Order of placing and references of the first peptide, as numbers of the host."""
+        """The order of placing and the references of the first peptide, as arrays in the memory of the host."""
         return self.placing_order[0].tolist(), self.references[0].tolist()
 
     def to(self, device: torch.device | str) -> "Tokens":
-        """The same on another device."""
+        """The same tokens on another device."""
         return Tokens(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 

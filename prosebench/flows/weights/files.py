@@ -54,7 +54,7 @@ class ChangedWeights(WeightsError):
 
 
 class Uninitialised(TorchFunctionMode):
-    """Within it, `torch.nn.init` does nothing: for networks that are about to be filled from a file.
+    """Within this context `torch.nn.init` does nothing: for networks that are about to be filled from a file.
 
     A network on the device "meta" would do as well, but making one imports a thousand modules: a second.
     """
@@ -186,7 +186,8 @@ def read_own(path: Path, kind: type[Config]) -> tuple[dict[str, Tensor], Config,
 
 
 def content_sha256(weights: str, path: Path | None, planned: str) -> str:
-    """What makes the content of a weights file part of a method's settings: its SHA-256; "" where it is not here.
+    """The SHA-256 of a weights file, by which its content is part of a method's settings; "" where the file
+    is not here.
 
     path is where the file of these weights is, planned what the settings say already. Raises ChangedWeights where they
     differ for a bundled model, FileElsewhere where they do for a file that weights name by its path, or where there is
@@ -255,7 +256,7 @@ def _from_hub(published: HubFile, revision: str, cache: Path | None) -> Path:
 
 
 def hub_source(name: str, published: HubFile, path: Path) -> dict[str, Any]:
-    """Where a file that `download` gave came from; the commit is "" where a copy does not tell it."""
+    """The source of a file that `download` gave; the commit is "" where a copy does not tell it."""
     return {
         "name": name,
         "repository": published.repository,

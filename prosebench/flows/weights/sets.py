@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 AVERAGE = {"ema", "averaged", "average", "polyak", "swa", "shadow"}
-"""Words for weights that were averaged over the steps of training."""
+"""Words in a name which say that weights were averaged over the steps of training."""
 NOT = {"no", "non", "not", "without", "before", "pre", "raw", "off"}
-"""Words that, before one of those, say the contrary."""
+"""Words which, in front of a word of AVERAGE, say the opposite."""
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
@@ -31,7 +31,7 @@ class WeightSet(NamedTuple):
 
     @property
     def averaged(self) -> bool:
-        """Whether these are an average over the steps of training."""
+        """Whether these weights are an average over the steps of training."""
         return is_average(self.where)
 
 

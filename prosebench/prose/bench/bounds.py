@@ -41,7 +41,7 @@ def launches(inverter: PeptideInverter, atoms: int) -> int:
 
 
 def flop_a_frame(config: ProseConfig, weights: int, atoms: int) -> float:
-    """Of the weights and of attention to the tokens before."""
+    """The FLOP of one frame: those of the weights, and those of attention to the tokens before."""
     pairs = atoms * (atoms - 1) / 2
     return 2.0 * weights * atoms + 4.0 * config.channels * config.layers_per_block * config.blocks * pairs
 
@@ -49,7 +49,8 @@ def flop_a_frame(config: ProseConfig, weights: int, atoms: int) -> float:
 def bytes_a_frame(
     config: ProseConfig, weights: int, atoms: int, batch: int, precision: Precision = "float32"
 ) -> float:
-    """Of memory: all weights once a token for the whole batch, in float32, and keys and values of the tokens before."""
+    """The memory traffic of one frame in bytes: all weights, read once a token for the whole batch, in
+    float32, and keys and values of the tokens before."""
     pairs = atoms * (atoms - 1) / 2
     kept = 2.0 * config.channels * config.layers_per_block * config.blocks * pairs
     return 4.0 * weights * atoms / batch + (2 if precision == "bfloat16" else 4) * kept
@@ -63,7 +64,7 @@ def bytes_per_second(device: str) -> float:
 
 
 def launch_seconds(device: str) -> float:
-    """Seconds of the host for one small operation; the best of five rounds."""
+    """The seconds that the host needs to launch one small operation; the best of five rounds."""
     a = torch.zeros(1, device=device)
 
     def many() -> None:

@@ -32,10 +32,11 @@ from prosebench.prose.prepared_layers import Precision
 Row = dict[str, str | int | float]
 
 MATRIX = {"cpu": 1536, "cuda": 8192}
-"""Rows of the square matrices that tell the matrix rate."""
+"""The number of rows of the square matrices whose product measures the matrix rate, by kind of device."""
 
 GPU_WARM_UP = 3
-"""Batches before the first that is timed: one is launched, one recorded, one repeated."""
+"""The number of batches on a GPU before the first one that is timed: one is launched, one recorded, one
+repeated."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ def _bounds(
 
 
 def _numbers(measured: dict[str, np.ndarray], bound: float, samples: float) -> Row:
-    """From seconds (rounds, [wall, CPU]) of each way, the FLOP of the bound, and samples per call."""
+    """The numbers of a row, from the seconds (rounds, [wall, CPU]) of each way, the FLOP of the bound, and
+    the samples per call."""
     fast, flops = measured["fast"], measured["matrix"]
     numbers: Row = {
         "samples_per_second": samples / float(np.median(fast[:, 0])),
