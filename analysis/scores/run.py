@@ -52,7 +52,7 @@ weights removes a few."""
 CellsDone = Callable[[int, int], None]
 """A function that is called with the number of cells that are done and the number of all cells."""
 StepsDone = Callable[[str, int, int], None]
-"""A function that is called with what is being done ("scores" or "figures"), how many are done, and how many there are."""
+"""A function that is called with what is being done ("scores" or "figures"), how many are done, and of how many."""
 
 
 class Mark(NamedTuple):
