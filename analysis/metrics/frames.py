@@ -64,7 +64,8 @@ def thin(ensemble: Ensemble, n_frames: int) -> NDArray[np.int64]:
     Spaced by index, or, where the ensemble knows its evaluations, by evaluations: a trajectory whose frames
     were kept more densely at first is thinned uniformly in time, and a frame that stands for a long stretch
     may count twice. Frames with equal evaluations (replicas side by side) share the stretch up to them
-    evenly, each group starting one place later than the one before, so that no replica is preferred.
+    evenly, each group starting one place later than the one before, so that no replica is preferred. Evaluations
+    before the first interval are of a part that was discarded: no frame stands for them.
     """
     n = len(ensemble)
     if n <= n_frames or ensemble.evaluations is None or not ensemble.evaluations.any():
@@ -75,8 +76,9 @@ def thin(ensemble: Ensemble, n_frames: int) -> NDArray[np.int64]:
     place = (np.arange(n) - starts[group] + group) % counts[group]
     order = order[np.lexsort((place, group))]
     within = (np.arange(n) - starts[group] + 1) / counts[group]
-    times = values[group] - np.diff(values, prepend=0)[group] * (1.0 - within)
-    targets = (np.arange(n_frames) + 1) * (values[-1] / n_frames)
+    start = max(0, 2 * values[0] - values[1]) if len(values) > 1 else 0
+    times = values[group] - np.diff(values, prepend=start)[group] * (1.0 - within)
+    targets = start + (np.arange(n_frames) + 1) * ((values[-1] - start) / n_frames)
     after = np.searchsorted(times, targets).clip(1, n - 1)
     nearest = after - (targets - times[after - 1] < times[after] - targets)
     return np.sort(order[nearest])

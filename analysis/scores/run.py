@@ -36,7 +36,7 @@ from prosebench.record import (
 from prosebench.reference import MissingReferenceError, Reference, find_reference, known_reference
 from prosebench.store.storage import DamagedFile, file_sha256, read_arrays, read_json, write_json
 
-SCORE_VERSION = 7
+SCORE_VERSION = 8
 """The version of the scores. It is raised whenever a metric changes its meaning or a new one joins; cached
 scores of another version are not used."""
 

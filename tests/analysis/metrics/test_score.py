@@ -168,6 +168,15 @@ def test_thinning_takes_from_all_replicas():
     np.testing.assert_array_equal(np.bincount(chosen // n_replicas), np.full(n_times, 3))
 
 
+@pytest.mark.parametrize("n_replicas", [1, 16])
+def test_no_frame_stands_for_what_was_discarded(n_replicas: int) -> None:
+    """A fifth of the dynamics is thrown away: the first frames after it count no more often than any other."""
+    evaluations = np.repeat(np.arange(101, 501) * n_replicas, n_replicas)
+    chosen = thin(_timed(evaluations), 100 * n_replicas)
+    np.testing.assert_array_equal(np.unique(chosen), chosen)
+    np.testing.assert_array_equal(np.bincount(chosen // (4 * n_replicas)), np.full(100, n_replicas))
+
+
 def test_thinning_does_not_depend_on_how_replicas_are_stored():
     n_replicas, n_times = 4, 50
     times = np.arange(1, n_times + 1) * n_replicas
