@@ -116,10 +116,19 @@ def floors(_: str) -> str:
 
 def references(folder: str) -> str:
     """What the references of a folder state of their convergence."""
-    from analysis.scores.convergence import WAYS
+    from analysis.scores.convergence import ERRORS, WAYS
     from prosebench.reference import Reference
 
-    heads = ["peptide", "frames", "independent, of", "slowest", "groups, mean", *WAYS.values(), "floor"]
+    heads = [
+        "peptide",
+        "frames",
+        "independent, of",
+        "slowest",
+        "groups, mean",
+        *WAYS.values(),
+        "floor",
+        "adds ±",
+    ]
     rows = []
     for path in sorted((DOCS.parent / folder).glob("*.npz")):
         reference = Reference.load(path)
@@ -136,7 +145,11 @@ def references(folder: str) -> str:
                 known["slowest"],
                 *(
                     "–" if value is None else f"{value:.2f}"
-                    for value in (*torsions, reference.floor["torus-w2"])
+                    for value in (
+                        *torsions,
+                        reference.floor["torus-w2"],
+                        known.get(ERRORS, {}).get("torus-w2"),
+                    )
                 ),
             ]
         )

@@ -8,7 +8,7 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.metrics.case import views
+from analysis.metrics.case import ReferenceFrames, views
 from analysis.metrics.frames import evenly
 from analysis.metrics.registry import DISTANCE_NAMES, DISTANCES
 from analysis.metrics.score import distances
@@ -24,6 +24,9 @@ MAX_COMPARED = 2000
 WAYS = {"tempering": "parallel tempering", "plain-md": "plain MD"}
 """Other ways to the distribution of a reference than its own trajectories. The keys are their names in the
 stored convergence, the values those for a reader."""
+
+ERRORS = "standard-errors"
+"""The key of `standard_errors` in the convergence of a reference."""
 
 
 def convergence(
@@ -127,7 +130,20 @@ def assess(
     scored = reference.scored.select(slice(0, n_frames))
     for name, frames in others.items():
         whole[name] = distances(_evenly(frames, n_frames), scored, reference.tica, topology)
-    return reference.with_quality(whole, floor(reference, n_frames))
+    judged = reference.with_quality(whole, floor(reference, n_frames))
+    return judged.with_quality(whole | {ERRORS: standard_errors(judged)}, judged.floor)
+
+
+def standard_errors(reference: Reference) -> dict[str, float]:
+    """The standard error that a reference adds to each Distance of a perfect sampler, in the Distance's unit.
+
+    The frames of the floor are such a sampler. See `analysis.metrics.reference_error`; the reference states its floor
+    and how many independent frames it has.
+    """
+    n_frames = int(reference.floor["frames"])
+    sample = views(reference.spare.select(slice(0, n_frames)), reference.tica, reference.peptide.topology)
+    truth = ReferenceFrames.of(reference, n_frames)
+    return {one.name: one.error(sample, truth, reference.floor[one.name]) for one in DISTANCES}
 
 
 def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str:
@@ -150,6 +166,9 @@ def statement(convergence: Mapping[str, Any], floor: Mapping[str, float]) -> str
         for way in [way for way in WAYS if way in convergence]:
             other = ", ".join(f"{name} {convergence[way][name]:.3g}" for name in DISTANCE_NAMES)
             text += f" {WAYS[way][0].upper()}{WAYS[way][1:]} against the reference gives {other}."
+        if errors := convergence.get(ERRORS):
+            added = ", ".join(f"{name} {errors[name]:.2g}" for name in DISTANCE_NAMES)
+            text += f" To the scores of a perfect sampler the reference adds a standard error of {added}."
         return text
     halves = ", ".join(f"{name} {floor[name]:.3g}" for name in DISTANCE_NAMES)
     return (

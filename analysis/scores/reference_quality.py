@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.metrics.registry import BY_NAME, DISTANCE_NAMES
 from analysis.scores.cache import kept_numbers
-from analysis.scores.convergence import WAYS, floor, statement
+from analysis.scores.convergence import ERRORS, WAYS, floor, statement
 from analysis.scores.run import SCORE_VERSION
 from prosebench.reference import Reference
 
@@ -38,7 +38,8 @@ def reference_quality(convergence: Mapping[str, Any], floor: Mapping[str, float]
     """What `analysis.scores.convergence` found, as the numbers of one table (JSON).
 
     `distances` has a line for each Distance: mean and largest distance of a group of trajectories to the pool of
-    the others and the distances of other ways (WAYS), each None where it was not measured, and the floor.
+    the others and the distances of other ways (WAYS), the floor, and the standard error that the reference adds to a
+    score at the floor; each None where it was not measured.
     """
     spread = convergence["spread"]
     return {
@@ -56,6 +57,7 @@ def reference_quality(convergence: Mapping[str, Any], floor: Mapping[str, float]
                 "largest": spread[name]["max"] if spread else None,
                 **{way: convergence.get(way, {}).get(name) for way in WAYS},
                 "floor": floor[name],
+                "error": convergence.get(ERRORS, {}).get(name),
             }
             for name in DISTANCE_NAMES
         ],
@@ -70,6 +72,7 @@ def quality_view(quality: Mapping[str, Any]) -> dict[str, Any]:
         "largest": "largest",
         **WAYS,
         "floor": "floor",
+        "error": "standard error that it adds",
     }
     lines = quality["distances"]
     measured = [name for name in columns if any(line.get(name) is not None for line in lines)]

@@ -42,7 +42,7 @@ def test_validation_and_test_peptides_do_not_meet() -> None:
     assert [len(peptides[name]) for name in sorted(peptides) if name.endswith("-30")] == [30, 30, 30]
 
 
-PAPER = [name for name in suite_names() if not name.startswith(("quickstart", "temperatures"))]
+PAPER = [name for name in suite_names() if not name.startswith(("quickstart", "temperatures", "md-friction"))]
 
 
 @pytest.mark.parametrize("name", PAPER)

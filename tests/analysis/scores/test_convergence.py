@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from analysis.metrics.registry import DISTANCE_NAMES
-from analysis.scores.convergence import convergence, correlation_time, floor, spread_ratio, statement
+from analysis.scores.convergence import (
+    ERRORS,
+    assess,
+    convergence,
+    correlation_time,
+    floor,
+    spread_ratio,
+    standard_errors,
+    statement,
+)
 from analysis.scores.table import LARGEST_SPREAD
 from prosebench.ensemble import Ensemble
 from prosebench.peptide import Peptide
@@ -74,6 +83,25 @@ def test_numbers_and_statement(made):
     text = statement(found, noise)
     assert "900 frames in 3 trajectories" in text
     assert all(name in text for name in DISTANCE_NAMES)
+
+
+def test_a_reference_states_the_error_that_it_adds_to_a_score_at_its_floor(made):
+    """With four times as many independent frames it is half as large, and the statement says it."""
+    _, pieces, reference = made
+    judged = assess(reference, pieces, {}, n_groups=3)
+    errors = judged.convergence[ERRORS]
+    assert set(errors) == set(DISTANCE_NAMES)
+    assert all(0.0 < error < 3.0 * judged.floor[name] for name, error in errors.items())
+    assert "adds a standard error of" in statement(judged.convergence, judged.floor)
+    known = judged.convergence
+    few, many = (
+        standard_errors(
+            judged.with_quality(known | {"effective_frames": number, "correlation_frames": 1.0}, judged.floor)
+        )
+        for number in (8.0, 32.0)
+    )
+    assert few["energy-w1"] == pytest.approx(2.0 * many["energy-w1"])
+    assert few["torus-k-jsd"] == pytest.approx(2.0 * many["torus-k-jsd"])
 
 
 def test_a_single_trajectory_has_no_spread(made):
