@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from baselines.dynamics import DynamicsSettings
 from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities
 from prosebench.energy.minimise import minimisation_limit, minimised
-from prosebench.energy.target import LangevinSettings, PhaseState, Stretch
+from prosebench.energy.target import PhaseState, Stretch
 from prosebench.ensemble import Ensemble
-from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
+from prosebench.method import Carry, Chunk, Method, Run
 
 MAX_CHUNKS = 1000
 
@@ -21,14 +22,10 @@ MAX_CHUNKS = 1000
 class MD(Method):
     """One trajectory, frames kept so that every budget of the suite is served by the same run."""
 
-    class Settings(MethodSettings):
+    class Settings(DynamicsSettings):
         """Published protocol: LangevinMiddle, 0.3/ps, 1 fs, 50 ps of warm-up."""
 
-        friction_per_ps: float = Field(0.3, gt=0)
-        time_step_fs: float = Field(1.0, gt=0)
-        hydrogen_mass_dalton: float | None = Field(None, gt=0)
         warm_up_ps: float = Field(50.0, ge=0)
-        minimise_steps: int = Field(200, ge=0)
         chunk_steps: int = Field(10_000, gt=0)
 
     settings: Settings
@@ -82,12 +79,7 @@ class MD(Method):
             PhaseState(carry["positions_nm"], carry["velocities_nm_ps"]),
             Stretch(
                 length,
-                LangevinSettings(
-                    run.meter.temperature_kelvin,
-                    self.settings.friction_per_ps,
-                    self.settings.time_step_fs,
-                    self.settings.hydrogen_mass_dalton,
-                ),
+                self.settings.langevin(run.meter.temperature_kelvin),
                 run.random_key,
                 step,
                 keep,

@@ -6,19 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from baselines.dynamics import DynamicsSettings
 from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities
 from prosebench.energy.minimise import minimisation_limit, minimised
-from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, Stretch
+from prosebench.energy.target import LangevinResult, PhaseState, Stretch
 from prosebench.ensemble import Ensemble
 from prosebench.frames.features import same_peptide_bonds
-from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
+from prosebench.method import Carry, Chunk, Method, Run
 from prosebench.store.storage import FileElsewhere, file_sha256
 
 
 class MDReplicas(Method):
     """Independent Langevin trajectories from one start, or from the frames of an ensemble file."""
 
-    class Settings(MethodSettings):
+    class Settings(DynamicsSettings):
         """discard is the share of each trajectory that is thrown away as warm-up; it is paid for all the same.
 
         The friction is that of parallel-tempering, and for the same reason: short trajectories must warm up soon.
@@ -30,9 +31,6 @@ class MDReplicas(Method):
 
         replicas: int = Field(16, gt=0)
         friction_per_ps: float = Field(2.0, gt=0)
-        time_step_fs: float = Field(1.0, gt=0)
-        hydrogen_mass_dalton: float | None = Field(None, gt=0)
-        minimise_steps: int = Field(200, ge=0)
         discard: float = Field(0.2, ge=0, lt=1)
         starts: str = ""
         starts_sha256: str = ""
@@ -106,12 +104,7 @@ class MDReplicas(Method):
             state,
             Stretch(
                 steps,
-                LangevinSettings(
-                    run.meter.temperature_kelvin,
-                    self.settings.friction_per_ps,
-                    self.settings.time_step_fs,
-                    self.settings.hydrogen_mass_dalton,
-                ),
+                self.settings.langevin(run.meter.temperature_kelvin),
                 run.random_key,
                 done,
                 keep,

@@ -7,17 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from baselines.dynamics import DynamicsSettings
 from prosebench.energy.dynamics import evenly_spaced, maxwell_velocities
 from prosebench.energy.minimise import minimisation_limit, minimised
-from prosebench.energy.target import LangevinResult, LangevinSettings, PhaseState, Stretch
+from prosebench.energy.target import LangevinResult, PhaseState, Stretch
 from prosebench.ensemble import Ensemble, concatenate
-from prosebench.method import Carry, Chunk, Method, MethodSettings, Run
+from prosebench.method import Carry, Chunk, Method, Run
 
 
 class ParallelTempering(Method):
     """Temperature replica exchange; frames of the coldest level after the first `discard` share of the budget."""
 
-    class Settings(MethodSettings):
+    class Settings(DynamicsSettings):
         """levels temperatures in geometric steps up to hottest_kelvin, in `ladders` independent ladders.
 
         The friction is not the published 0.3/ps of one long trajectory: replicas begin at a minimum, and in the few
@@ -29,9 +30,6 @@ class ParallelTempering(Method):
         hottest_kelvin: float = Field(600.0, gt=0)
         exchange_steps: int = Field(100, gt=0)
         friction_per_ps: float = Field(2.0, gt=0)
-        time_step_fs: float = Field(1.0, gt=0)
-        hydrogen_mass_dalton: float | None = Field(None, gt=0)
-        minimise_steps: int = Field(200, ge=0)
         discard: float = Field(0.1, ge=0, lt=1)
         chunk_evaluations: int = Field(200_000, gt=0)
 
@@ -99,12 +97,7 @@ class ParallelTempering(Method):
             state,
             Stretch(
                 steps,
-                LangevinSettings(
-                    run.meter.temperature_kelvin,
-                    self.settings.friction_per_ps,
-                    self.settings.time_step_fs,
-                    self.settings.hydrogen_mass_dalton,
-                ),
+                self.settings.langevin(run.meter.temperature_kelvin),
                 run.random_key,
                 done,
                 keep,

@@ -128,8 +128,8 @@ ONCE_UNSEEN = {
     ),
     "references at 300 K": Error(
         MDReplicas._stretch,
-        "LangevinSettings(\n                run.meter.temperature_kelvin",
-        "LangevinSettings(\n                300.0",
+        "langevin(run.meter.temperature_kelvin)",
+        "langevin(300.0)",
         partial(baths, "md-replicas"),
     ),
     "pairs that never alternate": Error(ParallelTempering._exchange, "round_ % 2", "0", round_trips),
@@ -144,8 +144,8 @@ ONCE_UNSEEN = {
 OTHERS = {
     "MD at 300 K": Error(
         MD._advance,
-        "LangevinSettings(\n                run.meter.temperature_kelvin",
-        "LangevinSettings(\n                300.0",
+        "langevin(run.meter.temperature_kelvin)",
+        "langevin(300.0)",
         partial(baths, "md"),
     ),
     "velocities that stay behind in an exchange": Error(
@@ -175,9 +175,15 @@ OTHERS = {
     ),
     "thinning from the beginning": Error(
         scored_frames.thin,
-        "(np.arange(n_frames) + 1) * (values[-1] / n_frames)",
-        "np.arange(n_frames) * (values[-1] / n_frames)",
+        "(np.arange(n_frames) + 1) * ((values[-1] - start) / n_frames)",
+        "np.arange(n_frames) * ((values[-1] - start) / n_frames)",
         test_score.test_thinning_of_a_nested_schedule_is_even_in_evaluations,
+    ),
+    "a frame that stands for what was discarded": Error(
+        scored_frames.thin,
+        "max(0, 2 * values[0] - values[1])",
+        "0",
+        partial(test_score.test_no_frame_stands_for_what_was_discarded, 16),
     ),
     "a prefix one frame short": Error(
         scored_frames.prefix, "<= budget", "< budget", test_arithmetic.test_a_prefix_has_all_that_was_paid_for
