@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,8 @@ SCRIPTS = DOCS / "gallery" / "scripts"
 PICTURES = DOCS / "images" / "gallery"
 BLOCK = re.compile(r"<!-- made: (\S+) ?(\S*) -->\n.*?<!-- end -->", re.DOTALL)
 FLOOR_FRAMES = 2000
+NARROW_METRICS = ("ess", "weight-missed", "energy-w2", "torus-w2", "tica-w2", "torus-k-jsd")
+"""The metrics of a main table that has to fit a page."""
 WORDS = {
     "string": "text",
     "integer": "whole number",
@@ -154,6 +157,21 @@ def references(folder: str) -> str:
             ]
         )
     return table(heads, rows)
+
+
+def main_table(what: str) -> str:
+    """The rows of a kept run at some budgets, as RUN,BUDGET,...: the metrics that fit a page, without filtered rows."""
+    from analysis.board.kept_runs import read_run
+    from analysis.board.leaderboard import rounded
+    from analysis.tables import main, text
+
+    name, *budgets = what.split(",")
+    scores = read_run(DOCS.parent / "results" / "runs" / name).scores
+    chosen = scores[scores["budget"].isin([int(budget) for budget in budgets])]
+    found = main.main_table(chosen, [BY_NAME[metric] for metric in NARROW_METRICS])
+    rows = tuple(row for row in found.rows if not row.secondary and not row.gap)
+    costs = tuple(cost for cost in found.costs if cost.name != "device-seconds")
+    return text.markdown(rounded(replace(found, rows=rows, footer=(), costs=costs))).strip()
 
 
 def floor_by_frames(_: str) -> str:
@@ -291,6 +309,7 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "costs": costs,
     "floors": floors,
     "references": references,
+    "main-table": main_table,
     "floor-by-frames": floor_by_frames,
     "intervals": intervals,
     "layers": layers,
@@ -313,8 +332,8 @@ def made(page: str, *, without: tuple[str, ...] = ()) -> str:
 
 
 def pages() -> list[Path]:
-    """All pages, in order."""
-    return sorted(DOCS.rglob("*.md"))
+    """All pages, in order, and the README."""
+    return [*sorted(DOCS.rglob("*.md")), DOCS.parent / "README.md"]
 
 
 def main() -> None:
@@ -324,7 +343,7 @@ def main() -> None:
         new = made(text)
         if new != text:
             page.write_text(new)
-            print(f"made {page.relative_to(DOCS)}")
+            print(f"made {page.relative_to(DOCS.parent)}")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def _figures(board: Board) -> dict[str, tuple[bytes, str]]:
     return found
 
 
-def _rounded(table: Table) -> Table:
+def rounded(table: Table) -> Table:
     """The table with numbers that are the same on every machine."""
 
     def short(found: Estimate) -> Estimate:

@@ -144,7 +144,7 @@ def test_no_code_hides_in_an_indented_block(page: Path) -> None:
     assert not re.findall(r"^ {4,}(?:prosebench|import|from|pip|make) .*", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=name)
+@pytest.mark.parametrize("page", load_make().pages(), ids=name)
 def test_what_is_made_is_what_would_be_made(page: Path) -> None:
     """Tables and drawings; outputs of scripts are compared where these run, to rounding."""
     make = load_make()
