@@ -42,7 +42,7 @@ def board_files(runs: Path) -> dict[str, bytes]:
     cells = cell_lines(board)
     captions = [(f"{name}.svg", caption) for name, (_, caption) in figures.items()]
     files |= {
-        "leaderboard.csv": tables_text.csv_text(_rounded(board.main)).encode(),
+        "leaderboard.csv": tables_text.csv_text(rounded(board.main)).encode(),
         "leaderboard.json": json_bytes(_board_json(board)),
         "cells.csv": csv_table(
             list(cells[0]) if cells else [], [list(one.values()) for one in cells]
@@ -121,7 +121,7 @@ def rounded(table: Table) -> Table:
 def _board_json(board: Board) -> dict[str, Any]:
     ids = cell_lines(board)
     rows = []
-    for row in _rounded(board.main).rows:
+    for row in rounded(board.main).rows:
         place = (row.suite, row.length, row.temperature_kelvin, row.row, row.budget)
         rows.append(
             {
