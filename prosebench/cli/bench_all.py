@@ -15,19 +15,19 @@ from prosebench.cli.options import out, remark
 
 SECTIONS: dict[str, tuple[str, str]] = {
     "energy": (
-        "energy --peptides AA,ARIP,ISKCKNGE --threads 1,2 --rounds 5",
+        "energy --peptides AA,ARIP,ISKCKNGE --threads 1,2 --rounds 3",
         "energy --peptides AA --threads 1 --rounds 1",
     ),
     "inverse": (
-        "inverse --sizes prose-mini,prose-8aa --peptides AA,ARIP --batches 128 --blocks 1 --layers 2 --rounds 3",
+        "inverse --sizes prose-mini,prose-8aa --peptides AA,ARIP --batches 64 --blocks 1 --layers 1 --rounds 3",
         "inverse --sizes prose-mini --peptides AA --batches 8 --blocks 1 --layers 1 --rounds 1",
     ),
     "training": (
-        "training --sizes prose-mini --peptides AA --batches 256 --seconds 10",
+        "training --sizes prose-mini --peptides AA --batches 64 --seconds 10",
         "training --sizes prose-mini --peptides AA --batches 2 --seconds 0",
     ),
     "wasserstein": (
-        "wasserstein --dimensions 2,6,14 --frames 4000 --rounds 1",
+        "wasserstein --dimensions 2,14 --frames 4000 --rounds 1",
         "wasserstein --dimensions 2 --frames 100 --rounds 1",
     ),
     "scoring": (
@@ -40,16 +40,16 @@ SECTIONS: dict[str, tuple[str, str]] = {
     ),
     "overhead": (
         "overhead --methods md,md-replicas,arbg-snis --peptides AA --budgets 1000000 --set md.max_budget=200000 "
-        "--set arbg-snis.max_budget=4000 --rounds 3",
+        "--set arbg-snis.max_budget=4000 --rounds 2",
         "overhead --methods md --peptides AA --budgets 1000 --set md.warm_up_ps=0.1 --rounds 1",
     ),
     "ranks": (
-        "scaling --methods md-replicas --peptides AA --budgets 4000000 --set md-replicas.replicas=256 --ranks 1,2 "
+        "scaling --methods md-replicas --peptides AA --budgets 2000000 --set md-replicas.replicas=256 --ranks 1,2 "
         "--workers '' --rounds 2",
         "scaling --methods md-replicas --peptides AA --budgets 1000 --ranks 1 --workers '' --rounds 1",
     ),
     "workers": (
-        "scaling --methods md --peptides AA --budgets 100000 --ranks '' --workers 1,2 --rounds 3",
+        "scaling --methods md --peptides AA --budgets 100000 --ranks '' --workers 1,2 --rounds 2",
         "scaling --methods md --peptides AA --budgets 1000 --set md.warm_up_ps=0.1 --ranks '' --workers 1 --rounds 1",
     ),
 }
