@@ -85,6 +85,9 @@ COLUMNS |= {
 }
 """Heading and name of each column of a section's table."""
 
+BUSY = 0.5
+"""Load average before a measurement beyond which other programs had a part in it."""
+
 SHARES = ("share", "overhead", "beside_target", "efficiency")
 
 
@@ -122,6 +125,11 @@ def machine(record: dict[str, Any]) -> str:
         "load average over 1, 5, 15 minutes": f"before: {', '.join(map(str, before))}; after: "
         f"{', '.join(map(str, after))}, the measurement itself included",
     }
+    if before[0] > BUSY:
+        lines["**the machine was busy with other programs**"] = (
+            "wall times, evaluations a second, efficiencies and what several threads gain are worse than its own; "
+            "CPU times and their ratios are changed little"
+        )
     return "\n".join(f"- {name}: {value}" for name, value in lines.items())
 
 
