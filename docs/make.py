@@ -214,6 +214,18 @@ def layers(_: str) -> str:
     return "![Layers of the code, from the commands down to geometry](images/layers.svg)"
 
 
+def performance(what: str) -> str:
+    """What `prosebench bench all` has measured. what is record:section, of a file in results/performance."""
+    sys.path.insert(0, str(DOCS))
+    speeds = import_module("speeds")
+    name, _, section = what.partition(":")
+    record = speeds.read(DOCS.parent / "results" / "performance" / f"{name}.json")
+    if section == "machine":
+        return str(speeds.machine(record))
+    heads, rows = speeds.cells(record, section)
+    return "\n\n".join(filter(None, (table(heads, rows) if rows else "", speeds.how(record, section))))
+
+
 def schema(place: str) -> str:
     """A model's docstring, and a table of its fields. place is module:Class."""
     module, _, name = place.partition(":")
@@ -313,6 +325,7 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "floor-by-frames": floor_by_frames,
     "intervals": intervals,
     "layers": layers,
+    "performance": performance,
     "schema": schema,
     "script": script,
     "output": output,

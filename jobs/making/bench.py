@@ -57,7 +57,7 @@ def bench_ranks(
     cell = _first_cell(suite)
 
     def run(number: int, grown: bool) -> tuple[float, int]:
-        with _scratch(directory) as name:
+        with scratch(directory) as name:
             folder, cells = Path(name), [grow_cell(cell, number) if grown else cell]
             folders = lay_out(cells, folder)
             if cluster:
@@ -85,7 +85,7 @@ def bench_suite(
     """
 
     def run(number: int, grown: bool) -> tuple[float, int]:
-        with _scratch(directory) as name:
+        with scratch(directory) as name:
             folder = Path(name)
             cells = plan_cells(_more_seeds(suite, number) if grown else suite)
             folders = lay_out(cells, folder)
@@ -213,7 +213,7 @@ def _changed(cell: Cell, **changes: object) -> Cell:
     return Cell.model_validate(cell.model_dump(mode="json") | changes)
 
 
-def _scratch(directory: Path) -> "tempfile.TemporaryDirectory[str]":
+def scratch(directory: Path) -> "tempfile.TemporaryDirectory[str]":
     """A run folder for one measurement, on the same file system as the rest."""
     directory.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryDirectory(prefix="scaling-", dir=directory)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from jobs.cells.signals import end_on_hangup
 from prosebench.cli import (
     bench,
+    bench_all,
     board,
     compute,
     doctor,
@@ -26,6 +27,7 @@ from prosebench.cli.options import app, err, out, remark
 __all__ = [
     "app",
     "bench",
+    "bench_all",
     "board",
     "compute",
     "doctor",

@@ -25,40 +25,55 @@ from prosebench.cli.options import (
 )
 from prosebench.machine.terminal import plain_table
 
+Rows = list[dict[str, str | int | float]]
+
+
+def _printed_already(rows: object) -> None:
+    """What a bench measured goes to who called it (`bench all`); to a shell a command returns nothing."""
+
+
 bench = typer.Typer(
-    no_args_is_help=True, help="Measure speed on this machine; ratios within one run are what to quote."
+    no_args_is_help=True,
+    help="Measure speed on this machine; ratios within one run are what to quote.",
+    result_callback=_printed_already,
 )
 app.add_typer(bench, name="bench")
+
+ScalingFolder = Annotated[
+    Path,
+    typer.Option("--dir", help="Run folder: measurements go to its bench/, figures to its figures/."),
+]
+Scratch = Annotated[
+    Path, typer.Option("--dir", help="Folder, on the disk to be measured, for what is removed again.")
+]
+Rounds = Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are over them.")]
 
 
 @bench.command("energy")
 def bench_energy_(
     peptides: Annotated[str, typer.Option(help="Comma-separated sequences.")] = "AA,ARIP,ISKCKNGE",
     threads: Annotated[str, typer.Option(help="Comma-separated numbers of threads.")] = "1,2",
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 7,
-) -> None:
+    rounds: Rounds = 7,
+) -> Rows:
     """OpenMM and the batched energy side by side: energy, energy with gradient, and MD step."""
     from prosebench.energy.bench import bench_energy
 
-    print_rows(bench_energy(tuple(split(peptides)), tuple(numbers(threads, "--threads")), rounds=rounds))
+    return _shown(bench_energy(tuple(split(peptides)), tuple(numbers(threads, "--threads")), rounds=rounds))
 
 
 @bench.command("batch")
 def bench_batch_(
-    directory: Annotated[
-        Path,
-        typer.Option("--dir", help="Run folder: measurements go to its bench/, figures to its figures/."),
-    ] = Path("runs/scaling"),
+    directory: ScalingFolder = Path("runs/scaling"),
     peptides: Annotated[str, typer.Option(help="Comma-separated sequences.")] = "AA,ARIP",
     batches: Annotated[str, typer.Option(help="Comma-separated numbers of frames.")] = "1,4,16,64,256,1024",
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
-) -> None:
+    rounds: Rounds = 3,
+) -> Rows:
     """Energies with gradients a second of the batched engines against the number of frames in a batch."""
     from prosebench.energy.bench import bench_batches
 
     rows = bench_batches(tuple(split(peptides)), tuple(numbers(batches, "--batches")), rounds=rounds)
     _keep(rows, "batch", directory)
-    print_rows(rows)
+    return _shown(rows)
 
 
 @bench.command("wasserstein")
@@ -67,23 +82,23 @@ def bench_wasserstein_(
         str, typer.Option(help="Comma-separated numbers of coordinates; 2: a plane, others: a torus.")
     ] = "2,6,14",
     frames: Annotated[int, typer.Option(help="Points on each side.")] = 10_000,
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
-) -> None:
+    rounds: Rounds = 3,
+) -> Rows:
     """Exact W2 and POT's dense solver side by side: CPU time, ratio, certified gap, peak memory."""
     from analysis.metrics.bench import bench_wasserstein
 
-    print_rows(bench_wasserstein(tuple(numbers(dimensions, "--dimensions")), frames=frames, rounds=rounds))
+    return _shown(bench_wasserstein(tuple(numbers(dimensions, "--dimensions")), frames=frames, rounds=rounds))
 
 
 @bench.command("scoring")
 def bench_scoring_(
     peptides: Annotated[str, typer.Option(help="Comma-separated sequences.")] = "ISKCKNGE",
     frames: Annotated[int, typer.Option(help="Frames of the record, and of the reference.")] = 10_000,
-) -> None:
+) -> Rows:
     """CPU time and peak memory of scoring one record."""
     from analysis.metrics.bench import bench_scoring
 
-    print_rows(bench_scoring(tuple(split(peptides)), frames=frames))
+    return _shown(bench_scoring(tuple(split(peptides)), frames=frames))
 
 
 @bench.command("calibration")
@@ -116,7 +131,7 @@ def bench_inverse_(
     ] = "prose-8aa",
     peptides: Annotated[str, typer.Option(help="Comma-separated sequences.")] = "AA,ARIP,ISKCKNGE",
     batches: Annotated[str, typer.Option(help="Comma-separated batch sizes.")] = "64,256",
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are over them.")] = 3,
+    rounds: Rounds = 3,
     blocks: Annotated[int, typer.Option(min=0, help="Measure this many blocks and scale up; 0: all.")] = 0,
     layers: Annotated[
         int, typer.Option(min=0, help="Measure this many layers a block and scale up; 0: all.")
@@ -125,11 +140,11 @@ def bench_inverse_(
     precision: Annotated[
         Literal["float32", "tf32", "bfloat16"], typer.Option(help="Of products inside the layers, on a GPU.")
     ] = "float32",
-) -> None:
+) -> Rows:
     """Sampling speed of the flow, beside the matrix rate of this machine and the straightforward way."""
     from prosebench.prose.bench.inverse import bench_inverse
 
-    print_rows(
+    return _shown(
         bench_inverse(
             split(sizes),
             split(peptides),
@@ -149,16 +164,16 @@ def bench_sampling_(
     prose: Annotated[str, typer.Option(help="Weights of a Prose or TarFlow.")] = "prose-mini",
     tbg: Annotated[str, typer.Option(help="Weights of a continuous flow.")] = "tbg-mini",
     samples: Annotated[str, typer.Option(help="Batch of Prose, and of TBG.")] = "256,16",
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; medians are over them.")] = 3,
+    rounds: Rounds = 3,
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
-) -> None:
+) -> Rows:
     """Seconds of a proposal with its exact density: the continuous flow of TBG beside Prose."""
     from prosebench.ecnf.bench import bench_sampling
 
     batches = numbers(samples, "--samples")
     if len(batches) != 2:
         raise typer.BadParameter(f"{samples!r} is not of the form 256,16", param_hint="--samples")
-    print_rows(
+    return _shown(
         bench_sampling(
             split(peptides),
             prose=prose,
@@ -181,14 +196,14 @@ def bench_training_(
     ] = "no",
     seconds: Annotated[float, typer.Option(min=0.0, help="So long each is measured.")] = 10.0,
     recipe: Annotated[str, typer.Option(help="Recipe that says what is trained, as tbg-mini.")] = "prose-8aa",
-) -> None:
+) -> Rows:
     """Training speed of flows, and its share of the matrix rate of this machine."""
     from prosebench.training.bench import bench_training
     from prosebench.training.recipe import load_recipe
 
     settings = [f"precision={precision}", f"compile={compile_}"]
     models = [{"size": size} for size in split(sizes)]
-    print_rows(
+    return _shown(
         bench_training(
             load_recipe(recipe, settings),
             models,
@@ -202,10 +217,7 @@ def bench_training_(
 @bench.command("scaling")
 def bench_scaling(
     suite: SuiteName = "quickstart",
-    directory: Annotated[
-        Path,
-        typer.Option("--dir", help="Run folder: measurements go to its bench/, figures to its figures/."),
-    ] = Path("runs/scaling"),
+    directory: ScalingFolder = Path("runs/scaling"),
     methods: Names = "",
     peptides: Names = "",
     budgets: Budgets = "",
@@ -220,11 +232,11 @@ def bench_scaling(
         str,
         typer.Option(help="Comma-separated, of the whole suite; on a cluster: nodes. Empty: none."),
     ] = "1,2",
-    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 3,
+    rounds: Rounds = 3,
     references: References = None,
     executor: Executor = "local",
     cluster: ClusterFile = "",
-) -> None:
+) -> Rows:
     """One cell over ranks, and a suite over workers or nodes: strong and weak scaling, and efficiency."""
     from jobs.making.bench import bench_ranks, bench_suite, summary
     from jobs.making.inputs import find_inputs
@@ -242,6 +254,7 @@ def bench_scaling(
             f"{row['series']}, {row[against]} {against}: {row['evaluations_per_second']:,.0f} evaluations/s"
         )
 
+    lines: Rows = []
     for against, asked in (("ranks", ranks), ("nodes" if executor != "local" else "workers", workers)):
         if not split(asked):
             continue
@@ -257,8 +270,15 @@ def bench_scaling(
             watch=watch,
         )
         _keep(rows, against, directory)
-        print_rows(summary(rows, against))
+        lines += _shown(summary(rows, against))
     out.print(f"measurements: {directory / 'bench'}; figures: {directory / 'figures'}", soft_wrap=True)
+    return lines
+
+
+def _shown(rows: Rows) -> Rows:
+    """The rows, once they are printed."""
+    print_rows(rows)
+    return rows
 
 
 def _keep(rows: Sequence[Mapping[str, str | int | float]], against: str, directory: Path) -> None:
@@ -271,6 +291,39 @@ def _keep(rows: Sequence[Mapping[str, str | int | float]], against: str, directo
     figure = throughput(rows, against)
     if figure is not None:
         save(figure, directory / "figures" / f"throughput-{against}")
+
+
+@bench.command("overhead")
+def bench_overhead_(
+    suite: SuiteName = "quickstart",
+    directory: Scratch = Path("runs/overhead"),
+    methods: Names = "md,md-replicas,arbg-snis",
+    peptides: Names = "AA",
+    budgets: Budgets = "200000",
+    set_: Assignments = None,
+    rounds: Rounds = 3,
+) -> Rows:
+    """What the harness costs beside a method: start-up, and the part of a cell in which the method is not at work."""
+    from jobs.making.bench_overhead import bench_overhead
+    from prosebench.cli.compute import narrowed
+
+    chosen = narrowed(suite, methods, peptides, budgets, "0", "", set_)
+    return _shown(bench_overhead(chosen, directory, rounds=rounds))
+
+
+@bench.command("planning")
+def bench_planning_(
+    suite: SuiteName = "quickstart",
+    directory: Scratch = Path("runs/planning"),
+    cells: Annotated[
+        int, typer.Option(min=1, help="So many, of as many seeds of the suite as that takes.")
+    ] = 10_000,
+) -> Rows:
+    """Seconds of planning cells: their folders for the first time and again, a look for damage, and their states."""
+    from jobs.making.bench_planning import bench_planning
+    from prosebench.suite import load_suite
+
+    return _shown(bench_planning(load_suite(suite), directory, number=cells))
 
 
 @bench.command("flow")

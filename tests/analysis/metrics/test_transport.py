@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.metrics import simplex
-from analysis.metrics.bench import bench_wasserstein
+from analysis.metrics.bench import _alone, _peak_gb, bench_wasserstein
 from analysis.metrics.simplex import TransportError, simplex_plan
 from analysis.wasserstein import certified_w2, certify, euclidean_w2, torus_w2
 from prosebench import transport
@@ -208,3 +208,11 @@ def test_bench_measures_all_side_by_side():
     for row in (own, few):
         assert row["distance"] == pytest.approx(dense["distance"], rel=1e-9)
         assert 0.0 <= row["gap"] <= 1e-9
+
+
+def test_bench_counts_the_memory_of_its_own_process_alone():
+    """Linux begins the peak of a child with what its parent held."""
+    ballast = np.ones(75_000_000)
+    own = _peak_gb()
+    assert own > ballast.nbytes / 1e9
+    assert _alone(_peak_gb) < own - 0.3
