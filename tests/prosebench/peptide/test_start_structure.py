@@ -55,7 +55,7 @@ def test_ends_of_a_chain_that_meet_are_a_clash_from_four_bonds_on(apart_nm: floa
     )
     ring[4] = [apart_nm, 0.0, 0.0]
     said = _clash_fault(topology, ring)
-    assert said == (f"GLY1-C0 and GLY1-C4 are only {apart_nm:.3f} nm apart" if clash else None)
+    assert said == (f"GLY0-C0 and GLY0-C4 are only {apart_nm:.3f} nm apart" if clash else None)
 
 
 @pytest.mark.parametrize(("sequence", "centre"), [("GLG", "CG"), ("GVG", "CB")])
