@@ -77,7 +77,7 @@ def test_a_suite_of_one_s_own_and_declared_rows_have_seeds_of_their_own() -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/passwd", "../forcefield.py", "amber14/../../forcefield.py", "amber14-all.xml/x", "mine.xml", "implicit", ""]
+    "name", ["/etc/passwd", "../forcefield.py", "amber14/../../forcefield.py", "mine.xml", "implicit", ""]
 )
 def test_force_fields_come_with_openmm_or_are_not_opened(name: str) -> None:
     with pytest.raises(DamagedFile, match="does not come with OpenMM"):
