@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baselines.resampling import Scheme, resample
+from baselines.resampling import Scheme, _at, resample
 from prosebench.frames.importance import normalise
 
 SCHEMES = get_args(Scheme)
@@ -71,6 +71,13 @@ def test_an_offset_of_all_log_weights_changes_nothing(scheme: Scheme) -> None:
 def test_weights_that_are_nothing_are_refused(scheme: Scheme) -> None:
     with pytest.raises(ValueError, match="none of 3 log-weights is finite"):
         resample(np.array([-np.inf, np.nan, -np.inf]), 3, scheme, np.random.default_rng(0))
+
+
+def test_a_point_that_rounding_puts_at_the_end_draws_the_last_that_lives() -> None:
+    """(n - 1 + u) / n is 1 for a u close enough to 1."""
+    last = (9.0 + np.nextafter(1.0, 0.0)) / 10
+    assert last == 1.0
+    assert _at(np.array([0.5, 0.5, 0.0]), np.array([0.0, last])).tolist() == [0, 1]
 
 
 def test_schemes_scatter_less_than_multinomial_draws() -> None:
