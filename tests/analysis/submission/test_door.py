@@ -1,28 +1,25 @@
 """The door for results of strangers, fuzzed: whatever comes is accepted and can be scored, or is refused in one line.
 
-Records, ledgers, arrays and archives are made from a sound run by changes that hypothesis thinks of. Where it can be,
+Records, ledgers and arrays are made from a sound run by changes that hypothesis thinks of. Where it can be,
 a change is hidden as a forger would: hashes, ids and names of folders are made to fit, so that later checks see it.
 """
 
-import io
 import json
 import math
 import shutil
-import tarfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from analysis.board.kept_runs import collect, read_run
 from analysis.scores.run import score_run
 from analysis.scores.statuses import SCORED
-from analysis.submission.archive import unpacked
 from analysis.submission.cells import check_cells
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.settings import TargetSettings, make_target
@@ -31,26 +28,12 @@ from prosebench.peptide import Peptide
 from prosebench.peptide.force_field import system_hash
 from prosebench.record import Cell, Provenance, Record, write_record
 from prosebench.reference import build_reference
-from prosebench.store.storage import DamagedFile, arrays_bytes, file_sha256, write_json
+from prosebench.store.storage import arrays_bytes, file_sha256, write_json
+from tests.analysis.submission.fuzzing import fuzzed
 
 SEQUENCE, FRAMES, BUDGET = "GG", 24, 100
 PATIENCE_SECONDS = 30.0
 """Most of it is for a machine with much else to do: a case takes a tenth of a second."""
-
-
-def fuzzed(cases: int) -> settings:
-    """So many cases, the same ones every time."""
-    return settings(
-        max_examples=cases,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[
-            HealthCheck.function_scoped_fixture,
-            HealthCheck.too_slow,
-            HealthCheck.filter_too_much,
-        ],
-    )
 
 
 def shaken(peptide: Peptide, n: int, seed: int) -> Ensemble:
@@ -336,74 +319,6 @@ def test_arrays_that_are_changed(data: st.DataObject, sound: Path, scratch: Path
     (folder / "record.json").write_text(json.dumps(content))
     make_fit(folder)
     judge(sound, scratch)
-
-
-TYPES = [
-    tarfile.REGTYPE,
-    tarfile.REGTYPE,
-    tarfile.SYMTYPE,
-    tarfile.LNKTYPE,
-    tarfile.DIRTYPE,
-    tarfile.FIFOTYPE,
-    b"Z",
-]
-names = st.one_of(
-    st.sampled_from(
-        [
-            "run/cells/one/cell.json",
-            "run/cells/one/record.json",
-            "run/cells/one/ensemble.npz",
-            "other/cells/one/cell.json",
-            "run/cells/../cell.json",
-            "/run/cells/one/cell.json",
-            "run//one/cell.json",
-            "./cells/one/cell.json",
-            "run/cells/one\n/cell.json",
-            "run/cells/" + "x" * 300 + "/cell.json",
-            "run/cells/one/cell.json/x",
-        ]
-    ),
-    st.text(max_size=20),
-)
-
-
-@st.composite
-def archives(draw: st.DrawFn) -> bytes:
-    """Archives of a few odd members, some cut, some with bytes that were changed."""
-    buffer = io.BytesIO()
-    form = draw(st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
-    with tarfile.open(fileobj=buffer, mode="w", format=form, errors="surrogateescape") as archive:
-        for _ in range(draw(st.integers(0, 3))):
-            member = tarfile.TarInfo(draw(names))
-            member.type, member.linkname = draw(st.sampled_from(TYPES)), "../../outside"
-            content = draw(st.binary(max_size=30))
-            member.size = len(content) if member.type == tarfile.REGTYPE else 0
-            archive.addfile(member, io.BytesIO(content))
-    made = bytearray(buffer.getvalue())
-    for place in draw(st.lists(st.integers(0, 1023), max_size=3)):
-        made[place % len(made)] = draw(st.integers(0, 255))
-    return bytes(made[: draw(st.sampled_from([len(made), len(made), 512, 700]))])
-
-
-@fuzzed(200)
-@given(content=archives())
-def test_archives(content: bytes, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir()
-    (home / "some.tar").write_bytes(content)
-    try:
-        with unpacked(home / "some.tar") as inside:
-            cells = list((inside / "cells").iterdir())
-            reasons = check_cells(inside).reasons
-            assert all(len(reason.splitlines()) == 1 for reason in reasons)
-            assert len(cells) >= 1
-    except DamagedFile as error:
-        said = str(error)
-        assert said.isprintable()
-        assert "some.tar" in said
-    assert [path.name for path in home.iterdir()] == ["some.tar"]
-    assert not (tmp_path / "outside").exists()
 
 
 def test_the_sound_run_is_accepted(sound: Path, scratch: Path) -> None:

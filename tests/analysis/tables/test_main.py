@@ -1,66 +1,17 @@
-import csv
-import io
-import shutil
-import subprocess
+"""Which rows there are, on what they stand, which are bold, and where their intervals end."""
+
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from analysis.metrics.registry import BY_NAME
-from analysis.statistics.estimates import Estimate
 from analysis.tables.comparisons import comparison_groups
-from analysis.tables.main import Table, main_table, peptide_table
-from analysis.tables.text import TerminalTable, csv_text, escape, latex, markdown, ratio_texts, texts
+from analysis.tables.main import main_table
+from analysis.tables.text import latex, markdown
 from prosebench.names import EXTERNAL
-
-
-def lines_of(
-    row: str, values: dict[str, list[float]], *, method: str = "", **changes: object
-) -> list[dict[str, object]]:
-    """Lines of the long table of one row: values by peptide, one a seed."""
-    common: dict[str, object] = {
-        "suite": "s",
-        "row": row,
-        "method": method or row,
-        "budget": 1000,
-        "temperature_kelvin": 310.0,
-        "metric": "energy-w2",
-        "frames": 100,
-        "status": "done",
-        "reason": "",
-        "reference": "0123456789ab",
-        "cell_id": "c",
-        "weighting": "",
-        "planned": 0,
-        "reference_spread": np.nan,
-        "reference_error": np.nan,
-    }
-    return [
-        common | {"peptide": peptide, "length": len(peptide), "seed": seed, "value": value} | changes
-        for peptide, of_seeds in values.items()
-        for seed, value in enumerate(of_seeds)
-    ]
-
-
-@pytest.fixture
-def scores() -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            *lines_of("reference-draw", {"AA": [0.1, 0.1], "KG": [0.1, 0.1]}),
-            *lines_of("worse", {"AA": [2.0, 2.1], "KG": [5.2, 5.3]}),
-            *lines_of("md", {"AA": [1.0, 1.2], "KG": [1.1, 1.3]}),
-            *lines_of("prose-snis", {"AA": [0.9, 1.3], "KG": [1.2, 1.25]}),
-            *lines_of("half", {"AA": [0.2, 0.2]}),
-            *lines_of("half", {"KG": [np.nan]}, metric="", status="failed", reason="no memory & no_time"),
-            *lines_of(
-                "tbg", {"AA": [np.nan], "KG": [np.nan]}, metric="", status="skipped", reason="needs 50 % more"
-            ),
-        ]
-    )
+from tests.analysis.tables.lines import lines_of, row_of
 
 
 def test_temperatures_do_not_compete(scores: pd.DataFrame):
@@ -70,10 +21,6 @@ def test_temperatures_do_not_compete(scores: pd.DataFrame):
     assert [row.row for row in hot_rows] == ["md", "worse"]
     assert table.group_title(hot_rows[0]) == "498 K, 1,000 energy evaluations"
     assert cold_rows == list(main_table(scores).rows)
-
-
-def row_of(table: Table, name: str):
-    return next(row for row in table.rows if row.row == name)
 
 
 def test_rows_stand_in_order_with_the_floor_last(scores: pd.DataFrame):
@@ -143,26 +90,6 @@ def test_a_weighted_row_competes_by_all_of_its_weights_and_shows_the_filter_behi
     assert by_label["flow"].estimates["energy-w2"].value == pytest.approx(3.05, rel=1e-3)
     assert (by_label["flow, filtered"].secondary, by_label["old, filtered"].secondary) == (True, False)
     assert "flow, filtered" in markdown(table)
-
-
-def test_an_ess_at_its_bound_says_at_most_and_wins_nothing():
-    names = [f"{one}{other}" for one in "ACDEF" for other in "AK"]
-
-    def ess(row: str, value: float, bound: float) -> list[dict[str, object]]:
-        of = {"ess": value, "ess-bound": bound}
-        return [
-            line
-            for metric, one in of.items()
-            for line in lines_of(
-                row, {name: [one, one] for name in names}, metric=metric, weighting="smoothed"
-            )
-        ]
-
-    lines = [*ess("tbg", 1 / 15, 1 / 15), *ess("prose-snis", 0.05, 1e-4), *ess("bg", 0.01, 1e-4)]
-    table = main_table(pd.DataFrame(lines))
-    assert {row.row for row in table.rows if "ess" in row.best} == {"prose-snis"}
-    assert "≤ 0.0667" in markdown(table)
-    assert r"$\leq$ 0.0667" in latex(table)
 
 
 def test_intervals_end_where_that_of_the_floor_does_on_the_peptides_of_the_row():
@@ -298,140 +225,7 @@ def test_more_is_better_for_ess():
     assert [row.row for row in table.rows if "ess" in row.best] == ["prose-snis"]
 
 
-def test_a_gap_gives_its_reason_everywhere(scores: pd.DataFrame):
-    table = main_table(scores)
-    assert row_of(table, "tbg").gap == "n/a: needs 50 % more"
-    assert "n/a: needs 50 % more" in markdown(table)
-    assert "n/a: needs 50 % more" in csv_text(table)
-    assert r"n/a: needs 50 \% more" in latex(table)
-    assert "n/a: needs 50 % more" in shown(table)
-
-
-def shown(table: Table, width: int = 112) -> str:
-    console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(TerminalTable(table))
-    return console.export_text()
-
-
-def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_ones(scores: pd.DataFrame):
-    scores = scores.replace({"row": {"worse": "prose-self-improve", "half": "md-replicas"}})
-    scores.loc[scores["row"] == "prose-snis", "value"] = [0.000189, 0.000190, 0.000188, 0.000187]
-    table = main_table(pd.concat([scores, scores.assign(budget=1_000_000)]))
-    assert "JSD" in shown(table)
-    assert "…" not in shown(table)
-    narrow = shown(table, 80)
-    assert "JSD" not in narrow.split("Frames scored")[0]
-    assert "…" not in narrow
-    assert "1,000,000" in narrow
-    assert {"self-", "improve", "replicas"} <= {word for line in narrow.splitlines() for word in line.split()}
-
-
 def test_groups_are_named_by_what_varies(scores: pd.DataFrame):
     longer = scores.assign(peptide=scores["peptide"] + "AA", length=4)
     assert "2 residues, 1,000 energy evaluations" in latex(main_table(pd.concat([scores, longer])))
     assert "2 residues" not in latex(main_table(scores))
-
-
-def test_peptides_alone(scores: pd.DataFrame):
-    table = peptide_table(scores)
-    assert len(table.rows) == 12
-    assert {row.peptides for row in table.rows} == {"1/1", "0/1"}
-    assert markdown(table).count("| AA |") == 6
-    assert "AA, 1,000 energy evaluations" in latex(table)
-
-
-def test_csv_has_every_digit(scores: pd.DataFrame):
-    rows = {row["row"]: row for row in csv.DictReader(io.StringIO(csv_text(main_table(scores))))}
-    found = row_of(main_table(scores), "md").estimates["energy-w2"]
-    assert float(rows["md"]["energy-w2"]) == found.value
-    assert float(rows["md"]["energy-w2-low"]) == found.low
-    assert rows["md"]["torus-w2"] == ""
-    assert rows["reference-draw"]["floor"] == "True"
-
-
-def test_the_footer_says_what_the_numbers_are(scores: pd.DataFrame):
-    text = markdown(main_table(scores))
-    for words in ("Frames scored: 100", "AA 01234567", "95 % interval", "do not reach zero"):
-        assert words in text
-    assert "which no row of this table shows" in markdown(
-        main_table(scores[scores["row"] != "reference-draw"])
-    )
-
-
-def test_the_footer_counts_the_cells_whose_weights_have_a_heavy_tail(scores: pd.DataFrame):
-    weighted = [
-        *lines_of("prose-snis", {"AA": [0.5, 0.5]}, metric="ess", weighting="filtered"),
-        *lines_of("prose-snis", {"AA": [0.69, 0.71], "KG": [np.inf, np.nan]}, metric="k-hat"),
-        *lines_of("bg", {"AA": [0.2, -np.inf]}, metric="k-hat"),
-    ]
-    footer = " ".join(main_table(pd.concat([scores, pd.DataFrame(weighted)], ignore_index=True)).footer)
-    assert "highest 0.2 %" in footer
-    assert "0.7 or more for prose-snis in 2 of 3 cells." in footer
-    assert "ESS: Kish" not in " ".join(main_table(scores).footer)
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (Estimate(0.45219, 0.4012, 0.5103, 4, 2), ("0.452", "[0.401, 0.510]")),
-        (Estimate(0.45219, 0.4519, 0.4523, 4, 2), ("0.452", "[0.452, 0.452]")),
-        (Estimate(12.34, 8.2, 16.1, 4, 2), ("12.3", "[8.2, 16.1]")),
-        (Estimate(1234.5, 900.0, 1500.0, 4, 2), ("1234", "[900, 1500]")),
-        (Estimate(0.00123, None, None, 1, 1), ("0.00123", "")),
-        (Estimate(3.2e7, None, None, 1, 1), ("3.20e+07", "")),
-        (Estimate(0.0, 0.0, 0.0, 4, 2), ("0", "")),
-        (Estimate(0.0785, 0.0785, 0.0785 * (1 + 1e-9), 4, 2), ("0.0785", "")),
-        (Estimate(np.inf, 1.5, np.inf, 4, 2), ("inf", "[1.50, inf]")),
-        (Estimate(np.nan, None, None, 4, 2), ("nan", "")),
-        (Estimate(-0.00003, -0.0008, 0.0026, 4, 1), ("0.0000", "[-0.0008, 0.0026]")),
-    ],
-)
-def test_numbers_show_what_is_known(found: Estimate, expected: tuple[str, str]):
-    assert texts(found) == expected
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (Estimate(4.9, 1.13, 21.31, 4, 2), ("4.90", "[1.13, 21.3]")),
-        (Estimate(4019.3, 2334.2, 6919.1, 4, 1), ("4019", "[2334, 6919]")),
-        (Estimate(0.0089, 0.00531, 0.0149, 4, 1), ("0.00890", "[0.00531, 0.0149]")),
-        (Estimate(np.inf, None, None, 4, 1), ("inf", "")),
-        (Estimate(1.0, 1.0, 1.0, 4, 1), ("1.00", "")),
-    ],
-)
-def test_both_ends_of_a_ratio_keep_their_digits(found: Estimate, expected: tuple[str, str]):
-    assert ratio_texts(found) == expected
-
-
-def test_latex_escapes_and_balances(scores: pd.DataFrame):
-    text = latex(main_table(scores.replace({"row": {"worse": "a_b & c%#{}"}})), caption="50 % & more")
-    assert escape("a_b & c%#{}") in text
-    assert text.count(r"\begin{") == text.count(r"\end{")
-    headings, md = (line for line in text.splitlines() if line.startswith(("method", "md")))
-    assert headings.count(" & ") == md.count(" & ") == 10
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles(scores: pd.DataFrame, tmp_path: Path):
-    table = latex(
-        main_table(
-            scores.replace(
-                {
-                    "row": {
-                        "worse": "a_b & c%#{}~^\\, a name that is far longer than a line has room for, and longer still"
-                    }
-                }
-            )
-        ),
-        caption="50 % & more",
-        label="t",
-    )
-    head = r"\documentclass[twocolumn]{article}\usepackage[margin=2cm]{geometry}"
-    head += r"\usepackage{booktabs,graphicx}\begin{document}"
-    (tmp_path / "t.tex").write_text(f"{head}\n{table}\\end{{document}}\n")
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout

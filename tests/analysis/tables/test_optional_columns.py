@@ -4,7 +4,7 @@ import pandas as pd
 
 from analysis.metrics.registry import BY_NAME
 from analysis.tables.main import main_table
-from tests.analysis.tables.test_main import lines_of
+from tests.analysis.tables.lines import lines_of
 
 
 def columns(turned: dict[str, list[float]]) -> set[str]:

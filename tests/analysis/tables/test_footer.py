@@ -6,7 +6,8 @@ import pandas as pd
 from analysis.tables.annealing import CORRECTED_END, PUBLISHED_END
 from analysis.tables.footer import LEAST_MASS_SEEN, MOST_MISSED
 from analysis.tables.main import main_table
-from tests.analysis.tables.test_main import lines_of
+from analysis.tables.text import markdown
+from tests.analysis.tables.lines import lines_of
 
 
 def test_cells_that_lack_something_are_counted_by_what_it_is() -> None:
@@ -65,3 +66,24 @@ def test_rows_whose_weights_miss_much_of_the_target_are_named_with_their_cells()
     assert "more than 10 %" in found
     assert "for prose-snis in 3 of 4 cells." in found
     assert "arbg-snis" not in found
+
+
+def test_the_footer_says_what_the_numbers_are(scores: pd.DataFrame):
+    text = markdown(main_table(scores))
+    for words in ("Frames scored: 100", "AA 01234567", "95 % interval", "do not reach zero"):
+        assert words in text
+    assert "which no row of this table shows" in markdown(
+        main_table(scores[scores["row"] != "reference-draw"])
+    )
+
+
+def test_the_footer_counts_the_cells_whose_weights_have_a_heavy_tail(scores: pd.DataFrame):
+    weighted = [
+        *lines_of("prose-snis", {"AA": [0.5, 0.5]}, metric="ess", weighting="filtered"),
+        *lines_of("prose-snis", {"AA": [0.69, 0.71], "KG": [np.inf, np.nan]}, metric="k-hat"),
+        *lines_of("bg", {"AA": [0.2, -np.inf]}, metric="k-hat"),
+    ]
+    footer = " ".join(main_table(pd.concat([scores, pd.DataFrame(weighted)], ignore_index=True)).footer)
+    assert "highest 0.2 %" in footer
+    assert "0.7 or more for prose-snis in 2 of 3 cells." in footer
+    assert "ESS: Kish" not in " ".join(main_table(scores).footer)
