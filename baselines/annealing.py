@@ -196,11 +196,12 @@ def conditional_ess(log_weights: NDArray[np.float64], log_ratio: NDArray[np.floa
 
     (sum W w)^2 / sum W w^2 with w = (p / q)^change (Zhou, Johansen and Aston, J. Comput. Graph. Stat. 2016, 25, 701).
     """
-    growth = _grown(log_ratio, change)
-    largest = growth.max()
+    shares, growth = np.exp(log_weights), _grown(log_ratio, change)
+    alive = shares > 0.0
+    largest = growth[alive].max(initial=-np.inf)
     if not math.isfinite(largest):
         return 0.0
-    shares, factors = np.exp(log_weights), np.exp(growth - largest)
+    shares, factors = shares[alive], np.exp(growth[alive] - largest)
     return float((shares @ factors) ** 2 / (shares @ factors**2))
 
 

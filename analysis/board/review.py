@@ -59,9 +59,11 @@ def review_text(seen: Sequence[CellReview]) -> str:
     said = [f"of {len(seen)} reviewed cells, run again at review: {ran}"]
     weighted = Counter(one.weights for one in seen if one.weights != "none")
     said += [f"weights {text} in {number}" for text, number in sorted(weighted.items())]
-    repeated = 1.0 - sum(one.distinct for one in seen) / max(1, sum(one.frames for one in seen))
-    if repeated > 0.0:
-        said.append(f"{repeated:.1%} of the frames repeat another")
+    frames, distinct = (
+        sum(counts) for counts in zip(*((one.frames, one.distinct) for one in seen), strict=True)
+    )
+    if distinct < frames:
+        said.append(f"{1.0 - distinct / frames:.1%} of the frames repeat another")
     return "; ".join(said)
 
 

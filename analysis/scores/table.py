@@ -53,7 +53,7 @@ ORDER = ["suite", "length", "peptide", "row", "budget", "seed", "metric", "weigh
 def tidy(table: pd.DataFrame) -> pd.DataFrame:
     """The long table with the right types, in its order."""
     made = table.reindex(columns=list(COLUMNS)).copy()
-    made[list(TEXTS)] = made[list(TEXTS)].fillna("").astype(str)
+    made[list(TEXTS)] = made[list(TEXTS)].astype(object).fillna("").astype(str)
     made[list(WHOLE)] = made[list(WHOLE)].fillna(0).astype(int)
     made[list(FLOATS)] = made[list(FLOATS)].astype(float)
     return made.sort_values(ORDER, kind="stable", ignore_index=True)

@@ -46,9 +46,10 @@ def missing_places(cells: Sequence[Cell]) -> list[str]:
         asked = set(_asked(suite, mine))
         lacking = sorted(asked - there)
         if lacking:
+            named = _named(lacking, several=len(suite.targets) > 1)
             found.append(
                 f"suite {suite.name}, row {mine[0].row}: {len(lacking)} of {len(asked)} results are missing "
-                f"({_named(lacking)}); `prosebench run --suite {quote(suite.name)}` makes them, and a method that "
+                f"({named}); `prosebench run --suite {quote(suite.name)}` makes them, and a method that "
                 "cannot do one skips it with a reason. Of a part of a suite, send a suite file with a name of its own"
             )
     return sorted(found)
@@ -75,8 +76,8 @@ def _asked(suite: Suite, cells: Sequence[Cell]) -> Iterator[Place]:
     yield from map(Place._make, product(suite.peptides, kelvins, budgets, seeds))
 
 
-def _named(places: Sequence[Place]) -> str:
-    several = len({place.temperature_kelvin for place in places}) > 1
+def _named(places: Sequence[Place], *, several: bool) -> str:
+    """The first places in words; with their temperatures where there are several of those."""
     texts = [
         f"{place.peptide}{f' at {place.temperature_kelvin:g} K' if several else ''}, {place.budget:,} evaluations, "
         f"seed {place.seed}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import prosebench
-from prosebench.peptide.residues import ONE_LETTER, residue_atoms
+from prosebench.peptide import number_of_atoms
 from prosebench.record import Cell, cell_folders, read_provenance, read_record
 from prosebench.store.storage import DamagedFile
 
@@ -63,7 +63,7 @@ class CostModel:
 
     def seconds(self, cell: Cell, *, gpu: bool = False) -> float:
         """Wall seconds of a whole cell on one worker, with a GPU or without."""
-        seen, atoms = self._seen.get(_kind(cell, gpu), _Seen()), count_atoms(cell.peptide)
+        seen, atoms = self._seen.get(_kind(cell, gpu), _Seen()), number_of_atoms(cell.peptide)
         if not seen.atoms and _found(cell.settings, "weights"):
             return CELL_SECONDS + cell.budgets[-1] * _guessed_proposal(cell, atoms, gpu)
         preparation = float(np.median(seen.preparation)) if seen.preparation else GUESSED_PREPARATION
@@ -85,19 +85,9 @@ class CostModel:
         if record.status != "done" or not evaluations or seconds <= 0:
             return
         seen = self._seen[_kind(record.cell, provenance.device not in ("", "cpu"))]
-        seen.atoms.append(count_atoms(record.cell.peptide))
+        seen.atoms.append(number_of_atoms(record.cell.peptide))
         seen.seconds.append(seconds / evaluations)
         seen.preparation.append(ledger.preparation.evaluations)
-
-
-def count_atoms(sequence: str) -> int:
-    """Atoms of a peptide, from the tables of residues alone."""
-    names = {letter: name for name, letter in ONE_LETTER.items()}
-    last = len(sequence) - 1
-    return sum(
-        len(residue_atoms(names[letter], first=index == 0, last=index == last))
-        for index, letter in enumerate(sequence)
-    )
 
 
 def _kind(cell: Cell, gpu: bool) -> _KIND:

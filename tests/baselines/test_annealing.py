@@ -217,3 +217,12 @@ def test_nobody_moves_from_life_to_death() -> None:
     start = gaussian(np.full((1, ATOMS, 3), 2.0, np.float32))
     _, went = langevin_move(start, 1.0, 0.05, gaussian, np.full((1, ATOMS, 3), 1e3), np.array([1e-300]))
     assert not went.any()
+
+
+def test_the_dead_have_no_say_in_how_far_the_others_go() -> None:
+    log_weights = np.log([0.5, 0.5, 1e-300])
+    log_weights[2] = -np.inf
+    log_ratio = np.array([0.0, 0.0, 2000.0])
+    assert conditional_ess(log_weights, log_ratio, 1.0) == 1.0
+    assert next_time(log_weights, log_ratio, 0.0, 0.9) == 1.0
+    assert conditional_ess(np.full(3, -np.inf), log_ratio, 1.0) == 0.0

@@ -15,12 +15,13 @@ import huggingface_hub
 import numpy as np
 import torch
 from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from prosebench.flows.weights.sets import SetError, choose
+from prosebench.store.fields import explained
 from prosebench.store.hub import first_line, hub_problem
 from prosebench.store.manifest import PublishedFile, read_manifest
 from prosebench.store.places import HUB_REVISION, HubFile, stored_weights
@@ -180,7 +181,8 @@ def read_own(path: Path, kind: type[Config]) -> tuple[dict[str, Tensor], Config,
         meta = json.loads(array_text(arrays.pop("meta")))
         config = kind.model_validate(meta["config"])
     except (DamagedFile, KeyError, ValueError) as error:
-        raise WeightsError(f"{path} is not a model of prosebench ({error}); get it again") from error
+        reason = explained(error) if isinstance(error, ValidationError) else error
+        raise WeightsError(f"{path} is not a model of prosebench ({reason}); get it again") from error
     state = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
     return state, config, {"file": path.name, "sha256": file_sha256(path), "notes": meta.get("notes", {})}
 

@@ -83,3 +83,7 @@ def test_reviews_of_a_row_are_told_in_one_line() -> None:
         "of 4 reviewed cells, run again at review: 2 gave the same bytes and 1 gave the same costs; "
         "weights as declared in 1; weights recomputed in 2; 12.5% of the frames repeat another"
     )
+
+
+def test_where_nothing_was_kept_nothing_repeats() -> None:
+    assert "repeat" not in review_text([seen(frames=0, distinct=0)])

@@ -82,6 +82,8 @@ def test_temperatures_belong_to_one_row_and_are_named_where_they_differ() -> Non
     (said,) = missing_places([cell for cell in every if cell.target.temperature_kelvin == coldest])
     assert f" at {others[0]:g} K, " in said
     assert f" at {coldest:g} K, " not in said
+    (said,) = missing_places([cell for cell in every if cell.target.temperature_kelvin != coldest])
+    assert f" at {coldest:g} K, " in said
 
 
 def test_a_declared_row_needs_every_peptide_at_the_budgets_and_seeds_it_has() -> None:

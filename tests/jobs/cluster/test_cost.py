@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from jobs.cluster import cost
-from jobs.cluster.cost import CELL_SECONDS, CostModel, count_atoms
+from jobs.cluster.cost import CELL_SECONDS, CostModel
 from prosebench.energy.meter import Counts, Ledger
 from prosebench.energy.settings import TargetSettings
+from prosebench.peptide import number_of_atoms
 from prosebench.record import Cell, write_record
 from tests.prosebench.test_record import CELL, PROVENANCE, RECORD
 
@@ -81,14 +82,14 @@ def test_growth_with_size_is_kept_within_reason(tmp_path: Path) -> None:
         finished(tmp_path, cell(peptide=peptide), seconds)
     model = CostModel().learn([tmp_path])
     small, large = (model.seconds(cell(peptide=peptide)) - CELL_SECONDS for peptide in ("AA", "A" * 20))
-    ratio = count_atoms("A" * 20) / count_atoms("AA")
+    ratio = number_of_atoms("A" * 20) / number_of_atoms("AA")
     assert large / small == pytest.approx(ratio**0.5)
 
 
 def test_one_size_is_scaled_by_the_usual_growth(tmp_path: Path) -> None:
     finished(tmp_path, cell(), 10.0)
     model = CostModel().learn([tmp_path])
-    ratio = count_atoms("AAAA") / count_atoms("AA")
+    ratio = number_of_atoms("AAAA") / number_of_atoms("AA")
     assert model.seconds(cell(peptide="AAAA")) - CELL_SECONDS == pytest.approx(
         10.0 * ratio**cost.GUESSED_EXPONENT
     )
@@ -103,7 +104,7 @@ def test_flows_are_guessed_by_the_size_of_their_file_and_faster_on_a_gpu(tmp_pat
         for path in (small, large)
     }
     assert seconds["large"] == pytest.approx(10 * seconds["small"])
-    flops = 2 * 1000 * count_atoms("AA") * 10_000
+    flops = 2 * 1000 * number_of_atoms("AA") * 10_000
     assert seconds["small"] == pytest.approx(flops / cost.GUESSED_PROPOSAL_FLOP_PER_SECOND["cpu"])
     gone = cell(settings={"weights": "gone.ckpt"})
     assert CostModel().seconds(gone, gpu=True) < CostModel().seconds(gone)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from jobs.cells.plan import plan_cells
-from jobs.cluster.cost import CELL_SECONDS, CostModel, count_atoms
+from jobs.cluster.cost import CELL_SECONDS, CostModel
 from jobs.cluster.packing import Work, pack
 from jobs.cluster.profile import Cluster
 from jobs.cluster.submit import make_plan
 from prosebench.energy.meter import Counts, Ledger
-from prosebench.peptide import Peptide
+from prosebench.peptide import Peptide, number_of_atoms
 from prosebench.record import Cell, Provenance, Record
 from prosebench.store.storage import write_json
 from prosebench.suite import load_suite, narrow
@@ -46,7 +46,7 @@ def finished(directory: Path, one: Cell, seconds_each: float, preparation: int =
 
 @pytest.mark.parametrize("sequence", ["AA", "PWHG", "KRDEYC"])
 def test_atoms_are_counted_without_building_the_peptide(sequence: str) -> None:
-    assert count_atoms(sequence) == Peptide.from_sequence(sequence).n_atoms
+    assert number_of_atoms(sequence) == Peptide.from_sequence(sequence).n_atoms
 
 
 def test_estimates_are_learned_from_finished_cells(tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_estimates_are_learned_from_finished_cells(tmp_path: Path) -> None:
 
 def test_the_growth_with_size_is_learned(tmp_path: Path) -> None:
     for peptide in ("AA", "AAAA", "AAAAAA"):
-        finished(tmp_path, cell(peptide), seconds_each=1e-7 * count_atoms(peptide) ** 2)
-    expected = CELL_SECONDS + 10_500 * 1e-7 * count_atoms("AAAAAAAA") ** 2
+        finished(tmp_path, cell(peptide), seconds_each=1e-7 * number_of_atoms(peptide) ** 2)
+    expected = CELL_SECONDS + 10_500 * 1e-7 * number_of_atoms("AAAAAAAA") ** 2
     assert CostModel().learn([tmp_path]).seconds(cell("AAAAAAAA")) == pytest.approx(expected, rel=1e-6)
 
 

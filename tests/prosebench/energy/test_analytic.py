@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from prosebench.energy.analytic import HarmonicTarget, StretchedTarget
-from prosebench.energy.target import LangevinSettings, PhaseState, kt_kj_mol
+from prosebench.energy.target import LangevinSettings, PhaseState, Stretch, kt_kj_mol
 
 CENTRE = np.random.default_rng(0).normal(size=(5, 3))
 FIXED = HarmonicTarget(CENTRE)
 FREE = HarmonicTarget.free_wells(5, 0.02)
 STRETCHED = StretchedTarget(FIXED, np.array([[1.0], [2.0], [0.5], [4.0], [1.0]]))
 TARGETS = {"fixed": FIXED, "free": FREE, "stretched": STRETCHED}
-NOTHING = np.array([], dtype=np.int64)
 
 
 @pytest.fixture(params=TARGETS)
@@ -87,16 +86,17 @@ def test_a_hotter_target_is_wider() -> None:
 
 def run(target: HarmonicTarget, frames: np.ndarray, steps: int, first: int = 0, **more: object) -> PhaseState:
     state = PhaseState(frames, np.zeros_like(frames))
-    return target.langevin(state, steps, LangevinSettings(), 7, first, NOTHING, **more).state  # type: ignore[arg-type]
+    stretch = Stretch(steps, LangevinSettings(), 7, first, **more)  # type: ignore[arg-type]
+    return target.langevin(state, stretch).state
 
 
 def test_dynamics_in_two_stretches_are_those_in_one(target: HarmonicTarget) -> None:
     start = PhaseState(shaken(2), np.zeros((2, 5, 3)))
     settings = LangevinSettings(friction_per_ps=1.0)
     keep = np.array([2, 5, 9])
-    whole = target.langevin(start, 10, settings, 7, 0, keep)
-    first = target.langevin(start, 4, settings, 7, 0, keep[:1])
-    second = target.langevin(first.state, 6, settings, 7, 4, keep[1:] - 4)
+    whole = target.langevin(start, Stretch(10, settings, 7, 0, keep))
+    first = target.langevin(start, Stretch(4, settings, 7, 0, keep[:1]))
+    second = target.langevin(first.state, Stretch(6, settings, 7, 4, keep[1:] - 4))
     np.testing.assert_allclose(second.state.positions_nm, whole.state.positions_nm, rtol=1e-12)
     np.testing.assert_allclose(
         np.concatenate([first.energies_kt, second.energies_kt]), whole.energies_kt, rtol=1e-6
@@ -131,7 +131,7 @@ def test_steps_without_noise_or_friction_swing_at_the_frequency_of_the_wells() -
     steps = round(0.25 * period_ps / 0.001)
     state = PhaseState(np.full((1, 1, 3), 0.01), np.zeros((1, 1, 3)))
     settings = LangevinSettings(temperature_kelvin=0.0, friction_per_ps=0.0)
-    moved = target.langevin(state, steps, settings, 0, 0, NOTHING).state
+    moved = target.langevin(state, Stretch(steps, settings, 0)).state
     assert np.abs(moved.positions_nm).max() < 0.01 * 0.02
     speed = 0.01 * 2 * math.pi / period_ps
     np.testing.assert_allclose(-moved.velocities_nm_ps, speed, rtol=0.01)

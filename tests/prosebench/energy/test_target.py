@@ -1,17 +1,22 @@
 """What every engine is asked with is checked in one place: frames, steps to keep, temperatures of baths."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from prosebench.energy.analytic import HarmonicTarget
 from prosebench.energy.target import (
     LangevinSettings,
+    Stretch,
     Target,
-    bath_temperatures,
     check_frames,
-    check_keep_steps,
     kt_kj_mol,
 )
+
+
+def stretch(keep: object, n_steps: int = 10) -> Stretch:
+    return Stretch(n_steps, LangevinSettings(300.0), 0, keep_steps=np.array(keep))
 
 
 def test_the_thermal_energy_at_the_published_temperature() -> None:
@@ -32,28 +37,28 @@ def test_another_shape_is_named(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("keep", [[], [1], [10], [1, 2, 10]])
 def test_steps_that_ascend_within_the_stretch_are_kept(keep: list[int]) -> None:
-    assert check_keep_steps(np.array(keep, dtype=np.int64), 10).tolist() == keep
+    assert stretch(keep).steps_to_keep().tolist() == keep
 
 
 @pytest.mark.parametrize("keep", [[0], [11], [3, 3], [5, 4], [-1, 2], [[1, 2]]])
 def test_steps_out_of_order_or_reach_are_refused(keep: list[int]) -> None:
     with pytest.raises(ValueError, match="ascending numbers from 1 to n_steps = 10"):
-        check_keep_steps(np.array(keep), 10)
+        stretch(keep).steps_to_keep()
 
 
 def test_no_stretch_goes_backwards() -> None:
     with pytest.raises(ValueError, match="must not be negative, got -1"):
-        check_keep_steps(np.array([], dtype=np.int64), -1)
-    assert check_keep_steps(np.array([], dtype=np.int64), 0).size == 0
+        stretch([], -1).steps_to_keep()
+    assert stretch([], 0).steps_to_keep().size == 0
 
 
 def test_every_replica_has_a_bath() -> None:
-    settings = LangevinSettings(temperature_kelvin=300.0)
-    assert bath_temperatures(settings, None, 3).tolist() == [300.0] * 3
-    assert bath_temperatures(settings, np.array([0.0, 310.0]), 2).tolist() == [0.0, 310.0]
+    assert stretch([]).temperatures_of(3).tolist() == [300.0] * 3
+    exchanged = replace(stretch([]), temperatures_kelvin=np.array([0.0, 310.0]))
+    assert exchanged.temperatures_of(2).tolist() == [0.0, 310.0]
     for wrong in ([300.0], [300.0, -1.0], [300.0, np.nan], [[300.0, 300.0]]):
         with pytest.raises(ValueError, match="must be 2 numbers of at least 0"):
-            bath_temperatures(settings, np.array(wrong), 2)
+            replace(exchanged, temperatures_kelvin=np.array(wrong)).temperatures_of(2)
 
 
 def test_what_has_all_the_calls_is_a_target() -> None:

@@ -96,13 +96,17 @@ def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
         {"map.weight": torch.zeros(1).numpy()},
         {"meta": text_array("no JSON")},
         {"meta": text_array("{}")},
+        {"meta": text_array('{"config": {"width": "none"}}')},
     ],
-    ids=["no meta", "no JSON", "no config"],
+    ids=["no meta", "no JSON", "no config", "another config"],
 )
 def test_other_arrays_are_no_model(content: dict[str, Any], tmp_path: Path) -> None:
     write_arrays(tmp_path / "x.npz", content)
-    with pytest.raises(WeightsError, match=r"x.npz is not a model of prosebench \(.*\); get it again"):
+    with pytest.raises(
+        WeightsError, match=r"x.npz is not a model of prosebench \(.*\); get it again"
+    ) as error:
         read_own(tmp_path / "x.npz", _Config)
+    assert "\n" not in str(error.value)
 
 
 def test_bundled_models_are_found_by_name_and_others_by_path(tmp_path: Path) -> None:
