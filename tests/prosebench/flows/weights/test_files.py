@@ -96,7 +96,7 @@ def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
         {"map.weight": torch.zeros(1).numpy()},
         {"meta": text_array("no JSON")},
         {"meta": text_array("{}")},
-        {"meta": text_array('{"config": {"width": "none"}}')},
+        {"meta": text_array('{"config": {"channels": "none"}}')},
     ],
     ids=["no meta", "no JSON", "no config", "another config"],
 )
