@@ -93,9 +93,8 @@ class TableRow:
 
     @property
     def remark(self) -> str:
-        """What a reader must know of this row, with its name: the gap or the note."""
-        text = self.gap or self.note
-        return f"{self.label} at {self.budget:,}: {text}" if text else ""
+        """What a reader must know of this row: the gap or the note. Rows that share one share its mark."""
+        return self.gap or self.note
 
 
 @dataclass(frozen=True)
