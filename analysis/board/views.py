@@ -132,9 +132,12 @@ def _reviewed(board: Board, row: TableRow) -> Iterator[tuple[str, str]]:
 
 def _notes(row: TableRow) -> Iterable[tuple[str, str]]:
     """Kind and text of all that a reader must know besides the numbers of a row."""
-    place = f"{row.label}, {row.peptide or row.suite}, {row.length} residues, {row.budget:,} evaluations: "
+    peptides = f"{row.peptide or row.suite}, {row.length} residues"
+    place = f"{row.label}, {peptides}, {row.budget:,} evaluations: "
+    # What is true of all rows on these peptides, or of a row everywhere, is one note.
+    shared = {"unconverged": f"{peptides}: ", "declared": f"{row.row}: "}
     for remark in row.remarks:
-        yield remark.kind, f"{row.row}: {remark.text}" if remark.kind == "declared" else place + remark.text
+        yield remark.kind, shared.get(remark.kind, place) + remark.text
     preparation = row.estimates.get("preparation-evaluations")
     if preparation is not None and preparation.value > LARGE_PREPARATION * row.budget and not row.secondary:
         yield (
