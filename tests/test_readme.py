@@ -38,6 +38,8 @@ def test_the_method_in_twenty_lines_holds_to_the_contract(tmp_path: Path) -> Non
 
 def test_the_suite_for_method_authors_is_sound() -> None:
     text = next(
-        block for block in re.findall(r"```toml\n(.*?)```", FOR_AUTHORS, re.DOTALL) if 'name = "mine"' in block
+        block
+        for block in re.findall(r"```toml\n(.*?)```", FOR_AUTHORS, re.DOTALL)
+        if 'name = "mine"' in block
     )
     check_suite(Suite.model_validate(tomllib.loads(text)))
