@@ -293,7 +293,7 @@ def test_a_hot_thermostat_is_caught(scratch: Path, monkeypatch: pytest.MonkeyPat
     def hot(temperature: float, *rest: float) -> LangevinSettings:
         return LangevinSettings(1.25 * temperature, *rest)
 
-    monkeypatch.setattr("baselines.md.LangevinSettings", hot)
+    monkeypatch.setattr("baselines.dynamics.LangevinSettings", hot)
     with pytest.raises(ContractBroken, match="standard errors off"):
         contract.moments_are_right(Case(MD, scratch))
 

@@ -50,8 +50,8 @@ METER = {
         test_meter.test_preparation_stands_apart_from_the_budget,
     ),
     "one replica that pays for all": (
-        "charge(n_steps * replicas, steps * replicas,",
-        "charge(n_steps, steps,",
+        "charge(asked * replicas, steps * replicas,",
+        "charge(asked, steps,",
         test_meter.test_a_step_of_every_replica_is_an_evaluation,
     ),
     "energies of a batch counted once": ("granted * energy", "energy", partial(failures, "energy")),

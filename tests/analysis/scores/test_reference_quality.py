@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.metrics.registry import DISTANCE_NAMES
-from analysis.scores.convergence import WAYS, floor
+from analysis.scores.convergence import ERRORS, WAYS, floor
 from analysis.scores.reference_quality import judged_floor, quality_statement, quality_view, reference_quality
 from prosebench.reference import Reference, bundled_folder
 from prosebench.store.storage import read_json
@@ -19,7 +19,14 @@ def known() -> Reference:
 
 def test_every_number_stands_in_its_column(known: Reference) -> None:
     view = quality_view(reference_quality(known.convergence, known.floor))
-    assert view["columns"] == ["8 groups, mean", "largest", "parallel tempering", "plain MD", "floor"]
+    assert view["columns"] == [
+        "8 groups, mean",
+        "largest",
+        "parallel tempering",
+        "plain MD",
+        "floor",
+        "standard error that it adds",
+    ]
     assert [line["metric"] for line in view["lines"]][:3] == ["E-W1 (kT)", "E-W2 (kT)", "T-W2 (rad)"]
     assert len(view["lines"]) == len(DISTANCE_NAMES)
     (torus,) = (line["values"] for line in view["lines"] if line["metric"] == "T-W2 (rad)")
@@ -30,13 +37,16 @@ def test_every_number_stands_in_its_column(known: Reference) -> None:
         known.convergence["tempering"]["torus-w2"],
         known.convergence["plain-md"]["torus-w2"],
         known.floor["torus-w2"],
+        known.convergence[ERRORS]["torus-w2"],
     ]
     assert [float(value) for value in torus] == pytest.approx(expected, rel=5e-3)
     assert dict(view["facts"])["independent frames"] == f"{known.convergence['effective_frames']:,.0f}"
 
 
 def test_what_was_not_measured_has_no_column(known: Reference) -> None:
-    alone = {name: value for name, value in known.convergence.items() if name not in WAYS} | {"spread": {}}
+    alone = {name: value for name, value in known.convergence.items() if name not in (*WAYS, ERRORS)} | {
+        "spread": {}
+    }
     view = quality_view(reference_quality(alone, known.floor))
     assert view["columns"] == ["floor"]
     assert (view["groups"], view["ways"]) == (0, [])

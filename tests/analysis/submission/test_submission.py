@@ -284,7 +284,7 @@ def test_a_cell_that_was_left_out_is_missed(tmp_path: Path) -> None:
     (said,) = check_cells(builder.directory).reasons
     assert said.startswith(
         "suite quickstart, row md: 2 of 16 results are missing "
-        f"({cells[3].peptide}, 10,000 evaluations, seed 1; {cells[3].peptide}, 200,000 evaluations, seed 1)"
+        f"({cells[3].peptide}, 2,000 evaluations, seed 1; {cells[3].peptide}, 200,000 evaluations, seed 1)"
     )
     builder.waiting(cells[3])
     assert check_cells(builder.directory).reasons == [said]
