@@ -5,6 +5,7 @@ ensemble = sample("ARIP", "md", budget=1_000_000)      # 1 ns of molecular dynam
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,9 @@ def sample(
     check_kelvin(temperature_kelvin, "temperature_kelvin")
     one = make_method(method, settings or {})
     physics = TargetSettings(temperature_kelvin=temperature_kelvin)
-    name = f"{known.sequence} {method} {one.settings.model_dump_json()} {budget} {frames} {temperature_kelvin} {seed}"
+    # Sorted, as in a cell: the order of the fields of a class decides no number.
+    settings_text = json.dumps(one.settings.model_dump(mode="json"), sort_keys=True)
+    name = f"{known.sequence} {method} {settings_text} {budget} {frames} {temperature_kelvin} {seed}"
     run = Run(
         cell_id=hashlib.sha256(name.encode()).hexdigest()[:16],
         peptide=known,

@@ -19,9 +19,9 @@ def lay_out_cell(directory: Path, **changes: Any) -> tuple[Path, Cell]:
     return folder, cell
 
 
-def write_beat(folder: Path, **changes: Any) -> None:
-    """A sign of life of this process, given just now."""
-    now = time.time()
+def write_beat(folder: Path, age: float = 0.0, **changes: Any) -> None:
+    """A sign of life of this process, so many seconds old."""
+    now = time.time() - age
     content: dict[str, Any] = {
         "pid": os.getpid(),
         "host": socket.gethostname(),

@@ -3,6 +3,7 @@
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,28 +95,29 @@ def test_an_error_of_the_work_is_not_hidden_by_one_of_the_disk(
         work()
 
 
-def beat_of(**changes: object) -> dict[str, object]:
-    return {"stopped": False, "host": "elsewhere", "job": "", "time": time.time()} | changes
+def beat_of(age: float = 0.0, **changes: object) -> dict[str, object]:
+    """A sign of life of another machine, so many seconds old."""
+    return {"stopped": False, "host": "elsewhere", "job": "", "time": time.time() - age} | changes
 
 
 @pytest.mark.parametrize(
-    ("beat", "elsewhere"),
+    ("changes", "elsewhere"),
     [
-        (beat_of(), True),
+        ({}, True),
         (None, False),
-        (beat_of(stopped=True), False),
-        (beat_of(host=socket.gethostname()), False),
-        (beat_of(time=time.time() - SILENT_SECONDS - 1), False),
-        (beat_of(time=time.time() + SILENT_SECONDS + 60), False),
-        (beat_of(job="7_1"), False),
-        (beat_of(job="7_2"), True),
+        ({"stopped": True}, False),
+        ({"host": socket.gethostname()}, False),
+        ({"age": SILENT_SECONDS + 1}, False),
+        ({"age": -SILENT_SECONDS - 60}, False),
+        ({"job": "7_1"}, False),
+        ({"job": "7_2"}, True),
     ],
 )
 def test_another_machine_is_at_work_only_with_a_fresh_sign_of_another_job(
-    beat: dict[str, object] | None, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, Any] | None, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(JOB, "7_1")
-    assert worked_elsewhere(beat) == elsewhere
+    assert worked_elsewhere(None if changes is None else beat_of(**changes)) == elsewhere
 
 
 def test_outside_of_jobs_nothing_is_called_the_same_job(monkeypatch: pytest.MonkeyPatch) -> None:
